@@ -1,0 +1,232 @@
+//! One crash state, checked: recovered by the real store, compared with the model, recovered again, worked with, closed, verified.
+
+use crate::choices::Choices;
+use crate::cut::{Cut, Trail, cut, survival_count};
+use crate::failure::{Layer, Mismatch};
+use crate::model::{Brief, Expectation, Rows};
+use crate::oracle::{Layout, Oracles};
+use crate::outcome::{self, Outcome};
+use crate::store::{Store, StoreResult};
+use afterimage_io::sim::{Image, Sim, Verdict};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// How many transactions a recovered store has to do before it is believed.
+pub const PROOF_TRANSACTIONS: u32 = 20;
+
+/// A disk as one crash left it, and what may be found on it.
+#[derive(Clone)]
+pub struct CrashState {
+    /// The disk.
+    pub image: Image,
+    /// What recovery may find.
+    pub expectation: Expectation,
+    /// How it was made.
+    pub trail: Trail,
+}
+
+/// Takes a sample of the crash states inside a recovery that is being checked.
+pub struct Deeper<'a> {
+    /// Chooses.
+    pub choices: &'a mut Choices,
+    /// One call in so many gives one state.
+    pub one_in: u64,
+    /// The states taken.
+    pub taken: Vec<CrashState>,
+    /// How many states there were to choose from.
+    pub space: u64,
+}
+
+/// What [`check`] counts.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Checked {
+    /// Which admitted prefix was found.
+    pub prefix: usize,
+    /// I/O calls that changed or synced the disk during the first recovery.
+    pub recovery_calls: u64,
+}
+
+/// Recovers `state` with the store `S` and checks all that must hold afterwards. `unclean` says whether the second recovery follows a power cut or a close.
+///
+/// # Errors
+/// The first thing that does not hold.
+pub fn check<S: Store>(layout: &Layout, state: &CrashState, unclean: bool, deeper: Option<&mut Deeper<'_>>) -> Result<Checked, Mismatch> {
+    let world = World::boot(layout, state.image.clone());
+    let sampler = Arc::new(Mutex::new(Sampler::default()));
+    let sampling = deeper.is_some();
+    if let Some(d) = &deeper {
+        world.sample(&sampler, d.choices.clone(), d.one_in, &state.trail);
+    }
+    let mut store = world.live("recovery", || S::open(&world.sim.io()))?;
+    world.sim.set_hook(None);
+    let recovery_calls = world.sim.calls();
+    let rows = world.live("reading after recovery", || store.rows())?;
+    let prefix = admitted(&state.expectation, &rows)?;
+    let second = if unclean { world.cut_power(store)? } else { world.close(store)? };
+    check_second::<S>(layout, second, &rows)?;
+    if let (true, Some(d)) = (sampling, deeper) {
+        let mut s = sampler.lock().unwrap_or_else(PoisonError::into_inner);
+        d.space += s.space;
+        d.choices.word();
+        let expectation = &state.expectation;
+        d.taken.extend(s.taken.drain(..).map(|(image, trail)| CrashState { image, trail, expectation: expectation.clone() }));
+    }
+    Ok(Checked { prefix, recovery_calls })
+}
+
+fn admitted(expectation: &Expectation, rows: &Rows) -> Result<usize, Mismatch> {
+    expectation.admits(rows).ok_or_else(|| {
+        let right: Vec<String> = expectation.admitted().iter().map(|r| Brief(r).to_string()).collect();
+        let (a, i) = (expectation.acknowledged, expectation.issued);
+        Mismatch::new(Layer::Model, format!("after recovery: {}\n  right (acknowledged {a}, issued {i}): {}", Brief(rows), right.join("\n    or ")))
+    })
+}
+
+/// The second recovery changes nothing; then transactions, a close, the check of every byte, and the rows are what the model says.
+fn check_second<S: Store>(layout: &Layout, image: Image, rows: &Rows) -> Result<(), Mismatch> {
+    let world = World::boot(layout, image);
+    let mut store = world.live("the second recovery", || S::open(&world.sim.io()))?;
+    let again = world.live("reading after the second recovery", || store.rows())?;
+    same("a second recovery changed the rows", rows, &again)?;
+    let mut model = again;
+    world.live("transactions after recovery", || prove(&mut store, &mut model))?;
+    let image = world.close(store)?;
+    let world = World::boot(layout, image);
+    world.verify::<S>()?;
+    let mut store = world.live("the last open", || S::open(&world.sim.io()))?;
+    let last = world.live("the last reading", || store.rows())?;
+    same("rows after twenty transactions and a close", &model, &last)?;
+    world.cut_power(store).map(drop)
+}
+
+fn same(what: &str, expected: &Rows, found: &Rows) -> Result<(), Mismatch> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(Mismatch::new(Layer::Model, format!("{what}\n  expected: {}\n  found:    {}", Brief(expected), Brief(found))))
+}
+
+/// Twenty transactions of every kind: they put, grow, delete, roll back, split pages, and one checkpoint comes between.
+fn prove<S: Store>(store: &mut S, model: &mut Rows) -> StoreResult<()> {
+    for n in 0..PROOF_TRANSACTIONS {
+        let key = format!("p{:02}", n % 11).into_bytes();
+        let value = vec![b'a' + u8::try_from(n % 26).unwrap_or(0); if n % 3 == 0 { 700 } else { 20 }];
+        let mut working = model.clone();
+        store.put(&key, &value)?;
+        working.insert(key, value);
+        if n % 4 == 1 {
+            let gone = format!("p{:02}", (n * 7) % 11).into_bytes();
+            let was = store.delete(&gone)?;
+            if was != working.remove(&gone).is_some() {
+                return Err(format!("delete of {} says {was}", gone.escape_ascii()));
+            }
+        }
+        if n % 5 == 2 {
+            store.rollback()?;
+            continue;
+        }
+        store.commit()?;
+        *model = working;
+        if n == 10 {
+            store.checkpoint()?;
+        }
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Sampler {
+    taken: Vec<(Image, Trail)>,
+    space: u64,
+}
+
+/// One life of a simulated machine, with the oracles watching.
+pub struct World {
+    /// The machine.
+    pub sim: Sim,
+    /// Who watches.
+    pub oracles: Arc<Oracles>,
+}
+
+impl World {
+    /// Boots a machine on `image`.
+    #[must_use]
+    pub fn boot(layout: &Layout, image: Image) -> World {
+        World::of(layout, Sim::from_image(image.hash(), &image))
+    }
+
+    /// Watches `sim`, which nobody has used yet.
+    #[must_use]
+    pub fn of(layout: &Layout, sim: Sim) -> World {
+        let oracles = Arc::new(Oracles::new(layout, &sim.snapshot()));
+        sim.set_observer(Some(oracles.clone()));
+        World { sim, oracles }
+    }
+
+    /// Runs a piece of this world's life; a panic, a refusal and an oracle's objection are mismatches.
+    ///
+    /// # Errors
+    /// What was seen.
+    pub fn live<T>(&self, what: &str, life: impl FnOnce() -> StoreResult<T>) -> Result<T, Mismatch> {
+        let end = outcome::run(life);
+        self.oracles.verdict()?;
+        match end {
+            Outcome::Done(Ok(value)) => Ok(value),
+            Outcome::Done(Err(refusal)) => Err(Mismatch::new(Layer::Refused, format!("{what}: {refusal}"))),
+            Outcome::Panicked(text) => Err(Mismatch::new(Layer::Assertion, format!("{what}: {text}"))),
+            Outcome::Crashed => Err(Mismatch::new(Layer::Assertion, format!("{what}: a crash that nobody ordered"))),
+        }
+    }
+
+    /// Cuts the power: nothing pending survives.
+    ///
+    /// # Errors
+    /// When a drop does more than forget.
+    pub fn cut_power<T>(&self, store: T) -> Result<Image, Mismatch> {
+        self.sim.crash_now();
+        match outcome::run(move || drop(store)) {
+            Outcome::Panicked(text) => Err(Mismatch::new(Layer::Assertion, format!("drop after a crash: {text}"))),
+            Outcome::Done(()) | Outcome::Crashed => Ok(cut(&self.sim.snapshot(), 0)),
+        }
+    }
+
+    /// Closes the store and then cuts the power: a closed store has nothing to lose.
+    ///
+    /// # Errors
+    /// When the close fails.
+    pub fn close<S: Store>(&self, store: S) -> Result<Image, Mismatch> {
+        self.live("close", || store.close())?;
+        Ok(cut(&self.sim.snapshot(), 0))
+    }
+
+    /// Verifies every byte of a closed store; that changes none.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn verify<S: Store>(&self) -> Result<(), Mismatch> {
+        let calls = self.sim.calls();
+        self.live("verify", || S::verify(&self.sim.io())).map_err(|m| match m.layer {
+            Layer::Refused => Mismatch::new(Layer::Verify, m.what),
+            _ => m,
+        })?;
+        if self.sim.calls() != calls {
+            return Err(Mismatch::new(Layer::Oracle, "verify wrote to the disk"));
+        }
+        Ok(())
+    }
+
+    fn sample(&self, into: &Arc<Mutex<Sampler>>, mut choices: Choices, one_in: u64, trail: &Trail) {
+        let (into, trail) = (Arc::clone(into), trail.clone());
+        let mut call = 0;
+        self.sim.set_hook(Some(Box::new(move |_, disk| {
+            call += 1;
+            let count = survival_count(disk.pending().len());
+            let mut s = into.lock().unwrap_or_else(PoisonError::into_inner);
+            s.space += count as u64;
+            if choices.chance(1, one_in.max(1)) {
+                let survival = choices.index(count);
+                s.taken.push((cut(disk, survival), trail.then(Cut { call, survival })));
+            }
+            Verdict::Continue
+        })));
+    }
+}

@@ -1,0 +1,330 @@
+//! The exhaustive driver: every small workload, the power cut at every I/O call, every survival of a fixed list; and a sample of the crashes inside the
+//! recoveries from those.
+//!
+//! Two crash states with the same image and the same expectation are one: it is checked once. What is counted is printed as it was counted: states made, how
+//! many of them were distinct, how many were verified.
+
+use crate::check::{self, CrashState, Deeper};
+use crate::choices::{Choices, mix};
+use crate::cut::{Cut, Trail, cut, survival, survivals};
+use crate::failure::{Failure, Layer, Mismatch};
+use crate::life::{self, AtCall, Prepared};
+use crate::oracle::Layout;
+use crate::store::Store;
+use crate::workload::{Base, Workload};
+use afterimage_io::sim::Verdict;
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What is run, and how long.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The bases to start from.
+    pub bases: Vec<Base>,
+    /// The longest workload.
+    pub longest: usize,
+    /// When to stop, finished or not.
+    pub limit: Option<Duration>,
+    /// How many threads share the work.
+    pub workers: usize,
+    /// One call of a recovery in so many gives one deeper state; 0 for none.
+    pub deeper_one_in: u64,
+    /// How deep: 1 only crashes the workload, 2 its recovery, 3 the recovery from that.
+    pub depth: usize,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config { bases: Base::ALL.to_vec(), longest: 3, limit: None, workers: 1, deeper_one_in: 96, depth: 3 }
+    }
+}
+
+/// What was done.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    /// Workloads there are.
+    pub workloads_all: u64,
+    /// Workloads run to their end, with all of their states verified.
+    pub workloads: u64,
+    /// I/O calls (and ends of workloads) at which the power was cut.
+    pub crash_points: u64,
+    /// Crash states made: crash points times survivals.
+    pub raw: u64,
+    /// Those with an image and an expectation not seen before.
+    pub distinct: u64,
+    /// Those recovered and verified.
+    pub verified: u64,
+    /// States inside recoveries that could have been made, by depth (2, 3).
+    pub deeper_space: [u64; 2],
+    /// Those that were sampled, distinct, and verified.
+    pub deeper_verified: [u64; 2],
+    /// Wall-clock time.
+    pub elapsed: Duration,
+    /// Threads that worked.
+    pub workers: usize,
+}
+
+impl Counts {
+    /// All states verified, at every depth.
+    #[must_use]
+    pub fn all_verified(&self) -> u64 {
+        self.verified + self.deeper_verified.iter().sum::<u64>()
+    }
+
+    /// States verified a second, a thread.
+    #[must_use]
+    pub fn rate(&self) -> f64 {
+        self.all_verified() as f64 / (self.elapsed.as_secs_f64() * self.workers.max(1) as f64).max(1e-9)
+    }
+}
+
+fn percent(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { 100.0 * part as f64 / whole as f64 }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let workloads = percent(self.workloads, self.workloads_all);
+        writeln!(f, "workloads       {:>10} of {} ({workloads:.1} % of the enumerated space)", self.workloads, self.workloads_all)?;
+        writeln!(f, "crash points    {:>10}", self.crash_points)?;
+        writeln!(f, "crash states    {:>10} made, {} distinct, {} verified", self.raw, self.distinct, self.verified)?;
+        for (i, depth) in [2, 3].into_iter().enumerate() {
+            let (v, s) = (self.deeper_verified[i], self.deeper_space[i]);
+            writeln!(f, "at depth {depth}      {v:>10} verified, sampled from {s} ({:.2} %)", percent(v, s))?;
+        }
+        let (all, secs) = (self.all_verified(), self.elapsed.as_secs_f64());
+        write!(f, "verified        {all:>10} distinct states in {secs:.1} s on {} cores: {:.0} a second a core", self.workers, self.rate())
+    }
+}
+
+/// Runs every workload of `config` on the store `S`.
+///
+/// # Errors
+/// The first failure, with its replay.
+pub fn run<S: Store>(layout: &Layout, config: &Config, stop: &AtomicBool) -> Result<Counts, Box<Failure>> {
+    let started = Instant::now();
+    let prepared = prepare::<S>(layout, &config.bases)?;
+    let mut work: Vec<Workload> = config.bases.iter().flat_map(|b| (0..=config.longest).flat_map(|n| Workload::all_of(*b, n))).collect();
+    // Short workloads first; the longest in a mixed order, so that a limit cuts off a sample and not a corner.
+    work.sort_by_key(|w| (w.ops.len(), w.ops.iter().fold(w.base as u64, |h, op| mix(h ^ mix(*op as u64 + 1)))));
+    let run = Run {
+        layout,
+        config,
+        prepared,
+        work,
+        next: AtomicUsize::new(0),
+        stop,
+        deadline: config.limit.map(|l| started + l),
+        seen: Mutex::new(HashSet::new()),
+        result: Mutex::new((Counts::default(), None)),
+    };
+    let workers = config.workers.max(1);
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| run.worker::<S>());
+        }
+    });
+    let (mut counts, failure) = run.result.into_inner().unwrap_or_else(PoisonError::into_inner);
+    counts.workloads_all = run.work.len() as u64;
+    counts.elapsed = started.elapsed();
+    counts.workers = workers;
+    failure.map_or(Ok(counts), Err)
+}
+
+fn prepare<S: Store>(layout: &Layout, bases: &[Base]) -> Result<Vec<Prepared>, Box<Failure>> {
+    let one = |b: &Base| {
+        Prepared::new::<S>(layout, *b).map_err(|mismatch| {
+            Box::new(Failure { mismatch, place: format!("preparing the base {b:?}"), replay: "crashtest exhaustive".to_string() })
+        })
+    };
+    bases.iter().map(one).collect()
+}
+
+struct Run<'a> {
+    layout: &'a Layout,
+    config: &'a Config,
+    prepared: Vec<Prepared>,
+    work: Vec<Workload>,
+    next: AtomicUsize,
+    stop: &'a AtomicBool,
+    deadline: Option<Instant>,
+    seen: Mutex<HashSet<(u64, u64)>>,
+    result: Mutex<(Counts, Option<Box<Failure>>)>,
+}
+
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Run<'_> {
+    fn over(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) || self.deadline.is_some_and(|d| Instant::now() >= d)
+    }
+
+    fn worker<S: Store>(&self) {
+        while !self.over() {
+            let Some(workload) = self.work.get(self.next.fetch_add(1, Ordering::Relaxed)) else { return };
+            if let Err(failure) = self.workload::<S>(workload) {
+                self.stop.store(true, Ordering::Relaxed);
+                lock(&self.result).1.get_or_insert(failure);
+            }
+        }
+    }
+
+    /// Makes the crash states of one workload, then verifies the new ones and samples the crashes inside their recoveries.
+    fn workload<S: Store>(&self, workload: &Workload) -> Result<(), Box<Failure>> {
+        let Some(from) = self.prepared.iter().find(|p| p.base == workload.base) else { return Ok(()) };
+        let made = Arc::new(Mutex::new(Made::default()));
+        let sink = Arc::clone(&made);
+        let at_call: Arc<Mutex<AtCall<'static>>> = Arc::new(Mutex::new(move |_: Option<&_>, call, disk: &_, expectation: &_| {
+            lock(&sink).crash_point(call, disk, expectation);
+            Verdict::Continue
+        }));
+        let fail = |mismatch, trail: &Trail| Box::new(failure::<S>(self.layout, from, workload, trail, mismatch));
+        life::run::<S>(self.layout, from, workload, false, at_call).map_err(|m| fail(m, &Trail::default()))?;
+        let made = std::mem::take(&mut *lock(&made));
+        let fresh: Vec<CrashState> = made.states.into_iter().filter(|s| self.is_new(s)).collect();
+        {
+            let counts = &mut lock(&self.result).0;
+            counts.crash_points += made.points;
+            counts.raw += made.raw;
+            counts.distinct += fresh.len() as u64;
+        }
+        let mut choices = Choices::new(workload.ops.iter().fold(workload.base as u64, |h, op| mix(h ^ mix(*op as u64 + 1))));
+        let mut queue = fresh;
+        while let Some(state) = queue.pop() {
+            if self.over() {
+                return Ok(());
+            }
+            let deeper = self.verify::<S>(&state, &mut choices).map_err(|m| fail(m, &state.trail))?;
+            queue.extend(deeper.into_iter().filter(|s| self.is_new(s)));
+        }
+        lock(&self.result).0.workloads += 1;
+        Ok(())
+    }
+
+    fn is_new(&self, state: &CrashState) -> bool {
+        lock(&self.seen).insert((state.image.hash(), state.expectation.hash()))
+    }
+
+    fn verify<S: Store>(&self, state: &CrashState, choices: &mut Choices) -> Result<Vec<CrashState>, Mismatch> {
+        let depth = state.trail.depth();
+        let unclean = mix(state.image.hash()) & 1 == 0;
+        let sampling = depth < self.config.depth && self.config.deeper_one_in > 0;
+        let mut deeper = Deeper { choices, one_in: self.config.deeper_one_in, taken: Vec::new(), space: 0 };
+        check::check::<S>(self.layout, state, unclean, sampling.then_some(&mut deeper))?;
+        let (space, taken) = (deeper.space, deeper.taken);
+        let counts = &mut lock(&self.result).0;
+        match depth {
+            1 => counts.verified += 1,
+            d => counts.deeper_verified[d.clamp(2, 3) - 2] += 1,
+        }
+        if sampling {
+            counts.deeper_space[depth.clamp(1, 2) - 1] += space;
+        }
+        Ok(taken)
+    }
+}
+
+#[derive(Default)]
+struct Made {
+    states: Vec<CrashState>,
+    local: HashSet<(u64, u64)>,
+    points: u64,
+    raw: u64,
+}
+
+impl Made {
+    fn crash_point(&mut self, call: u64, disk: &afterimage_io::sim::DiskState, expectation: &crate::model::Expectation) {
+        self.points += 1;
+        let expected = expectation.hash();
+        for (index, how) in survivals(disk) {
+            self.raw += 1;
+            let image = disk.crash(&how);
+            if self.local.insert((image.hash(), expected)) {
+                let trail = Trail::default().then(Cut { call, survival: index });
+                self.states.push(CrashState { image, expectation: expectation.clone(), trail });
+            }
+        }
+    }
+}
+
+/// Where a failure happened, told in words by making its crash states once more.
+fn failure<S: Store>(layout: &Layout, from: &Prepared, workload: &Workload, trail: &Trail, mismatch: Mismatch) -> Failure {
+    let story = retrace::<S>(layout, from, workload, trail).map_or_else(|m| m.what, |(_, story)| story);
+    Failure { mismatch, place: format!("{workload} {trail}{story}"), replay: format!("cargo xtask sim --replay '{workload} {trail}'") }
+}
+
+/// Makes the crash state that `trail` names, and tells how.
+fn retrace<S: Store>(layout: &Layout, from: &Prepared, workload: &Workload, trail: &Trail) -> Result<(Option<CrashState>, String), Mismatch> {
+    let Some(first) = trail.0.first().copied() else { return Ok((None, String::new())) };
+    let found: Arc<Mutex<(Option<CrashState>, String)>> = Arc::default();
+    let sink = Arc::clone(&found);
+    let at_call: Arc<Mutex<AtCall<'static>>> = Arc::new(Mutex::new(move |info: Option<&_>, call, disk: &afterimage_io::sim::DiskState, expectation: &crate::model::Expectation| {
+        if call != first.call {
+            return Verdict::Continue;
+        }
+        let state = CrashState { image: cut(disk, first.survival), expectation: expectation.clone(), trail: Trail(vec![first]) };
+        *lock(&sink) = (Some(state), tell(info, disk, first));
+        Verdict::Crash
+    }));
+    life::run::<S>(layout, from, workload, true, at_call)?;
+    let (mut state, mut story) = std::mem::take(&mut *lock(&found));
+    for next in &trail.0[1..] {
+        let Some(before) = state.take() else { break };
+        let (after, told) = crash_recovery::<S>(layout, &before, *next);
+        story.push_str(&told);
+        state = after;
+    }
+    Ok((state, story))
+}
+
+fn tell(info: Option<&afterimage_io::sim::CallInfo>, disk: &afterimage_io::sim::DiskState, at: Cut) -> String {
+    let pending = disk.pending();
+    let call = info.map_or_else(|| "the end".to_string(), |i| format!("{i:?}"));
+    let list: String = pending.iter().enumerate().map(|(i, p)| format!("\n            {i}: {p:?}")).collect();
+    format!("\n          power cut before call {} ({call}), surviving {:?} of {} pending:{list}", at.call, survival(pending.len(), at.survival), pending.len())
+}
+
+/// Recovers `from` with the power cut at `at`.
+fn crash_recovery<S: Store>(layout: &Layout, from: &CrashState, at: Cut) -> (Option<CrashState>, String) {
+    let world = check::World::boot(layout, from.image.clone());
+    let found: Arc<Mutex<(Option<CrashState>, String)>> = Arc::default();
+    let (sink, expectation, trail) = (Arc::clone(&found), from.expectation.clone(), from.trail.then(at));
+    let mut calls = 0;
+    world.sim.set_hook(Some(Box::new(move |info, disk| {
+        calls += 1;
+        if calls != at.call {
+            return Verdict::Continue;
+        }
+        let state = CrashState { image: cut(disk, at.survival), expectation: expectation.clone(), trail: trail.clone() };
+        *lock(&sink) = (Some(state), tell(Some(info), disk, at));
+        Verdict::Crash
+    })));
+    drop(crate::outcome::run(|| S::open(&world.sim.io()).map(drop)));
+    std::mem::take(&mut *lock(&found))
+}
+
+/// Makes one crash state again and checks it, both ways.
+///
+/// # Errors
+/// What does not hold, or that there is no such state.
+pub fn replay<S: Store>(layout: &Layout, workload: &Workload, trail: &Trail) -> Result<String, Box<Failure>> {
+    let prepared = prepare::<S>(layout, &[workload.base])?;
+    let from = &prepared[0];
+    let fail = |m| Box::new(failure::<S>(layout, from, workload, trail, m));
+    let (state, story) = retrace::<S>(layout, from, workload, trail).map_err(fail)?;
+    if trail.0.is_empty() {
+        return Ok(format!("{workload}: runs to its end"));
+    }
+    let Some(state) = state else {
+        return Err(fail(Mismatch::new(Layer::Replay, "the workload makes no such call")));
+    };
+    for unclean in [true, false] {
+        check::check::<S>(layout, &state, unclean, None).map_err(fail)?;
+    }
+    Ok(format!("{workload} {trail}{story}\n  holds"))
+}

@@ -1,0 +1,72 @@
+//! What a driver reports when something did not hold: which layer saw it, what it saw, and how to see it again.
+
+use std::fmt;
+
+/// Which part of the harness caught a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Layer {
+    /// An assertion of the engine, or any other panic.
+    Assertion,
+    /// An oracle that watched the disk.
+    Oracle,
+    /// The recovered rows are no prefix of the commits that may be there.
+    Model,
+    /// The engine refused to open, or to work, where nothing but power was lost.
+    Refused,
+    /// The check of every byte of the closed database.
+    Verify,
+    /// The simulated threads waited for each other for ever.
+    Deadlock,
+    /// A run did not repeat itself from its seed.
+    Replay,
+}
+
+impl fmt::Display for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Layer::Assertion => "assertion",
+            Layer::Oracle => "oracle",
+            Layer::Model => "model",
+            Layer::Refused => "refused",
+            Layer::Verify => "verify",
+            Layer::Deadlock => "deadlock",
+            Layer::Replay => "replay",
+        })
+    }
+}
+
+/// Something that did not hold, before it is known where.
+#[derive(Clone, Debug)]
+pub struct Mismatch {
+    /// Who saw it.
+    pub layer: Layer,
+    /// What was seen.
+    pub what: String,
+}
+
+impl Mismatch {
+    /// A mismatch seen by `layer`.
+    #[must_use]
+    pub fn new(layer: Layer, what: impl Into<String>) -> Mismatch {
+        Mismatch { layer, what: what.into() }
+    }
+}
+
+/// A failure with its place.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// What did not hold.
+    pub mismatch: Mismatch,
+    /// The workload or the seed, the crash points and the survivals, in words.
+    pub place: String,
+    /// The command that shows it again.
+    pub replay: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "FAILED ({}): {}", self.mismatch.layer, self.mismatch.what)?;
+        writeln!(f, "  where:  {}", self.place)?;
+        write!(f, "  replay: {}", self.replay)
+    }
+}
