@@ -1,2 +1,94 @@
-//! The project commands.
-fn main() {}
+//! `cargo xtask`: the project's own commands, so that one tool that everybody already has runs every check.
+//!
+//! This file reads the arguments and hands over; each command has a file of its own. The crate stands outside the
+//! house: nothing imports it, and it may use files, processes and the clock freely because it faces the person.
+
+mod crash;
+mod deny;
+mod run;
+mod suite;
+mod tidy;
+
+use run::{Failed, Outcome};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// What `cargo xtask --help` prints.
+const HELP: &str = "\
+The project's own commands. Each prints every program it starts before it starts it.
+
+USAGE
+    cargo xtask <COMMAND> [OPTIONS]
+
+COMMANDS
+    test [--quick] [--seconds S]
+        Everything a change must pass: formatting, tidy, clippy, documentation, dependency rules, the loom and shuttle
+        builds, the crash simulation (S seconds of it, 120 unless told), the planted bugs, all tests. Needs nothing but
+        Rust. --quick leaves out the simulation and the planted bugs.
+    tidy
+        The house rules that no other tool knows: imports run one way, the outside world is reached through
+        afterimage-io alone, every file says what it is for, links in the documents lead somewhere.
+    sim [ARGS...]
+        The crash simulation, built fast and with every assertion on. ARGS go to `crashtest`:
+            cargo xtask sim --seed 7        one run, exactly as it was
+            cargo xtask sim --seconds 600   ten minutes of fresh seeds
+            cargo xtask sim help            everything crashtest can do
+    planted [ARGS...]
+        Builds the engine with its planted bugs, switches on one after another, and shows which test caught each.
+        A bug that nothing catches is a hole in the tests: exit 1.
+    deny
+        Licences, duplicates and sources of the dependencies (cargo-deny, installed on first use).
+    audit
+        Known security advisories of the dependencies. Needs the advisory database from the network.
+    help
+        This text.
+
+EXIT CODES
+    0 all well, 1 a check failed, 2 the command line was not understood
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let root = workspace_root();
+    match dispatch(&root, &arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failed::Usage(message)) => {
+            eprintln!("xtask: {message}\n\nTry `cargo xtask --help`.");
+            ExitCode::from(2)
+        }
+        Err(Failed::Check(message)) => {
+            eprintln!("\nxtask: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(root: &Path, arguments: &[String]) -> Outcome {
+    let Some((command, rest)) = arguments.split_first() else {
+        print!("{HELP}");
+        return Ok(());
+    };
+    let takes_none = |rest: &[String]| match rest.first() {
+        None => Ok(()),
+        Some(extra) => Err(Failed::Usage(format!("`{command}` takes no `{extra}`"))),
+    };
+    match command.as_str() {
+        "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        "test" => suite::test(root, &suite::Choices::parse(rest)?),
+        "tidy" => takes_none(rest).and_then(|()| tidy::command(root)),
+        "sim" => crash::sim(root, rest),
+        "planted" => crash::planted(root, rest),
+        "deny" => takes_none(rest).and_then(|()| deny::check(root)),
+        "audit" => takes_none(rest).and_then(|()| deny::audit(root)),
+        other => Err(Failed::Usage(format!("there is no command `{other}`"))),
+    }
+}
+
+/// The directory of the workspace's `Cargo.toml`: this crate lies directly under it.
+fn workspace_root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_path_buf()
+}
