@@ -55,7 +55,8 @@ fn has_word(line: &str, word: &str) -> bool {
 
 fn rust(source: &Source) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if !source.text.starts_with("//!") {
+    // A README beside the code may be the header: `#![doc = include_str!(...)]`.
+    if !source.text.starts_with("//!") && !source.text.starts_with("#![doc = include_str!(") {
         let what =
             "does not open with `//!` lines that say its one idea and its place in the house";
         findings.push(Finding::error(&source.file, 1, what));
