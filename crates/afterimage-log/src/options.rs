@@ -1,0 +1,113 @@
+//! What a log is told when it is made or opened.
+
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+
+/// The first bytes of every segment, which hold its header.
+pub(crate) const HEADER_BYTES: u64 = 4096;
+/// The log is written in whole blocks of this size.
+pub(crate) const BLOCK: u64 = 4096;
+/// No frame is larger than this, however large the segments are.
+const LARGEST_FRAME: u64 = 1 << 20;
+
+/// The settings of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogOptions {
+    /// The size of a segment file in bytes: a power of two from 64 KiB to 1 GiB, fixed when the log is made.
+    /// 16 MiB by default.
+    pub segment_bytes: u64,
+    /// How many segments are kept prepared ahead of the one in use, 1 to 64; 1 by default. One of them is never
+    /// written into: it is what recovery needs on a full disk.
+    pub spare_segments: usize,
+    /// How long a commit that did not ask for the disk may stay in memory, and how long the log is idle before a
+    /// watermark proves its last batch. 200 ms by default.
+    pub wal_writer_delay: Duration,
+    /// Whether the log may start a thread for tickets that nobody waits for; true by default. Without it,
+    /// `Log::step` does that work.
+    pub background: bool,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        LogOptions {
+            segment_bytes: 16 << 20,
+            spare_segments: 1,
+            wal_writer_delay: Duration::from_millis(200),
+            background: true,
+        }
+    }
+}
+
+impl LogOptions {
+    /// Refuses settings outside their bounds.
+    pub(crate) fn check(&self) -> Result<()> {
+        check_segment_bytes(self.segment_bytes)?;
+        if !(1..=64).contains(&self.spare_segments) {
+            let what = format!("{} is not within 1..=64", self.spare_segments);
+            return Err(Error::BadOption {
+                name: "spare_segments",
+                what,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Refuses a segment size outside its bounds.
+pub(crate) fn check_segment_bytes(bytes: u64) -> Result<()> {
+    if bytes.is_power_of_two() && (64 << 10..=1 << 30).contains(&bytes) {
+        return Ok(());
+    }
+    let what = format!("{bytes} is not a power of two from 64 KiB to 1 GiB");
+    Err(Error::BadOption {
+        name: "wal_segment_size",
+        what,
+    })
+}
+
+/// The largest frame, header included, that a log with segments of this size takes.
+pub(crate) const fn max_frame(segment_bytes: u64) -> u64 {
+    let quarter = segment_bytes / 4;
+    if quarter < LARGEST_FRAME {
+        quarter
+    } else {
+        LARGEST_FRAME
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_are_checked() {
+        assert!(LogOptions::default().check().is_ok());
+        for segment_bytes in [0, 1 << 15, (1 << 16) + 1, 1 << 31] {
+            assert!(
+                LogOptions {
+                    segment_bytes,
+                    ..LogOptions::default()
+                }
+                .check()
+                .is_err()
+            );
+        }
+        for spare_segments in [0, 65] {
+            assert!(
+                LogOptions {
+                    spare_segments,
+                    ..LogOptions::default()
+                }
+                .check()
+                .is_err()
+            );
+        }
+    }
+
+    #[test]
+    fn the_largest_frame_is_a_quarter_segment_or_a_mebibyte() {
+        assert_eq!(max_frame(64 << 10), 16 << 10);
+        assert_eq!(max_frame(16 << 20), 1 << 20);
+    }
+}

@@ -1,0 +1,40 @@
+//! What the log counts about itself.
+
+use crate::lsn::Lsn;
+
+/// A look at the log's counters and positions. Counters begin at zero when the log is opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogStats {
+    /// Data records appended.
+    pub records: u64,
+    /// Bytes appended, frames of every kind included.
+    pub bytes: u64,
+    /// Write calls made for batches.
+    pub writes: u64,
+    /// Sync calls made for batches.
+    pub syncs: u64,
+    /// Bytes written for batches, whole blocks.
+    pub bytes_written: u64,
+    /// Segments made ahead of use.
+    pub segments_prepared: u64,
+    /// Segments that were given a new number instead of being removed.
+    pub segments_recycled: u64,
+    /// Segments removed.
+    pub segments_removed: u64,
+    /// How often a reservation had to wait because the buffer was full.
+    pub wal_buffers_full: u64,
+    /// Segments that hold log now.
+    pub segments: u64,
+    /// Segments prepared and not yet used.
+    pub spare_segments: u64,
+    /// The size of a segment in bytes.
+    pub segment_bytes: u64,
+    /// The position of the oldest record that can still be read.
+    pub oldest_lsn: Lsn,
+    /// Everything before this is durable.
+    pub durable_lsn: Lsn,
+    /// Everything before this has been handed to the operating system.
+    pub written_lsn: Lsn,
+    /// Where the next record will stand, or before.
+    pub next_lsn: Lsn,
+}
