@@ -1,0 +1,198 @@
+//! The real world: the only file that touches `std::fs` and the real clocks for writing. Files are made 0600 and
+//! directories 0700; a directory is synced by opening it and syncing the handle (Unix; elsewhere a directory cannot
+//! be synced and the call does nothing).
+
+use std::collections::hash_map::RandomState;
+use std::fs;
+use std::hash::{BuildHasher, Hasher};
+use std::io::{Error, ErrorKind, Read, Result, Write};
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::file::File;
+use crate::io::OpenMode;
+use crate::lock::{LockAttempt, LockFile, parse_pid};
+
+pub(crate) struct OsWorld {
+    began: Instant,
+}
+
+impl OsWorld {
+    pub(crate) fn new() -> OsWorld {
+        OsWorld {
+            began: Instant::now(),
+        }
+    }
+
+    pub(crate) fn open(&self, path: &Path, how: OpenMode) -> Result<File> {
+        Ok(File::os(open_options(how).open(path)?, path))
+    }
+
+    pub(crate) fn create_dir(&self, path: &Path) -> Result<()> {
+        #[cfg_attr(not(unix), expect(unused_mut, reason = "modes exist on Unix only"))]
+        let mut builder = fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(path)
+    }
+
+    pub(crate) fn rename(&self, from: &Path, to: &Path) -> Result<()> {
+        fs::rename(from, to)
+    }
+
+    pub(crate) fn remove_file(&self, path: &Path) -> Result<()> {
+        fs::remove_file(path)
+    }
+
+    pub(crate) fn sync_dir(&self, path: &Path) -> Result<()> {
+        let path = or_current(path);
+        if cfg!(unix) {
+            fs::File::open(path)?.sync_all()
+        } else {
+            fs::metadata(path).map(|_| ())
+        }
+    }
+
+    pub(crate) fn list_dir(&self, path: &Path) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(or_current(path))? {
+            let name = entry?.file_name().into_string().map_err(|name| {
+                let what = format!("the name {name:?} in {} is not Unicode", path.display());
+                Error::new(ErrorKind::InvalidData, what)
+            })?;
+            names.push(name);
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    pub(crate) fn exists(&self, path: &Path) -> Result<bool> {
+        fs::exists(or_current(path))
+    }
+
+    pub(crate) fn is_dir(&self, path: &Path) -> Result<bool> {
+        match fs::metadata(or_current(path)) {
+            Ok(metadata) => Ok(metadata.is_dir()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(crate) fn try_lock(&self, path: &Path) -> Result<LockAttempt> {
+        let mut file = open_options(OpenMode::Create).open(path)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => return Ok(held_by(&mut file)),
+            Err(fs::TryLockError::Error(error)) => return Err(error),
+        }
+        file.set_len(0)?;
+        file.write_all(format!("{}\n", std::process::id()).as_bytes())?;
+        Ok(LockAttempt::Acquired(LockFile::new(Some(Box::new(file)))))
+    }
+
+    pub(crate) fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    pub(crate) fn wall_clock(&self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        // A clock set before 1970 reads as 1970: times are information for people, never an order.
+        since.map_or(0, |since| {
+            u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+        })
+    }
+
+    pub(crate) fn random(&self) -> u128 {
+        system_random().unwrap_or_else(|| {
+            // Without /dev/urandom: the standard library keys its hashers from the operating system's randomness.
+            let half = || u128::from(RandomState::new().build_hasher().finish());
+            let mixed = |salt: u64| u128::from(RandomState::new().hash_one(salt));
+            (half() << 64)
+                ^ mixed(1)
+                ^ (mixed(2) << 64)
+                ^ mixed(self.began.elapsed().subsec_nanos().into())
+        })
+    }
+}
+
+/// A shared claim on a lock file that exists already: for readers that change nothing.
+pub(crate) fn try_lock_shared(path: &Path) -> Result<LockAttempt> {
+    let mut file = match fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Ok(LockAttempt::Acquired(LockFile::new(None)));
+        }
+        Err(error) => return Err(error),
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(LockAttempt::Acquired(LockFile::new(Some(Box::new(file))))),
+        Err(fs::TryLockError::WouldBlock) => Ok(held_by(&mut file)),
+        Err(fs::TryLockError::Error(error)) => Err(error),
+    }
+}
+
+fn held_by(file: &mut fs::File) -> LockAttempt {
+    let mut content = Vec::new();
+    // Unreadable is not an error: where locks are mandatory the holder's file cannot be read.
+    let read = file.take(32).read_to_end(&mut content);
+    LockAttempt::Held {
+        pid: read.ok().and_then(|_| parse_pid(&content)),
+    }
+}
+
+pub(crate) fn open_options(how: OpenMode) -> fs::OpenOptions {
+    let mut options = fs::OpenOptions::new();
+    options.read(true).write(how.writes());
+    match how {
+        OpenMode::Read | OpenMode::ReadWrite => {}
+        OpenMode::Create => _ = options.create(true).truncate(false),
+        OpenMode::CreateNew => _ = options.create_new(true),
+    }
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+fn or_current(path: &Path) -> &Path {
+    if path.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        path
+    }
+}
+
+fn system_random() -> Option<u128> {
+    if !cfg!(unix) {
+        return None;
+    }
+    let mut bytes = [0; 16];
+    fs::File::open("/dev/urandom")
+        .ok()?
+        .read_exact(&mut bytes)
+        .ok()?;
+    Some(u128::from_le_bytes(bytes))
+}
+
+#[cfg(unix)]
+pub(crate) fn read_at(file: &fs::File, offset: u64, buf: &mut [u8]) -> Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, buf, offset)
+}
+
+#[cfg(unix)]
+pub(crate) fn write_at(file: &fs::File, offset: u64, buf: &[u8]) -> Result<usize> {
+    std::os::unix::fs::FileExt::write_at(file, buf, offset)
+}
+
+#[cfg(windows)]
+pub(crate) fn read_at(file: &fs::File, offset: u64, buf: &mut [u8]) -> Result<usize> {
+    match std::os::windows::fs::FileExt::seek_read(file, buf, offset) {
+        // ERROR_HANDLE_EOF: reading beyond the end is zero bytes everywhere else.
+        Err(error) if error.raw_os_error() == Some(38) => Ok(0),
+        other => other,
+    }
+}
+
+#[cfg(windows)]
+pub(crate) fn write_at(file: &fs::File, offset: u64, buf: &[u8]) -> Result<usize> {
+    std::os::windows::fs::FileExt::seek_write(file, buf, offset)
+}

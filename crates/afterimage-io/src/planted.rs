@@ -1,0 +1,116 @@
+//! Deliberate bugs, to prove that the tests would find them. Each names a trap of write-ahead logging; the code that
+//! avoids the trap asks `active(..)` at the very line. Only a build with `--cfg planted` contains them: in any other
+//! the answer is a constant `false` and the branch is gone.
+
+macro_rules! bugs {
+    ($($bug:ident = $name:literal, $describe:literal;)*) => {
+        /// A bug that a planted build can switch on.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[non_exhaustive]
+        pub enum Bug {
+            $(#[doc = $describe] $bug,)*
+        }
+
+        impl Bug {
+            /// All of them.
+            pub const ALL: &'static [Bug] = &[$(Bug::$bug),*];
+
+            /// The short name it is chosen and reported by.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Bug::$bug => $name,)*
+                }
+            }
+
+            /// What goes wrong, in one line.
+            pub const fn describe(self) -> &'static str {
+                match self {
+                    $(Bug::$bug => $describe,)*
+                }
+            }
+        }
+    };
+}
+
+bugs! {
+    StaleRecordValidates = "T2", "A record left over in a recycled segment validates as if it had been written now.";
+    TailLeftAlive = "T5", "A torn tail is not made physically dead before the log goes on.";
+    PageAheadOfLog = "T10", "A page is written home before the log that describes it is durable.";
+    AckBeforeSync = "T11", "A commit is acknowledged before its record is synced.";
+    TailNotRewritten = "T12", "After an unclean stop the log's tail is believed as the page cache shows it, not rewritten.";
+    DptPagesNotDirtied = "T12b", "After an unclean stop pages of the dirty page table that redo skipped are not written again.";
+    SegmentNameNotSynced = "T13", "A commit is acknowledged in a segment whose name is not durable.";
+    HomeBeforeDoublewrite = "T17", "A page is written home before its copy in the doublewrite area is synced.";
+    RecLsnTooLate = "T22", "A dirty page's recLSN is taken after its first record instead of before it.";
+    ControlBeforeTables = "T24", "The control file names a checkpoint before its end record is durable.";
+    TruncateActive = "T26", "Log that an unfinished transaction still needs is recycled.";
+    CleanFlagKept = "T28", "The clean flag is not cleared before the first write after an open.";
+    LosersNotRedone = "T29", "Redo skips the records of transactions that did not commit.";
+    ClrUndoneTwice = "T30", "Undo after a crash starts again at the end instead of at undoNext.";
+    CommitBeforeLastRecord = "commit-order", "The commit record is appended before the transaction's last change.";
+    PageLsnNotStamped = "page-lsn", "A change is applied to a page without stamping its LSN.";
+}
+
+#[cfg(planted)]
+mod switch {
+    use super::Bug;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// Position in `Bug::ALL` plus one; 0 is none. One for the whole process.
+    static PLANTED: AtomicUsize = AtomicUsize::new(0);
+
+    /// Whether this bug is switched on.
+    pub fn active(bug: Bug) -> bool {
+        PLANTED.load(Ordering::Relaxed) == bug as usize + 1
+    }
+
+    /// Switches one bug on, or all off, for the whole process.
+    pub fn plant(bug: Option<Bug>) {
+        PLANTED.store(bug.map_or(0, |bug| bug as usize + 1), Ordering::Relaxed);
+    }
+}
+
+#[cfg(not(planted))]
+mod switch {
+    use super::Bug;
+
+    /// Whether this bug is switched on: never, in a build without `--cfg planted`.
+    #[inline(always)]
+    pub const fn active(_bug: Bug) -> bool {
+        false
+    }
+
+    /// Switches one bug on, or all off, for the whole process: nothing, in a build without `--cfg planted`.
+    pub fn plant(_bug: Option<Bug>) {}
+}
+
+pub use switch::{active, plant};
+
+/// Whether this build contains the bugs at all.
+pub const BUILT_IN: bool = cfg!(planted);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_distinct() {
+        for (index, bug) in Bug::ALL.iter().enumerate() {
+            assert!(!bug.describe().is_empty());
+            assert!(
+                Bug::ALL[..index]
+                    .iter()
+                    .all(|other| other.name() != bug.name())
+            );
+        }
+    }
+
+    #[test]
+    fn only_the_planted_bug_is_active() {
+        plant(Some(Bug::AckBeforeSync));
+        assert_eq!(active(Bug::AckBeforeSync), BUILT_IN);
+        assert!(!active(Bug::TailLeftAlive));
+        plant(None);
+        assert!(!active(Bug::AckBeforeSync));
+    }
+}
