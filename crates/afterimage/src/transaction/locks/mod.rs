@@ -1,0 +1,70 @@
+//! Locks of strict two-phase locking: who may read or change what until its transaction ends.
+#![doc = include_str!("README.md")]
+
+mod commits;
+mod deadlock;
+mod mode;
+mod owner;
+mod queue;
+mod state;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use afterimage_log::Lsn;
+
+use crate::ids::TableId;
+
+pub(crate) use mode::Mode;
+pub(crate) use owner::LockOwner;
+pub(crate) use table::LockTable;
+
+/// What can be locked. Named by what the data is, never by the page it is on, so splits and eviction do not matter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Resource<'a> {
+    /// A whole table.
+    Table(TableId),
+    /// One key of a table, whether it exists or not.
+    Key(TableId, &'a [u8]),
+}
+
+impl Resource<'_> {
+    fn table(&self) -> TableId {
+        match *self {
+            Resource::Table(table) | Resource::Key(table, _) => table,
+        }
+    }
+}
+
+/// A lock that is held now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Granted {
+    /// The commit that the log must be durable through before what is read under this lock may be shown as fact; `None`:
+    /// nothing new to wait for, because nobody changed it or an earlier grant to this owner has told it.
+    pub(crate) last_commit: Option<Lsn>,
+}
+
+/// Why a lock was not granted. The owner keeps what it had; its transaction is to be rolled back.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum LockError {
+    /// This owner was chosen to end a deadlock.
+    Deadlock,
+    /// The engine has ended the transaction, for this reason.
+    Revoked(Arc<str>),
+}
+
+/// Counts for `Stats`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct LockStats {
+    /// Grants in force now; a resource with three holders counts three.
+    pub(crate) locks_held: u64,
+    /// Requests that had to wait, since the table was made.
+    pub(crate) waits: u64,
+    /// Victims, since the table was made.
+    pub(crate) deadlocks: u64,
+    /// Time spent waiting, all owners together.
+    pub(crate) wait_time: Duration,
+}

@@ -1,0 +1,280 @@
+//! The lock table: asks `state` for a decision under one short mutex, and waits for it outside. What its callers may and
+//! must do is in the README beside this file.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use afterimage_io::Io;
+use afterimage_io::sync::Mutex;
+use afterimage_io::sync::atomic::{AtomicU64, Ordering};
+use afterimage_log::Lsn;
+
+use super::commits::Commits;
+use super::mode::Mode;
+use super::owner::{Held, LockOwner, Name, Verdict};
+use super::queue::Slot;
+use super::state::{State, Wakes};
+use super::{Granted, LockError, LockStats, Resource};
+use crate::ids::TableId;
+
+/// Locks given back in one go: bounds how long a large transaction's end keeps everybody else from the mutex.
+const RELEASE_BATCH: usize = 64;
+
+/// All locks of one database. Shared by reference between threads; blocks only in [`LockTable::lock`].
+pub(crate) struct LockTable {
+    io: Io,
+    state: Mutex<State>,
+    commits: Commits,
+    /// Nanoseconds that owners have spent waiting, all together.
+    waited: AtomicU64,
+}
+
+/// How a request came out before any waiting.
+enum Answer {
+    /// It was granted at once.
+    Granted,
+    /// It stands in the queue; the owner's verdict tells when it is decided.
+    Queued(Name, Wakes),
+    /// It would have to wait, and may not; or its owner was revoked.
+    Refused,
+}
+
+impl LockTable {
+    /// An empty table in the world of `io`.
+    pub(crate) fn new(io: &Io) -> LockTable {
+        LockTable {
+            io: io.clone(),
+            state: Mutex::new(io, State::default()),
+            commits: Commits::new(),
+            waited: AtomicU64::new(0),
+        }
+    }
+
+    /// A new owner: one per transaction and attempt. `age` is the order of begin, smaller is older; a retry keeps the age
+    /// of its first attempt, so that it is not the youngest for ever. No two living owners share an age.
+    pub(crate) fn owner(&self, age: u64) -> Arc<LockOwner> {
+        Arc::new(LockOwner::new(&self.io, age))
+    }
+
+    /// Locks `resource` in `mode` on top of what the owner holds already, and blocks until that is granted. Never call it
+    /// with a latch, log-buffer bytes or frames in hand.
+    ///
+    /// # Errors
+    ///
+    /// [`LockError::Deadlock`] if the owner is to give way, [`LockError::Revoked`] if the engine has ended it. Either
+    /// way it keeps what it held before; the caller rolls back and releases all.
+    ///
+    /// # Panics
+    ///
+    /// If a key is to be locked in an intent mode.
+    pub(crate) fn lock(
+        &self,
+        owner: &LockOwner,
+        resource: &Resource<'_>,
+        mode: Mode,
+    ) -> Result<Granted, LockError> {
+        if let Some(reason) = owner.shared.revoked() {
+            return Err(LockError::Revoked(Arc::clone(reason)));
+        }
+        if owner.held.lock().covers(resource, mode) {
+            return Ok(Granted { last_commit: None });
+        }
+        match self.ask(owner, resource, mode, true) {
+            Answer::Granted => {}
+            Answer::Queued(name, wakes) => self.wait(owner, name, mode, wakes)?,
+            Answer::Refused => return Err(revoked(owner)),
+        }
+        Ok(Granted {
+            last_commit: self.commits.seen_through(resource, mode),
+        })
+    }
+
+    /// As [`LockTable::lock`], but answers `None` where that would have to wait or would fail.
+    pub(crate) fn try_lock(
+        &self,
+        owner: &LockOwner,
+        resource: &Resource<'_>,
+        mode: Mode,
+    ) -> Option<Granted> {
+        if owner.shared.revoked().is_some() {
+            return None;
+        }
+        if owner.held.lock().covers(resource, mode) {
+            return Some(Granted { last_commit: None });
+        }
+        match self.ask(owner, resource, mode, false) {
+            Answer::Granted => Some(Granted {
+                last_commit: self.commits.seen_through(resource, mode),
+            }),
+            Answer::Queued(..) | Answer::Refused => None,
+        }
+    }
+
+    /// Gives back all that the owner holds: directly after its commit record was appended (`commit_lsn` names it), or
+    /// after its rollback is complete (`None`).
+    ///
+    /// With a commit, whatever was held exclusively remembers the LSN before the first lock is free, so that nobody can
+    /// read the data without learning what it depends on.
+    pub(crate) fn release_all(&self, owner: &LockOwner, commit_lsn: Option<Lsn>) {
+        let mut held = owner.held.lock();
+        let Some(slot) = held.slot.take() else { return };
+        if let Some(lsn) = commit_lsn {
+            held.changed()
+                .for_each(|resource| self.commits.raise(&resource, lsn));
+        }
+        let mut names = held.take();
+        drop(held);
+        loop {
+            let rest = names.split_off(names.len().saturating_sub(RELEASE_BATCH));
+            let ended = names.is_empty();
+            self.release_batch(slot, &rest, ended);
+            if ended {
+                return;
+            }
+        }
+    }
+
+    /// Is the key, or its whole table, held exclusively by anybody, the asker included? For the purge of ghosts, which
+    /// asks with a page latch in hand: takes the table's own mutex, which nobody holds for long or while waiting.
+    pub(crate) fn is_locked_exclusively(&self, table: TableId, key: &[u8]) -> bool {
+        self.state.lock().is_held_exclusively(table, key)
+    }
+
+    /// Ends a transaction from outside: its wait, if it is in one, and every later request fail with
+    /// [`LockError::Revoked`]. It keeps its locks until it is rolled back. Only the first reason counts.
+    pub(crate) fn revoke(&self, owner: &LockOwner, reason: &str) {
+        let mut wakes = Wakes::new();
+        {
+            let held = owner.held.lock();
+            let mut state = self.state.lock();
+            owner.shared.revoke(Arc::from(reason));
+            if let Some(slot) = held.slot {
+                state.end_wait(slot, Verdict::Revoked, &mut wakes);
+            }
+        }
+        wake(wakes, None);
+    }
+
+    /// Counts since the table was made, and what is held now.
+    pub(crate) fn stats(&self) -> LockStats {
+        let state = self.state.lock();
+        LockStats {
+            locks_held: state.locks_held,
+            waits: state.waits,
+            deadlocks: state.deadlocks,
+            wait_time: Duration::from_nanos(self.waited.load(Ordering::Relaxed)),
+        }
+    }
+
+    fn ask(
+        &self,
+        owner: &LockOwner,
+        resource: &Resource<'_>,
+        mode: Mode,
+        may_wait: bool,
+    ) -> Answer {
+        let mut held = owner.held.lock();
+        check_request(&held, resource, mode);
+        // The key is copied before the mutex is taken.
+        let name = Name::of(resource);
+        let mut state = self.state.lock();
+        let slot = *held
+            .slot
+            .get_or_insert_with(|| state.admit_owner(&owner.shared));
+        if state.try_grant(slot, &name, mode) {
+            drop(state);
+            held.record(name, mode);
+            return Answer::Granted;
+        }
+        // Asked again under the mutex: who is revoked later finds this owner in the queue.
+        if !may_wait || owner.shared.revoked().is_some() {
+            return Answer::Refused;
+        }
+        let mut wakes = Wakes::new();
+        state.wait(slot, &name, mode, &mut wakes);
+        Answer::Queued(name, wakes)
+    }
+
+    fn wait(
+        &self,
+        owner: &LockOwner,
+        name: Name,
+        mode: Mode,
+        wakes: Wakes,
+    ) -> Result<(), LockError> {
+        wake(wakes, Some(owner));
+        let began = self.io.now();
+        let verdict = owner.shared.wait_for_verdict();
+        let waited = self.io.now().saturating_sub(began);
+        self.waited.fetch_add(
+            u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX),
+            Ordering::Relaxed,
+        );
+        match verdict {
+            Verdict::Granted => {
+                owner.held.lock().record(name, mode);
+                Ok(())
+            }
+            Verdict::Victim => Err(LockError::Deadlock),
+            Verdict::Revoked => Err(revoked(owner)),
+            Verdict::Pending => unreachable!("a wait ends with a verdict"),
+        }
+    }
+
+    /// The youngest grants first: keys before the table locks that they were taken under.
+    fn release_batch(&self, slot: Slot, names: &[Name], dismiss: bool) {
+        let mut wakes = Wakes::new();
+        {
+            let mut state = self.state.lock();
+            for name in names.iter().rev() {
+                state.release(slot, name, &mut wakes);
+            }
+            if dismiss {
+                state.dismiss_owner(slot);
+            }
+        }
+        wake(wakes, None);
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_state<R>(&self, look: impl FnOnce(&State) -> R) -> R {
+        look(&self.state.lock())
+    }
+}
+
+impl fmt::Debug for LockTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LockTable").finish_non_exhaustive()
+    }
+}
+
+/// Wakes the owners whose wait has ended; `except` is the caller itself, who needs no call to the system to know.
+fn wake(wakes: Wakes, except: Option<&LockOwner>) {
+    for shared in wakes {
+        if !except.is_some_and(|owner| Arc::ptr_eq(&owner.shared, &shared)) {
+            shared.wake();
+        }
+    }
+}
+
+fn revoked(owner: &LockOwner) -> LockError {
+    let reason = owner
+        .shared
+        .revoked()
+        .expect("the reason is set before the verdict");
+    LockError::Revoked(Arc::clone(reason))
+}
+
+fn check_request(held: &Held, resource: &Resource<'_>, mode: Mode) {
+    if let Resource::Key(table, _) = *resource {
+        assert!(
+            matches!(mode, Mode::Shared | Mode::Exclusive),
+            "keys are locked shared or exclusively, not {mode:?}"
+        );
+        debug_assert!(
+            held.has_intent(table, mode),
+            "LOCK-2: a key of table {table} locked without the table's intent"
+        );
+    }
+}

@@ -1,0 +1,1 @@
+//! The lock table as its callers see it.
