@@ -1,0 +1,141 @@
+//! One cell: a key with its value (leaf) or with its child (inner).
+//!
+//! ```text
+//! leaf   flags 1 | key length varint | value length varint | key | value
+//! inner  flags 1 | key length varint | key | child 8
+//! ```
+//!
+//! The same bytes stand in a page's heap and in the log's whole-page operations, so a split copies cells as they are.
+//! Two ways in: [`LeafCell::read`] and [`InnerCell::read`] trust nothing and are what structure checks use;
+//! [`leaf_at`] and [`inner_at`] are for pages that have passed such a check, and are short.
+
+use crate::codec::{DecodeError, Reader, varint_len};
+use crate::ids::PageId;
+
+/// A row that is there.
+pub(crate) const PLAIN: u8 = 0;
+/// A row that was deleted, or whose insert was undone: the cell stays until nobody can need it.
+pub(crate) const GHOST: u8 = 1;
+
+/// A key, its value, and whether the row is there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct LeafCell<'a> {
+    /// [`PLAIN`] or [`GHOST`].
+    pub(crate) flags: u8,
+    pub(crate) key: &'a [u8],
+    pub(crate) value: &'a [u8],
+}
+
+/// The lowest key that a child may hold, and the child.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct InnerCell<'a> {
+    pub(crate) key: &'a [u8],
+    pub(crate) child: PageId,
+}
+
+impl<'a> LeafCell<'a> {
+    pub(crate) fn is_ghost(&self) -> bool {
+        self.flags & GHOST != 0
+    }
+
+    /// Bytes the cell takes in the heap.
+    pub(crate) fn bytes(&self) -> usize {
+        leaf_bytes(self.key.len(), self.value.len())
+    }
+
+    pub(super) fn read(reader: &mut Reader<'a>) -> Result<LeafCell<'a>, DecodeError> {
+        let flags = reader.byte()?;
+        if flags > GHOST {
+            return Err(reader.error("an unknown kind of leaf cell"));
+        }
+        let key_len = reader.length(reader.remaining(), "a key beyond the end")?;
+        let value_len = reader.length(reader.remaining(), "a value beyond the end")?;
+        Ok(LeafCell { flags, key: reader.take(key_len)?, value: reader.take(value_len)? })
+    }
+
+    /// Writes the cell over the first bytes of `out`.
+    pub(super) fn write(&self, out: &mut [u8]) {
+        out[0] = self.flags;
+        let mut at = 1;
+        at += write_len(&mut out[at..], self.key.len());
+        at += write_len(&mut out[at..], self.value.len());
+        out[at..at + self.key.len()].copy_from_slice(self.key);
+        at += self.key.len();
+        out[at..at + self.value.len()].copy_from_slice(self.value);
+    }
+}
+
+impl<'a> InnerCell<'a> {
+    /// Bytes the cell takes in the heap.
+    pub(crate) fn bytes(&self) -> usize {
+        inner_bytes(self.key.len())
+    }
+
+    pub(super) fn read(reader: &mut Reader<'a>) -> Result<InnerCell<'a>, DecodeError> {
+        if reader.byte()? != PLAIN {
+            return Err(reader.error("an unknown kind of inner cell"));
+        }
+        let key = reader.bytes()?;
+        let child = PageId::from_link(reader.u64()?).ok_or(reader.error("a child that is no page"))?;
+        Ok(InnerCell { key, child })
+    }
+
+    /// Writes the cell over the first bytes of `out`.
+    pub(super) fn write(&self, out: &mut [u8]) {
+        out[0] = PLAIN;
+        let mut at = 1 + write_len(&mut out[1..], self.key.len());
+        out[at..at + self.key.len()].copy_from_slice(self.key);
+        at += self.key.len();
+        out[at..at + 8].copy_from_slice(&self.child.get().to_le_bytes());
+    }
+}
+
+/// Bytes of a leaf cell with a key and a value of these lengths.
+pub(crate) const fn leaf_bytes(key_len: usize, value_len: usize) -> usize {
+    1 + varint_len(key_len as u64) + varint_len(value_len as u64) + key_len + value_len
+}
+
+/// Bytes of an inner cell with a key of this length.
+pub(crate) const fn inner_bytes(key_len: usize) -> usize {
+    1 + varint_len(key_len as u64) + key_len + 8
+}
+
+/// The leaf cell that begins at `at`, on a page that has passed its structure check.
+pub(super) fn leaf_at(bytes: &[u8], at: usize) -> LeafCell<'_> {
+    let (key_len, at_value_len) = read_len(bytes, at + 1);
+    let (value_len, at_key) = read_len(bytes, at_value_len);
+    let at_value = at_key + key_len;
+    LeafCell { flags: bytes[at], key: &bytes[at_key..at_value], value: &bytes[at_value..at_value + value_len] }
+}
+
+/// The inner cell that begins at `at`, on a page that has passed its structure check.
+pub(super) fn inner_at(bytes: &[u8], at: usize) -> InnerCell<'_> {
+    let (key_len, at_key) = read_len(bytes, at + 1);
+    let at_child = at_key + key_len;
+    let child = u64::from_le_bytes(bytes[at_child..at_child + 8].try_into().expect("eight bytes"));
+    InnerCell { key: &bytes[at_key..at_child], child: PageId(child) }
+}
+
+/// A length of at most 16 bits (one to three bytes), and where the next field begins.
+fn read_len(bytes: &[u8], at: usize) -> (usize, usize) {
+    let first = usize::from(bytes[at]);
+    if first < 0x80 {
+        return (first, at + 1);
+    }
+    let second = usize::from(bytes[at + 1]);
+    if second < 0x80 {
+        return (first & 0x7f | second << 7, at + 2);
+    }
+    (first & 0x7f | (second & 0x7f) << 7 | usize::from(bytes[at + 2]) << 14, at + 3)
+}
+
+fn write_len(out: &mut [u8], mut value: usize) -> usize {
+    let mut at = 0;
+    while value >= 0x80 {
+        out[at] = value as u8 | 0x80;
+        value >>= 7;
+        at += 1;
+    }
+    out[at] = value as u8;
+    at + 1
+}

@@ -1,0 +1,289 @@
+//! What must hold of a page before anything believes it.
+//!
+//! A page read from disk goes through [`Page::verify`] (are these the bytes that were written here?) and then through
+//! [`Page::check`] (do they mean something?). After that, readers and [`apply`](super::apply) may index without asking.
+//! The check is strict: bytes that version 1 leaves unused are zero.
+
+use std::fmt;
+
+use super::Page;
+use super::cell::{InnerCell, LeafCell};
+use super::header::{self, FENCE_ABSENT, Kind};
+use super::map::{are_bits, is_map_page, map_bytes};
+use super::slotted::offset_entry;
+use crate::codec::Reader;
+use crate::ids::{PageId, TableId};
+use crate::limits::{
+    PAGE_HEADER_BYTES, PAGE_SIZE_MAX, PAGE_TAIL_BYTES_MAX, TREE_LEVEL_MAX, key_bytes_max, value_bytes_max,
+};
+
+/// Why a page is not to be believed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum PageError {
+    /// Every byte is zero: the page was never written.
+    Zero,
+    /// The checksum does not match.
+    Checksum {
+        /// As it stands in the page.
+        stored: u32,
+        /// As the page's contents would have it.
+        computed: u32,
+    },
+    /// A whole page of this file, in another page's place.
+    Misplaced {
+        /// The number it bears.
+        found: PageId,
+        /// Where it stands.
+        expected: PageId,
+    },
+    /// The checksum matches, but the contents do not make sense.
+    Structure {
+        /// Offset in the page.
+        at: usize,
+        /// What is wrong there.
+        what: &'static str,
+    },
+}
+
+impl fmt::Display for PageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PageError::Zero => f.write_str("every byte is zero: the page was never written"),
+            PageError::Checksum { stored, computed } => {
+                write!(f, "checksum {stored:#010x} is stored, the contents give {computed:#010x}")
+            }
+            PageError::Misplaced { found, expected } => write!(f, "page {found} stands where page {expected} belongs"),
+            PageError::Structure { at, what } => write!(f, "at byte {at}: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for PageError {}
+
+const fn wrong(at: usize, what: &'static str) -> PageError {
+    PageError::Structure { at, what }
+}
+
+impl Page {
+    /// Whether the contents make sense. Never panics, whatever the bytes; allocates nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`PageError::Zero`] or [`PageError::Structure`].
+    pub(crate) fn check(&self) -> Result<(), PageError> {
+        if self.u16_at(header::FORMAT) != header::PAGE_FORMAT {
+            return Err(if self.is_zero() { PageError::Zero } else { wrong(header::FORMAT, "not a page of this format") });
+        }
+        let kind = self.kind().ok_or(wrong(header::KIND, "an unknown kind of page"))?;
+        self.check_common()?;
+        match kind {
+            Kind::FileHeader => self.check_file_header(),
+            Kind::Map => self.check_map(),
+            Kind::Leaf => self.check_slotted(kind),
+            Kind::Inner => self.check_slotted(kind),
+        }
+    }
+
+    fn check_common(&self) -> Result<(), PageError> {
+        if self.u16_at(header::FLAGS) != 0 {
+            return Err(wrong(header::FLAGS, "unknown page flags"));
+        }
+        if self.u16_at(header::PREFIX_LENGTH) != 0 {
+            return Err(wrong(header::PREFIX_LENGTH, "a common prefix, which version 1 never has"));
+        }
+        if self.tail_bytes() > PAGE_TAIL_BYTES_MAX {
+            return Err(wrong(header::TAIL_BYTES, "too many tail bytes"));
+        }
+        if self.bytes[header::RESERVED..PAGE_HEADER_BYTES].iter().any(|&byte| byte != 0) {
+            return Err(wrong(header::RESERVED, "reserved bytes are not zero"));
+        }
+        Ok(())
+    }
+
+    fn check_file_header(&self) -> Result<(), PageError> {
+        self.check_no_cells()?;
+        if self.id() != PageId::FILE_HEADER {
+            return Err(wrong(header::PAGE_NUMBER, "a file header that is not page 0"));
+        }
+        let head = self.file_header().map_err(|error| wrong(PAGE_HEADER_BYTES + error.at, error.what))?;
+        if head.page_size as usize != self.size() {
+            return Err(wrong(PAGE_HEADER_BYTES, "a file of another page size"));
+        }
+        Ok(())
+    }
+
+    fn check_map(&self) -> Result<(), PageError> {
+        self.check_no_cells()?;
+        if !is_map_page(self.id(), self.size()) {
+            return Err(wrong(header::PAGE_NUMBER, "a map where no map stands"));
+        }
+        let bits = &self.bytes[PAGE_HEADER_BYTES..PAGE_HEADER_BYTES + map_bytes(self.size())];
+        if !are_bits(bits) {
+            return Err(wrong(PAGE_HEADER_BYTES, "allocation bits that are not defined"));
+        }
+        if self.map_get(0) == 0 {
+            return Err(wrong(PAGE_HEADER_BYTES, "a map that does not count itself as used"));
+        }
+        Ok(())
+    }
+
+    /// A page without cells has nothing in the fields that describe cells.
+    fn check_no_cells(&self) -> Result<(), PageError> {
+        let numbers = [header::LEVEL, header::CELL_COUNT, header::CELL_COUNT + 1];
+        let bare = numbers.iter().all(|&at| self.bytes[at] == 0)
+            && self.tree() == TableId::NONE
+            && self.right_link().is_none()
+            && self.heap_start() == 0
+            && self.garbage() == 0
+            && self.low_fence_field() == (0, FENCE_ABSENT)
+            && self.high_fence_field() == (0, FENCE_ABSENT);
+        if bare { Ok(()) } else { Err(wrong(header::LEVEL, "cells on a page that has none")) }
+    }
+
+    fn low_fence_field(&self) -> (u16, u16) {
+        (self.u16_at(header::LOW_FENCE), self.u16_at(header::LOW_FENCE + 2))
+    }
+
+    fn high_fence_field(&self) -> (u16, u16) {
+        (self.u16_at(header::HIGH_FENCE), self.u16_at(header::HIGH_FENCE + 2))
+    }
+
+    fn check_slotted(&self, kind: Kind) -> Result<(), PageError> {
+        self.check_place(kind)?;
+        let start = self.heap_start();
+        if start < offset_entry(self.cell_count()) || start > self.heap_end() {
+            return Err(wrong(header::HEAP_START, "the heap begins outside the page's free space"));
+        }
+        let mut claimed = Claimed::new(start..self.heap_end());
+        let low = self.check_fence(header::LOW_FENCE, &mut claimed)?;
+        let high = self.check_fence(header::HIGH_FENCE, &mut claimed)?;
+        if high.is_some_and(|high| low.unwrap_or_default() >= high) {
+            return Err(wrong(header::HIGH_FENCE, "the fences leave no room for keys"));
+        }
+        self.check_cells(kind, low, high, &mut claimed)?;
+        if claimed.bytes + self.garbage() != self.heap_end() - start {
+            return Err(wrong(header::GARBAGE, "cells, fences and garbage do not add up to the heap"));
+        }
+        Ok(())
+    }
+
+    fn check_place(&self, kind: Kind) -> Result<(), PageError> {
+        let level = self.level();
+        if (kind == Kind::Leaf) != (level == 0) || level > TREE_LEVEL_MAX {
+            return Err(wrong(header::LEVEL, "a level that such a page cannot have"));
+        }
+        if self.tree() == TableId::NONE {
+            return Err(wrong(header::TREE, "a page of no tree"));
+        }
+        if self.id() == PageId::FILE_HEADER || is_map_page(self.id(), self.size()) {
+            return Err(wrong(header::PAGE_NUMBER, "a tree's page where the file header or a map belongs"));
+        }
+        if kind == Kind::Inner && self.cell_count() == 0 {
+            return Err(wrong(header::CELL_COUNT, "an inner page without children"));
+        }
+        Ok(())
+    }
+
+    fn check_fence(&self, field: usize, claimed: &mut Claimed) -> Result<Option<&[u8]>, PageError> {
+        let (at, len) = (usize::from(self.u16_at(field)), self.u16_at(field + 2));
+        if len == FENCE_ABSENT || len == 0 {
+            // No bytes in the heap, so nothing to point at.
+            return if at == 0 {
+                Ok((len == 0).then_some(&[]))
+            } else {
+                Err(wrong(field, "a fence without bytes that has a place"))
+            };
+        }
+        let len = usize::from(len);
+        if len > key_bytes_max(self.size()) {
+            return Err(wrong(field, "a fence longer than any key"));
+        }
+        if !claimed.claim(at, len) {
+            return Err(wrong(field, "a fence outside the heap, or over another cell"));
+        }
+        Ok(Some(&self.bytes[at..at + len]))
+    }
+
+    fn check_cells(
+        &self,
+        kind: Kind,
+        low: Option<&[u8]>,
+        high: Option<&[u8]>,
+        claimed: &mut Claimed,
+    ) -> Result<(), PageError> {
+        let mut previous: Option<&[u8]> = None;
+        for index in 0..self.cell_count() {
+            let entry = offset_entry(index);
+            let at = usize::from(self.u16_at(entry));
+            let (key, bytes) = self.check_cell(kind, at)?;
+            if !claimed.claim(at, bytes) {
+                return Err(wrong(entry, "a cell outside the heap, or over another one"));
+            }
+            if previous.is_some_and(|previous| previous >= key) {
+                return Err(wrong(entry, "keys out of order"));
+            }
+            if low.is_some_and(|low| key < low) || high.is_some_and(|high| key >= high) {
+                return Err(wrong(entry, "a key outside the fences"));
+            }
+            if kind == Kind::Inner && index == 0 && key != low.unwrap_or_default() {
+                return Err(wrong(entry, "the first child does not begin at the low fence"));
+            }
+            previous = Some(key);
+        }
+        Ok(())
+    }
+
+    /// The key of the cell at `at`, and how many bytes the cell takes.
+    fn check_cell(&self, kind: Kind, at: usize) -> Result<(&[u8], usize), PageError> {
+        if at < self.heap_start() || at >= self.heap_end() {
+            return Err(wrong(at, "a cell outside the heap"));
+        }
+        let mut reader = Reader::new(&self.bytes[at..self.heap_end()]);
+        let key = if kind == Kind::Leaf {
+            let cell = LeafCell::read(&mut reader).map_err(|error| wrong(at + error.at, error.what))?;
+            if cell.value.len() > value_bytes_max(self.size()) {
+                return Err(wrong(at, "a value longer than a page of this size takes"));
+            }
+            cell.key
+        } else {
+            InnerCell::read(&mut reader).map_err(|error| wrong(at + error.at, error.what))?.key
+        };
+        if key.len() > key_bytes_max(self.size()) {
+            return Err(wrong(at, "a key longer than a page of this size takes"));
+        }
+        Ok((key, reader.position()))
+    }
+}
+
+/// Which bytes of the heap belong to something: no byte may belong to two, or changing one cell would change another.
+struct Claimed {
+    heap: std::ops::Range<usize>,
+    taken: [u64; PAGE_SIZE_MAX / 64],
+    bytes: usize,
+}
+
+impl Claimed {
+    fn new(heap: std::ops::Range<usize>) -> Claimed {
+        Claimed { heap, taken: [0; PAGE_SIZE_MAX / 64], bytes: 0 }
+    }
+
+    /// Claims `len` bytes from `at`; false if one of them is not in the heap or is claimed already.
+    fn claim(&mut self, at: usize, len: usize) -> bool {
+        let end = at + len;
+        if at < self.heap.start || end > self.heap.end {
+            return false;
+        }
+        let mut from = at;
+        while from < end {
+            let until = end.min((from / 64 + 1) * 64);
+            let mask = (u64::MAX >> (64 - (until - from))) << (from % 64);
+            if self.taken[from / 64] & mask != 0 {
+                return false;
+            }
+            self.taken[from / 64] |= mask;
+            from = until;
+        }
+        self.bytes += len;
+        true
+    }
+}

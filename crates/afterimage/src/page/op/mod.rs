@@ -1,0 +1,73 @@
+//! What can be done to one page, as data: the vocabulary that the log records speak.
+//!
+//! A [`PageOp`] holds everything its [`apply`] needs besides the page itself, and never names an offset: the same
+//! operation does the same thing to the same page, in forward work, in redo and in undo. `Format` and `FileHeader`
+//! make a page from nothing, so they also mend one that cannot be read.
+
+mod apply;
+mod build;
+mod codec;
+
+use std::borrow::Cow;
+
+pub(crate) use self::apply::{ApplyError, apply, check_op};
+use super::file_header::FileHeader;
+use super::header::Kind;
+use crate::ids::{PageId, TableId};
+
+/// One change of one page.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum PageOp<'a> {
+    /// Makes the whole page. Needs no old contents.
+    Format {
+        /// The page's own number: the contents bear it.
+        id: PageId,
+        kind: Kind,
+        level: u8,
+        tree: TableId,
+        low: Option<Cow<'a, [u8]>>,
+        high: Option<Cow<'a, [u8]>>,
+        right: Option<PageId>,
+        /// Cells in key order, one after the other as in the heap; of a map page its bits, without zeroes at the end.
+        cells: Cow<'a, [u8]>,
+    },
+    /// Makes page 0. Needs no old contents.
+    FileHeader(FileHeader),
+    /// Sets the cell of a key to exactly this, whether there is one or not.
+    PutCell { key: Cow<'a, [u8]>, value: Cow<'a, [u8]>, flags: u8 },
+    /// Turns a row into a ghost, or a ghost into a row. The value stays.
+    SetGhost { key: Cow<'a, [u8]>, ghost: bool },
+    /// Changes bytes of the value of a row that is there, keeping its length. Its own inverse.
+    XorValue { key: Cow<'a, [u8]>, runs: Cow<'a, [u8]> },
+    /// Removes cells, which must be there, in ascending order of their keys.
+    RemoveCells { keys: Vec<Cow<'a, [u8]>> },
+    /// Drops what is at or above the separator, which becomes the high fence.
+    SplitLeft { separator: Cow<'a, [u8]>, right: PageId },
+    /// Adds a child for the keys from the separator on.
+    InsertChild { separator: Cow<'a, [u8]>, child: PageId },
+    /// Sets the bits of pages on an allocation map.
+    MapSet { first_index: u32, count: u32, bits: u8 },
+}
+
+impl PageOp<'_> {
+    /// Whether the operation makes the page whole, whatever it was.
+    pub(crate) fn makes_whole_page(&self) -> bool {
+        matches!(self, PageOp::Format { .. } | PageOp::FileHeader(_))
+    }
+
+    /// A short name, for people.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            PageOp::Format { .. } => "format",
+            PageOp::FileHeader(_) => "file header",
+            PageOp::PutCell { .. } => "put",
+            PageOp::SetGhost { ghost: true, .. } => "ghost",
+            PageOp::SetGhost { ghost: false, .. } => "unghost",
+            PageOp::XorValue { .. } => "xor",
+            PageOp::RemoveCells { .. } => "remove",
+            PageOp::SplitLeft { .. } => "split",
+            PageOp::InsertChild { .. } => "child",
+            PageOp::MapSet { .. } => "map",
+        }
+    }
+}

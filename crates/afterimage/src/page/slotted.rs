@@ -1,0 +1,362 @@
+//! Cells kept in key order: search, read, and the primitives that [`apply`](super::apply) moves them with.
+//!
+//! ```text
+//! header 96 | offsets, 2 bytes a cell, in key order -> | free | <- heap: cells and fences, in any order | tail bytes
+//! ```
+//!
+//! A cell that is replaced or removed leaves garbage in the heap; compaction takes it back when room is needed.
+//! Room is exact: what [`Page::fits_put`] promises, a put does not refuse.
+
+use std::ops::Range;
+
+use super::Page;
+use super::cell::{self, InnerCell, LeafCell, inner_bytes, leaf_bytes};
+use super::header::{self, FENCE_ABSENT, Kind};
+use crate::ids::{PageId, TableId};
+use crate::limits::{CELL_OFFSET_BYTES, PAGE_HEADER_BYTES};
+
+/// A cell to be written.
+#[derive(Clone, Copy)]
+pub(super) enum NewCell<'a> {
+    Leaf(LeafCell<'a>),
+    Inner(InnerCell<'a>),
+}
+
+impl NewCell<'_> {
+    fn bytes(&self) -> usize {
+        match self {
+            NewCell::Leaf(cell) => cell.bytes(),
+            NewCell::Inner(cell) => cell.bytes(),
+        }
+    }
+
+    fn write(&self, out: &mut [u8]) {
+        match self {
+            NewCell::Leaf(cell) => cell.write(out),
+            NewCell::Inner(cell) => cell.write(out),
+        }
+    }
+}
+
+/// Reading.
+impl Page {
+    /// Where the cell of `key` is (`Ok`), or where it would go (`Err`).
+    pub(crate) fn search(&self, key: &[u8]) -> Result<usize, usize> {
+        if self.kind() == Some(Kind::Inner) {
+            self.search_by(|at| cell::inner_at(&self.bytes, at).key.cmp(key))
+        } else {
+            self.search_by(|at| cell::leaf_at(&self.bytes, at).key.cmp(key))
+        }
+    }
+
+    #[inline]
+    fn search_by(&self, compare: impl Fn(usize) -> std::cmp::Ordering) -> Result<usize, usize> {
+        let (mut low, mut high) = (0, self.cell_count());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match compare(self.cell_offset(middle)) {
+                std::cmp::Ordering::Less => low = middle + 1,
+                std::cmp::Ordering::Greater => high = middle,
+                std::cmp::Ordering::Equal => return Ok(middle),
+            }
+        }
+        Err(low)
+    }
+
+    /// Cell `index` of a leaf.
+    pub(crate) fn leaf_cell(&self, index: usize) -> LeafCell<'_> {
+        debug_assert_eq!(self.kind(), Some(Kind::Leaf));
+        cell::leaf_at(&self.bytes, self.cell_offset(index))
+    }
+
+    /// Cell `index` of an inner page.
+    pub(crate) fn inner_cell(&self, index: usize) -> InnerCell<'_> {
+        debug_assert_eq!(self.kind(), Some(Kind::Inner));
+        cell::inner_at(&self.bytes, self.cell_offset(index))
+    }
+
+    /// The leaf cell of `key`, ghost or not.
+    pub(crate) fn leaf_get(&self, key: &[u8]) -> Option<LeafCell<'_>> {
+        self.search(key).ok().map(|index| self.leaf_cell(index))
+    }
+
+    /// The child of an inner page whose interval holds `key`, and its position. The caller has seen that the page covers
+    /// the key.
+    pub(crate) fn child_for(&self, key: &[u8]) -> (usize, PageId) {
+        let index = match self.search(key) {
+            Ok(index) => index,
+            Err(index) => index.saturating_sub(1),
+        };
+        (index, self.inner_cell(index).child)
+    }
+
+    /// The key of cell `index`, whatever kind of page this is.
+    pub(crate) fn key(&self, index: usize) -> &[u8] {
+        let at = self.cell_offset(index);
+        match self.kind() {
+            Some(Kind::Inner) => cell::inner_at(&self.bytes, at).key,
+            _ => cell::leaf_at(&self.bytes, at).key,
+        }
+    }
+
+    /// Keys on this page are at or above this; `None`: there is no lower bound.
+    pub(crate) fn low_fence(&self) -> Option<&[u8]> {
+        self.fence(header::LOW_FENCE)
+    }
+
+    /// Keys on this page are below this; `None`: there is no upper bound.
+    pub(crate) fn high_fence(&self) -> Option<&[u8]> {
+        self.fence(header::HIGH_FENCE)
+    }
+
+    /// Whether `key` lies between the fences.
+    pub(crate) fn covers(&self, key: &[u8]) -> bool {
+        let above_low = self.low_fence().is_none_or(|low| low <= key);
+        let below_high = self.high_fence().is_none_or(|high| key < high);
+        above_low && below_high
+    }
+
+    fn fence(&self, field: usize) -> Option<&[u8]> {
+        let len = self.u16_at(field + 2);
+        let at = usize::from(self.u16_at(field));
+        (len != FENCE_ABSENT).then(|| &self.bytes[at..at + usize::from(len)])
+    }
+
+    pub(super) fn cell_offset(&self, index: usize) -> usize {
+        assert!(index < self.cell_count(), "cell {index} of {}", self.cell_count());
+        usize::from(self.u16_at(offset_entry(index)))
+    }
+
+    /// Where cell `index` is in the page.
+    pub(super) fn cell_extent(&self, index: usize) -> Range<usize> {
+        let at = self.cell_offset(index);
+        let bytes = match self.kind() {
+            Some(Kind::Inner) => cell::inner_at(&self.bytes, at).bytes(),
+            _ => cell::leaf_at(&self.bytes, at).bytes(),
+        };
+        at..at + bytes
+    }
+
+    /// The bytes of cell `index`, as they also stand in whole-page operations.
+    pub(super) fn cell_bytes(&self, index: usize) -> &[u8] {
+        &self.bytes[self.cell_extent(index)]
+    }
+}
+
+/// Room.
+impl Page {
+    /// Bytes that new cells and their offsets can have, counting what compaction would take back.
+    pub(crate) fn room(&self) -> usize {
+        self.contiguous() + self.garbage()
+    }
+
+    /// Whether a leaf takes a new cell with a key and value of these lengths.
+    pub(crate) fn fits_leaf(&self, key_len: usize, value_len: usize) -> bool {
+        leaf_bytes(key_len, value_len) + CELL_OFFSET_BYTES <= self.room()
+    }
+
+    /// Whether a leaf takes this value for this key, in place of the cell that the key may have now. Exact.
+    pub(crate) fn fits_put(&self, key: &[u8], value_len: usize) -> bool {
+        self.missing_for(self.search(key), leaf_bytes(key.len(), value_len)) == 0
+    }
+
+    /// Whether an inner page takes one more separator of this length.
+    pub(crate) fn fits_child(&self, key_len: usize) -> bool {
+        inner_bytes(key_len) + CELL_OFFSET_BYTES <= self.room()
+    }
+
+    /// How many bytes are missing for a cell of `bytes` where a search ended; zero: it fits.
+    pub(super) fn missing_for(&self, at: Result<usize, usize>, bytes: usize) -> usize {
+        match at {
+            Ok(index) => bytes.saturating_sub(self.cell_extent(index).len() + self.room()),
+            Err(_) => (bytes + CELL_OFFSET_BYTES).saturating_sub(self.room()),
+        }
+    }
+
+    /// Room for a new high fence once the cells from `first` on, and the high fence, are gone.
+    pub(super) fn room_below(&self, first: usize) -> usize {
+        let dropped: usize = (first..self.cell_count()).map(|index| self.cell_extent(index).len() + CELL_OFFSET_BYTES).sum();
+        self.room() + dropped + self.high_fence().map_or(0, <[u8]>::len)
+    }
+
+    /// Which cell should be the first of the right page when this page splits in half by bytes. At least 1 where there
+    /// are two cells, and less than the number of cells.
+    pub(crate) fn split_index(&self) -> usize {
+        let count = self.cell_count();
+        let total: usize = (0..count).map(|index| self.cell_extent(index).len()).sum();
+        let mut left = 0;
+        for index in 0..count {
+            left += self.cell_extent(index).len();
+            if 2 * left >= total {
+                return (index + 1).min(count - 1);
+            }
+        }
+        0
+    }
+
+    fn contiguous(&self) -> usize {
+        self.heap_start() - offset_entry(self.cell_count())
+    }
+}
+
+/// The primitives of `apply`. Room has been seen to by the time they are called.
+impl Page {
+    /// Makes this an empty page of cells, whatever it was.
+    pub(super) fn format_slotted(&mut self, kind: Kind, level: u8, tree: TableId, id: PageId) {
+        self.format(kind, level, tree, id);
+        self.put_u32(header::HEAP_START, self.size() as u32);
+    }
+
+    /// Zeroes the page and gives it a header. The page LSN is none until the caller stamps it.
+    pub(super) fn format(&mut self, kind: Kind, level: u8, tree: TableId, id: PageId) {
+        self.clear();
+        self.put_u16(header::FORMAT, header::PAGE_FORMAT);
+        self.bytes[header::KIND] = kind as u8;
+        self.bytes[header::LEVEL] = level;
+        self.put_u64(header::PAGE_NUMBER, id.get());
+        self.put_u32(header::TREE, tree.get());
+        self.put_u16(header::LOW_FENCE + 2, FENCE_ABSENT);
+        self.put_u16(header::HIGH_FENCE + 2, FENCE_ABSENT);
+    }
+
+    /// Writes a cell where a search for its key ended.
+    pub(super) fn put_cell(&mut self, at: Result<usize, usize>, cell: &NewCell<'_>) {
+        match at {
+            Ok(index) => self.replace_cell(index, cell),
+            Err(index) => self.insert_cell(index, cell),
+        }
+    }
+
+    fn replace_cell(&mut self, index: usize, cell: &NewCell<'_>) {
+        let (old, bytes) = (self.cell_extent(index), cell.bytes());
+        if bytes <= old.len() {
+            self.add_garbage(old.len() - bytes);
+            cell.write(&mut self.bytes[old.start..old.start + bytes]);
+            return;
+        }
+        if bytes <= self.contiguous() {
+            self.add_garbage(old.len());
+        } else {
+            self.compact_without(Some(index));
+        }
+        self.write_to_heap(index, cell);
+    }
+
+    fn insert_cell(&mut self, index: usize, cell: &NewCell<'_>) {
+        if cell.bytes() + CELL_OFFSET_BYTES > self.contiguous() {
+            self.compact_without(None);
+        }
+        let count = self.cell_count();
+        let (from, end) = (offset_entry(index), offset_entry(count));
+        self.bytes.copy_within(from..end, from + CELL_OFFSET_BYTES);
+        self.put_u16(header::CELL_COUNT, (count + 1) as u16);
+        self.write_to_heap(index, cell);
+    }
+
+    fn write_to_heap(&mut self, index: usize, cell: &NewCell<'_>) {
+        let at = self.allocate(cell.bytes());
+        cell.write(&mut self.bytes[at..at + cell.bytes()]);
+        self.put_u16(offset_entry(index), at as u16);
+    }
+
+    /// Takes bytes from the free gap for the heap.
+    fn allocate(&mut self, bytes: usize) -> usize {
+        assert!(bytes <= self.heap_start() - offset_entry(self.cell_count()), "PAGE-4: a cell without room");
+        let at = self.heap_start() - bytes;
+        self.put_u32(header::HEAP_START, at as u32);
+        at
+    }
+
+    pub(super) fn set_cell_flags(&mut self, index: usize, flags: u8) {
+        let at = self.cell_offset(index);
+        self.bytes[at] = flags;
+    }
+
+    /// The value of leaf cell `index`, to be changed in place.
+    pub(super) fn value_mut(&mut self, index: usize) -> &mut [u8] {
+        let end = self.cell_extent(index).end;
+        let len = self.leaf_cell(index).value.len();
+        &mut self.bytes[end - len..end]
+    }
+
+    pub(super) fn remove_cell(&mut self, index: usize) {
+        let count = self.cell_count();
+        self.add_garbage(self.cell_extent(index).len());
+        let from = offset_entry(index + 1);
+        self.bytes.copy_within(from..offset_entry(count), from - CELL_OFFSET_BYTES);
+        self.put_u16(header::CELL_COUNT, (count - 1) as u16);
+    }
+
+    /// Drops the cells from `first` on.
+    pub(super) fn truncate_cells(&mut self, first: usize) {
+        let dropped: usize = (first..self.cell_count()).map(|index| self.cell_extent(index).len()).sum();
+        self.add_garbage(dropped);
+        self.put_u16(header::CELL_COUNT, first as u16);
+    }
+
+    pub(super) fn set_right_link(&mut self, right: Option<PageId>) {
+        self.put_u64(header::RIGHT_LINK, PageId::to_link(right));
+    }
+
+    pub(super) fn set_low_fence(&mut self, key: Option<&[u8]>) {
+        self.set_fence(header::LOW_FENCE, key);
+    }
+
+    pub(super) fn set_high_fence(&mut self, key: Option<&[u8]>) {
+        self.set_fence(header::HIGH_FENCE, key);
+    }
+
+    fn set_fence(&mut self, field: usize, key: Option<&[u8]>) {
+        let old = self.fence(field).map_or(0, <[u8]>::len);
+        self.add_garbage(old);
+        self.put_u16(field, 0);
+        self.put_u16(field + 2, FENCE_ABSENT);
+        let Some(key) = key else { return };
+        if key.len() > self.contiguous() {
+            self.compact_without(None);
+        }
+        self.write_fence(field, key);
+    }
+
+    fn write_fence(&mut self, field: usize, key: &[u8]) {
+        self.put_u16(field + 2, key.len() as u16);
+        if key.is_empty() {
+            return;
+        }
+        let at = self.allocate(key.len());
+        self.bytes[at..at + key.len()].copy_from_slice(key);
+        self.put_u16(field, at as u16);
+    }
+
+    /// Packs the heap against its end, leaving out one cell whose bytes are about to be written anew.
+    fn compact_without(&mut self, dead: Option<usize>) {
+        let old = self.clone();
+        self.put_u32(header::HEAP_START, self.heap_end() as u32);
+        self.put_u32(header::GARBAGE, 0);
+        for field in [header::LOW_FENCE, header::HIGH_FENCE] {
+            if let Some(key) = old.fence(field) {
+                self.write_fence(field, key);
+            }
+        }
+        for index in (0..old.cell_count()).filter(|&index| Some(index) != dead) {
+            let bytes = old.cell_bytes(index);
+            let at = self.allocate(bytes.len());
+            self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
+            self.put_u16(offset_entry(index), at as u16);
+        }
+    }
+}
+
+/// Where the offset of cell `index` stands.
+pub(super) const fn offset_entry(index: usize) -> usize {
+    PAGE_HEADER_BYTES + index * CELL_OFFSET_BYTES
+}
+
+/// The shortest key that separates two leaves: above everything up to `left`, and at most `right`.
+///
+/// `left` is the last key of the left page, `right` the first of the right one; `left < right`.
+pub(crate) fn separator<'a>(left: &[u8], right: &'a [u8]) -> &'a [u8] {
+    debug_assert!(left < right);
+    let common = left.iter().zip(right).take_while(|(a, b)| a == b).count();
+    &right[..(common + 1).min(right.len())]
+}

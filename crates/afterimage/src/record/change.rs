@@ -1,0 +1,131 @@
+//! What happens to one row, with what is needed to take it back.
+//!
+//! A change knows both directions: [`Change::to_op`] is what redo does, [`Change::inverse`] is what undo does. The three
+//! forms are closed under inversion. Undoing an insert leaves a ghost, and undoing a delete turns the ghost back, whose
+//! cell still has the room.
+
+use std::borrow::Cow;
+
+use crate::codec::{put_varint, varint_len};
+use crate::page::{PLAIN, PageOp};
+
+/// What happens to one row.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Change<'a> {
+    /// The row gets a value. `before: None`: there was no row (perhaps a ghost).
+    Put { before: Option<Cow<'a, [u8]>>, after: Cow<'a, [u8]> },
+    /// The row becomes a ghost.
+    Delete { before: Cow<'a, [u8]> },
+    /// Some bytes of the value change, its length does not. Both directions in one.
+    Xor { runs: Cow<'a, [u8]> },
+}
+
+impl<'a> Change<'a> {
+    /// The change from one value to another, in the form that takes fewer bytes.
+    ///
+    /// # Panics
+    ///
+    /// If there is no row before and none after: that is no change.
+    pub(crate) fn of(before: Option<&'a [u8]>, after: Option<&'a [u8]>) -> Change<'a> {
+        match (before, after) {
+            (Some(before), Some(after)) => Change::update(before, after),
+            (None, Some(after)) => Change::Put { before: None, after: after.into() },
+            (Some(before), None) => Change::Delete { before: before.into() },
+            (None, None) => panic!("a change from no row to no row"),
+        }
+    }
+
+    fn update(before: &'a [u8], after: &'a [u8]) -> Change<'a> {
+        if before.len() == after.len() {
+            let images = 2 * (varint_len(before.len() as u64) + before.len());
+            let runs = xor_runs(before, after);
+            if varint_len(runs.len() as u64) + runs.len() < images {
+                return Change::Xor { runs: runs.into() };
+            }
+        }
+        Change::Put { before: Some(before.into()), after: after.into() }
+    }
+
+    /// The operation that makes the change.
+    pub(crate) fn to_op<'b>(&'b self, key: &'b [u8]) -> PageOp<'b> {
+        let key = Cow::Borrowed(key);
+        match self {
+            Change::Put { after, .. } => PageOp::PutCell { key, value: Cow::Borrowed(after), flags: PLAIN },
+            Change::Delete { .. } => PageOp::SetGhost { key, ghost: true },
+            Change::Xor { runs } => PageOp::XorValue { key, runs: Cow::Borrowed(runs) },
+        }
+    }
+
+    /// The change that takes this one back.
+    pub(crate) fn inverse(&self) -> Change<'_> {
+        match self {
+            Change::Put { before: Some(before), after } => {
+                Change::Put { before: Some(Cow::Borrowed(after)), after: Cow::Borrowed(before) }
+            }
+            Change::Put { before: None, after } => Change::Delete { before: Cow::Borrowed(after) },
+            Change::Delete { before } => Change::Put { before: None, after: Cow::Borrowed(before) },
+            Change::Xor { runs } => Change::Xor { runs: Cow::Borrowed(runs) },
+        }
+    }
+
+    /// The inverse as a CLR logs it: without before-images, for a CLR is never undone.
+    pub(crate) fn compensation(&self) -> Change<'_> {
+        match self.inverse() {
+            Change::Put { after, .. } => Change::Put { before: None, after },
+            Change::Delete { .. } => Change::Delete { before: Cow::Borrowed(&[]) },
+            xor @ Change::Xor { .. } => xor,
+        }
+    }
+
+    /// The value before, where the change has it whole.
+    pub(crate) fn before(&self) -> Option<&[u8]> {
+        match self {
+            Change::Put { before, .. } => before.as_deref(),
+            Change::Delete { before } => Some(before),
+            Change::Xor { .. } => None,
+        }
+    }
+
+    /// The value after, where the change has it whole.
+    pub(crate) fn after(&self) -> Option<&[u8]> {
+        match self {
+            Change::Put { after, .. } => Some(after),
+            Change::Delete { .. } | Change::Xor { .. } => None,
+        }
+    }
+
+    /// The same change, owning what it holds.
+    pub(crate) fn into_owned(self) -> Change<'static> {
+        match self {
+            Change::Put { before, after } => {
+                Change::Put { before: before.map(|value| value.into_owned().into()), after: after.into_owned().into() }
+            }
+            Change::Delete { before } => Change::Delete { before: before.into_owned().into() },
+            Change::Xor { runs } => Change::Xor { runs: runs.into_owned().into() },
+        }
+    }
+}
+
+/// Equal bytes between two differences that are cheaper to take into the run than to end it: a new run costs two lengths.
+const GAP_MIN: usize = 3;
+
+/// The differences of two values of equal length, as runs of `gap varint | length varint | bytes`.
+fn xor_runs(before: &[u8], after: &[u8]) -> Vec<u8> {
+    let differs = |at: &usize| before[*at] != after[*at];
+    let mut runs = Vec::new();
+    let mut end_of_last = 0;
+    let mut next = (0..before.len()).find(differs);
+    while let Some(start) = next {
+        let mut end = start + 1;
+        next = (end..before.len()).find(differs);
+        while let Some(at) = next.filter(|at| at - end < GAP_MIN) {
+            end = at + 1;
+            next = (end..before.len()).find(differs);
+        }
+        put_varint(&mut runs, (start - end_of_last) as u64);
+        put_varint(&mut runs, (end - start) as u64);
+        runs.extend(before[start..end].iter().zip(&after[start..end]).map(|(a, b)| a ^ b));
+        end_of_last = end;
+    }
+    runs
+}

@@ -1,0 +1,141 @@
+//! Bytes to records.
+//!
+//! Everything is bounded by the payload: strings are borrowed, lists grow only as far as bytes are there for their entries.
+//! What decodes encodes to the same bytes again.
+
+use std::borrow::Cow;
+
+use afterimage_log::Lsn;
+
+use super::encode::{
+    CHANGE_MASK, CHECKPOINT_BEGIN, CHECKPOINT_END, CHECKPOINT_TABLES, CLR, COMMIT, COMMITS, DELETE, END, INSERT, ROW,
+    STRUCTURE, UPDATE, XOR,
+};
+use super::{Change, ClrRecord, PagePart, Record, RowRecord, StructureKind, StructureRecord};
+use crate::codec::{DecodeError, Reader, unzigzag};
+use crate::ids::{PageId, TableId};
+use crate::limits::STRUCTURE_PAGES_MAX;
+use crate::page::PageOp;
+
+impl<'a> Record<'a> {
+    /// Reads a whole payload.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are not exactly one record of this version.
+    pub(crate) fn decode(payload: &'a [u8]) -> Result<Record<'a>, DecodeError> {
+        let mut reader = Reader::new(payload);
+        let record = decode_one(&mut reader)?;
+        reader.finish()?;
+        Ok(record)
+    }
+}
+
+fn decode_one<'a>(reader: &mut Reader<'a>) -> Result<Record<'a>, DecodeError> {
+    match reader.byte()? {
+        ROW => decode_row(reader).map(Record::Row),
+        CLR => decode_clr(reader).map(Record::Clr),
+        COMMIT => decode_last(reader).map(|(txn, prev)| Record::Commit { txn, prev }),
+        END => decode_last(reader).map(|(txn, prev)| Record::End { txn, prev }),
+        STRUCTURE => decode_structure(reader).map(Record::Structure),
+        CHECKPOINT_BEGIN => Ok(Record::CheckpointBegin),
+        CHECKPOINT_TABLES => super::tables::decode_chunk(reader),
+        CHECKPOINT_END => {
+            Ok(Record::CheckpointEnd { begin: lsn(reader)?, last_commit_time: reader.varint()? })
+        }
+        _ => Err(reader.error("an unknown kind of record")),
+    }
+}
+
+fn decode_row<'a>(reader: &mut Reader<'a>) -> Result<RowRecord<'a>, DecodeError> {
+    let flags = reader.byte()?;
+    let txn = Lsn::new(reader.varint()?);
+    let prev = match txn {
+        Some(txn) => optional_since(reader, txn)?,
+        None => None,
+    };
+    let page_prev = decode_page_prev(reader, txn)?;
+    let table = decode_table(reader)?;
+    let page = PageId(reader.varint()?);
+    let key = reader.bytes()?.into();
+    let change = decode_change(reader, flags & !COMMITS)?;
+    Ok(RowRecord { commit: flags & COMMITS != 0, txn, prev, table, page, page_prev, key, change })
+}
+
+fn decode_clr<'a>(reader: &mut Reader<'a>) -> Result<ClrRecord<'a>, DecodeError> {
+    let flags = reader.byte()?;
+    let (txn, prev) = decode_last(reader)?;
+    let undo_next = optional_since(reader, txn)?;
+    let page_prev = decode_page_prev(reader, Some(txn))?;
+    let table = decode_table(reader)?;
+    let page = PageId(reader.varint()?);
+    let key = reader.bytes()?.into();
+    let change = decode_change(reader, flags)?;
+    Ok(ClrRecord { txn, prev, undo_next, table, page, page_prev, key, change })
+}
+
+fn decode_change<'a>(reader: &mut Reader<'a>, flags: u8) -> Result<Change<'a>, DecodeError> {
+    if flags & !CHANGE_MASK != 0 {
+        return Err(reader.error("unknown flags of a row"));
+    }
+    let first = Cow::Borrowed(reader.bytes()?);
+    match flags {
+        INSERT => Ok(Change::Put { before: None, after: first }),
+        UPDATE => Ok(Change::Put { before: Some(first), after: reader.bytes()?.into() }),
+        DELETE => Ok(Change::Delete { before: first }),
+        XOR => Ok(Change::Xor { runs: first }),
+        _ => Err(reader.error("an unknown form of change")),
+    }
+}
+
+fn decode_structure<'a>(reader: &mut Reader<'a>) -> Result<StructureRecord<'a>, DecodeError> {
+    let what = StructureKind::from_byte(reader.byte()?).ok_or(reader.error("an unknown kind of structure change"))?;
+    let count = reader.length(STRUCTURE_PAGES_MAX, "more pages than a structure change may touch")?;
+    let mut parts = Vec::with_capacity(count);
+    for _ in 0..count {
+        let page = PageId(reader.varint()?);
+        let page_prev = decode_page_prev(reader, None)?;
+        let op = PageOp::decode(reader, page)?;
+        parts.push(PagePart { page, page_prev, op });
+    }
+    Ok(StructureRecord { what, parts })
+}
+
+fn decode_last(reader: &mut Reader<'_>) -> Result<(Lsn, Lsn), DecodeError> {
+    let txn = lsn(reader)?;
+    let prev = since(reader, txn)?;
+    Ok((txn, prev))
+}
+
+fn decode_table(reader: &mut Reader<'_>) -> Result<TableId, DecodeError> {
+    reader.varint_u32("a table that cannot be").map(TableId)
+}
+
+pub(super) fn lsn(reader: &mut Reader<'_>) -> Result<Lsn, DecodeError> {
+    let number = reader.varint()?;
+    Lsn::new(number).ok_or(reader.error("an LSN of zero"))
+}
+
+/// An LSN at or behind a transaction's first.
+pub(super) fn since(reader: &mut Reader<'_>, txn: Lsn) -> Result<Lsn, DecodeError> {
+    let distance = reader.varint()?;
+    add(reader, txn, distance)
+}
+
+/// As [`since`], where zero is none.
+pub(super) fn optional_since(reader: &mut Reader<'_>, txn: Lsn) -> Result<Option<Lsn>, DecodeError> {
+    match reader.varint()? {
+        0 => Ok(None),
+        distance => add(reader, txn, distance - 1).map(Some),
+    }
+}
+
+fn add(reader: &Reader<'_>, txn: Lsn, distance: u64) -> Result<Lsn, DecodeError> {
+    let sum = txn.get().checked_add(distance).and_then(Lsn::new);
+    sum.ok_or(reader.error("an LSN of more than 64 bits"))
+}
+
+fn decode_page_prev(reader: &mut Reader<'_>, txn: Option<Lsn>) -> Result<Option<Lsn>, DecodeError> {
+    let coded = reader.varint()?;
+    Ok(Lsn::new(txn.map_or(coded, |txn| unzigzag(coded, txn.get()))))
+}
