@@ -1,0 +1,358 @@
+//! `LockTable` as the rest of the engine calls it: asking again, commits that readers inherit, and threads that wait and
+//! are woken, one at a time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use afterimage_io::sync::Mutex;
+use afterimage_io::{Io, JoinHandle};
+use afterimage_log::Lsn;
+
+use crate::ids::TableId;
+use crate::transaction::locks::mode::Mode::{
+    self, Exclusive as X, IntentExclusive as IX, IntentShared as IS, Shared as S,
+    SharedIntentExclusive as SIX,
+};
+use crate::transaction::locks::{Granted, LockError, LockOwner, LockTable, Resource};
+
+const TABLE: TableId = TableId(16);
+const OTHER: TableId = TableId(17);
+
+fn lsn(value: u64) -> Lsn {
+    Lsn::new(value).expect("not zero")
+}
+
+fn key(key: &str) -> Resource<'_> {
+    Resource::Key(TABLE, key.as_bytes())
+}
+
+/// Locks the table in the intent and then the key, as every caller does.
+fn lock_key(
+    locks: &LockTable,
+    owner: &LockOwner,
+    name: &str,
+    mode: Mode,
+) -> Result<Granted, LockError> {
+    let table = locks.lock(owner, &Resource::Table(TABLE), mode.intent())?;
+    let key = locks.lock(owner, &key(name), mode)?;
+    Ok(Granted {
+        last_commit: table.last_commit.max(key.last_commit),
+    })
+}
+
+/// A transaction that changes one key and commits.
+fn change(locks: &LockTable, name: &str, commit: Option<Lsn>) {
+    let owner = locks.owner(1);
+    lock_key(locks, &owner, name, X).expect("nobody is in the way");
+    locks.release_all(&owner, commit);
+}
+
+/// What a momentary reader of one key is told.
+fn commit_seen(locks: &LockTable, name: &str) -> Option<Lsn> {
+    let owner = locks.owner(1);
+    let granted = lock_key(locks, &owner, name, S).expect("nobody is in the way");
+    locks.release_all(&owner, None);
+    granted.last_commit
+}
+
+fn commit_seen_by_scan(locks: &LockTable, table: TableId) -> Option<Lsn> {
+    let owner = locks.owner(1);
+    let granted = locks
+        .lock(&owner, &Resource::Table(table), S)
+        .expect("nobody is in the way");
+    locks.release_all(&owner, None);
+    granted.last_commit
+}
+
+fn assert_nothing_left(locks: &LockTable) {
+    assert_eq!(locks.stats().locks_held, 0);
+    locks.with_state(|state| {
+        state.check();
+        assert_eq!(state.resources(), 0, "an unlocked resource takes no memory");
+        assert_eq!(state.owners(), 0);
+    });
+}
+
+#[test]
+fn asking_again_is_free() {
+    let locks = LockTable::new(&Io::os());
+    let owner = locks.owner(1);
+    change(&locks, "k", Some(lsn(500)));
+    assert_eq!(
+        lock_key(&locks, &owner, "k", X).expect("free").last_commit,
+        Some(lsn(500))
+    );
+    assert_eq!(locks.stats().locks_held, 2);
+    for mode in [S, X] {
+        let again = lock_key(&locks, &owner, "k", mode).expect("held");
+        assert_eq!(again.last_commit, None, "told already");
+    }
+    assert_eq!(locks.stats().locks_held, 2);
+    assert!(locks.try_lock(&owner, &key("k"), S).is_some());
+    locks.release_all(&owner, None);
+    assert_nothing_left(&locks);
+    locks.release_all(&owner, None);
+}
+
+#[test]
+fn a_table_lock_covers_its_keys() {
+    let locks = LockTable::new(&Io::os());
+    // Per table mode: does it make a shared, an exclusive key lock needless?
+    for (table_mode, shared, exclusive) in [
+        (IS, false, false),
+        (IX, false, false),
+        (S, true, false),
+        (SIX, true, false),
+        (X, true, true),
+    ] {
+        let owner = locks.owner(1);
+        locks
+            .lock(&owner, &Resource::Table(TABLE), table_mode)
+            .expect("alone");
+        locks.lock(&owner, &key("read"), S).expect("alone");
+        assert_eq!(locks.stats().locks_held == 1, shared, "{table_mode:?}");
+        let before = locks.stats().locks_held;
+        locks
+            .lock(&owner, &Resource::Table(TABLE), IX)
+            .expect("alone");
+        locks.lock(&owner, &key("changed"), X).expect("alone");
+        assert_eq!(
+            locks.stats().locks_held == before,
+            exclusive,
+            "{table_mode:?}"
+        );
+        locks.release_all(&owner, None);
+        assert_nothing_left(&locks);
+    }
+}
+
+#[test]
+#[should_panic(expected = "LOCK-2")]
+#[cfg(debug_assertions)]
+fn a_key_without_its_tables_intent_is_refused() {
+    let locks = LockTable::new(&Io::os());
+    let owner = locks.owner(1);
+    locks
+        .lock(&owner, &Resource::Table(TABLE), IS)
+        .expect("free");
+    let _ = locks.lock(&owner, &key("k"), X);
+}
+
+#[test]
+fn readers_learn_the_commit_of_what_they_read() {
+    let locks = LockTable::new(&Io::os());
+    assert_eq!(commit_seen(&locks, "k"), None);
+    change(&locks, "k", Some(lsn(900)));
+    assert_eq!(commit_seen(&locks, "k"), Some(lsn(900)));
+    assert_eq!(
+        commit_seen(&locks, "untouched"),
+        None,
+        "unless the buckets collide; these do not"
+    );
+    assert_eq!(commit_seen_by_scan(&locks, TABLE), Some(lsn(900)));
+    assert_eq!(commit_seen_by_scan(&locks, OTHER), None);
+    change(&locks, "another", Some(lsn(950)));
+    assert_eq!(commit_seen(&locks, "k"), Some(lsn(900)));
+    assert_eq!(commit_seen_by_scan(&locks, TABLE), Some(lsn(950)));
+    change(&locks, "k", Some(lsn(920)));
+    assert_eq!(
+        commit_seen_by_scan(&locks, TABLE),
+        Some(lsn(950)),
+        "only ever raised"
+    );
+}
+
+#[test]
+fn rollback_and_reading_leave_no_commit_behind() {
+    let locks = LockTable::new(&Io::os());
+    change(&locks, "k", None);
+    let reader = locks.owner(1);
+    lock_key(&locks, &reader, "k", S).expect("free");
+    locks.release_all(&reader, Some(lsn(700)));
+    assert_eq!(commit_seen(&locks, "k"), None);
+    assert_eq!(commit_seen_by_scan(&locks, TABLE), None);
+}
+
+#[test]
+fn a_table_changed_as_a_whole_is_seen_at_every_key() {
+    let locks = LockTable::new(&Io::os());
+    let loader = locks.owner(1);
+    locks
+        .lock(&loader, &Resource::Table(TABLE), X)
+        .expect("free");
+    lock_key(&locks, &loader, "k", X).expect("covered");
+    locks.release_all(&loader, Some(lsn(640)));
+    assert_eq!(commit_seen(&locks, "k"), Some(lsn(640)));
+    assert_eq!(commit_seen(&locks, "any other"), Some(lsn(640)));
+    assert_eq!(commit_seen_by_scan(&locks, TABLE), Some(lsn(640)));
+}
+
+#[test]
+fn exclusive_locks_are_seen_without_asking_for_one() {
+    let locks = LockTable::new(&Io::os());
+    let owner = locks.owner(1);
+    assert!(!locks.is_locked_exclusively(TABLE, b"k"));
+    lock_key(&locks, &owner, "k", S).expect("free");
+    assert!(!locks.is_locked_exclusively(TABLE, b"k"));
+    lock_key(&locks, &owner, "k", X).expect("alone");
+    assert!(locks.is_locked_exclusively(TABLE, b"k"));
+    assert!(!locks.is_locked_exclusively(TABLE, b"j"));
+    assert!(!locks.is_locked_exclusively(OTHER, b"k"));
+    locks
+        .lock(&owner, &Resource::Table(TABLE), X)
+        .expect("alone");
+    assert!(
+        locks.is_locked_exclusively(TABLE, b"j"),
+        "its whole table is"
+    );
+    locks.release_all(&owner, None);
+    assert!(!locks.is_locked_exclusively(TABLE, b"k"));
+}
+
+#[test]
+fn trying_never_waits() {
+    let locks = LockTable::new(&Io::os());
+    let (holder, other) = (locks.owner(1), locks.owner(2));
+    lock_key(&locks, &holder, "k", X).expect("free");
+    assert!(
+        locks
+            .try_lock(&other, &Resource::Table(TABLE), IX)
+            .is_some()
+    );
+    assert_eq!(locks.try_lock(&other, &key("k"), S), None);
+    assert_eq!(
+        locks.try_lock(&other, &Resource::Table(TABLE), S),
+        None,
+        "the scan would"
+    );
+    assert_eq!(locks.stats().waits, 0);
+    locks.release_all(&holder, None);
+    assert!(locks.try_lock(&other, &key("k"), X).is_some());
+    locks.release_all(&other, None);
+    assert_nothing_left(&locks);
+}
+
+/// A thread that asks for one lock and keeps the answer.
+struct Asker {
+    owner: Arc<LockOwner>,
+    thread: JoinHandle,
+    answer: Arc<Mutex<Option<Result<Granted, LockError>>>>,
+}
+
+fn ask(
+    io: &Io,
+    locks: &Arc<LockTable>,
+    owner: Arc<LockOwner>,
+    name: &'static str,
+    mode: Mode,
+) -> Asker {
+    let waits = locks.stats().waits;
+    let answer = Arc::new(Mutex::new(io, None));
+    let thread = {
+        let (locks, owner, answer) = (Arc::clone(locks), Arc::clone(&owner), Arc::clone(&answer));
+        let ask = move || *answer.lock() = Some(lock_key(&locks, &owner, name, mode));
+        io.spawn("asker", ask).expect("a thread")
+    };
+    while locks.stats().waits == waits {
+        io.sleep(Duration::from_millis(1));
+    }
+    Asker {
+        owner,
+        thread,
+        answer,
+    }
+}
+
+impl Asker {
+    fn answer(self) -> (Arc<LockOwner>, Result<Granted, LockError>) {
+        self.thread.join().expect("it does not panic");
+        let answer = self.answer.lock().take().expect("it has asked");
+        (self.owner, answer)
+    }
+}
+
+#[test]
+fn release_wakes_the_waiter_and_tells_it_the_commit() {
+    let io = Io::os();
+    let locks = Arc::new(LockTable::new(&io));
+    let holder = locks.owner(1);
+    lock_key(&locks, &holder, "k", X).expect("free");
+    let waiter = ask(&io, &locks, locks.owner(2), "k", S);
+    io.sleep(Duration::from_millis(5));
+    locks.release_all(&holder, Some(lsn(333)));
+    let (waiter, answer) = waiter.answer();
+    assert_eq!(
+        answer,
+        Ok(Granted {
+            last_commit: Some(lsn(333))
+        })
+    );
+    assert_eq!(locks.stats().waits, 1);
+    assert!(locks.stats().wait_time >= Duration::from_millis(4));
+    locks.release_all(&waiter, None);
+    assert_nothing_left(&locks);
+}
+
+#[test]
+fn a_waiting_victim_is_woken_and_the_survivor_goes_on() {
+    let io = Io::os();
+    let locks = Arc::new(LockTable::new(&io));
+    let (older, younger) = (locks.owner(1), locks.owner(2));
+    lock_key(&locks, &older, "a", X).expect("free");
+    lock_key(&locks, &younger, "b", X).expect("free");
+    let waiter = ask(&io, &locks, younger, "a", X);
+    let closer = ask(&io, &locks, older, "b", X);
+    let (younger, answer) = waiter.answer();
+    assert_eq!(answer, Err(LockError::Deadlock));
+    younger.set_rolling_back();
+    locks.release_all(&younger, None);
+    let (older, answer) = closer.answer();
+    assert!(answer.is_ok());
+    assert_eq!(locks.stats().deadlocks, 1);
+    locks.release_all(&older, None);
+    assert_nothing_left(&locks);
+}
+
+#[test]
+fn revoking_ends_the_wait_and_every_later_request() {
+    let io = Io::os();
+    let locks = Arc::new(LockTable::new(&io));
+    let holder = locks.owner(1);
+    lock_key(&locks, &holder, "k", X).expect("free");
+    let waiter = ask(&io, &locks, locks.owner(2), "k", X);
+    locks.revoke(&waiter.owner, "too old");
+    locks.revoke(&waiter.owner, "the second reason");
+    let (waiter, answer) = waiter.answer();
+    let too_old = LockError::Revoked(Arc::from("too old"));
+    assert_eq!(answer, Err(too_old.clone()));
+    assert_eq!(lock_key(&locks, &waiter, "free", S), Err(too_old));
+    assert_eq!(locks.try_lock(&waiter, &key("free"), S), None);
+    locks.release_all(&waiter, None);
+    locks.release_all(&holder, None);
+    assert_nothing_left(&locks);
+}
+
+/// More locks than one release batch: nobody is forgotten at the border, and order is kept per key.
+#[test]
+fn a_large_transaction_gives_everything_back() {
+    let io = Io::os();
+    let locks = Arc::new(LockTable::new(&io));
+    let large = locks.owner(1);
+    for number in 0..1000 {
+        lock_key(&locks, &large, &format!("key {number}"), X).expect("free");
+    }
+    let waiters =
+        ["key 0", "key 64", "key 999"].map(|name| ask(&io, &locks, locks.owner(2), name, S));
+    locks.release_all(&large, Some(lsn(10)));
+    for waiter in waiters {
+        let (owner, answer) = waiter.answer();
+        assert_eq!(
+            answer,
+            Ok(Granted {
+                last_commit: Some(lsn(10))
+            })
+        );
+        locks.release_all(&owner, None);
+    }
+    assert_nothing_left(&locks);
+}
