@@ -5,6 +5,7 @@
 
 mod crash;
 mod deny;
+mod rooms;
 mod run;
 mod suite;
 mod tidy;
@@ -36,6 +37,8 @@ COMMANDS
     planted [ARGS...]
         Builds the engine with its planted bugs, switches on one after another, and shows which test caught each.
         A bug that nothing catches is a hole in the tests: exit 1.
+    rooms
+        Writes ARCHITECTURE.md's list of files anew, from the first sentence of each.
     deny
         Licences, duplicates and sources of the dependencies (cargo-deny, installed on first use).
     audit
@@ -81,6 +84,7 @@ fn dispatch(root: &Path, arguments: &[String]) -> Outcome {
         "tidy" => takes_none(rest).and_then(|()| tidy::command(root)),
         "sim" => crash::sim(root, rest),
         "planted" => crash::planted(root, rest),
+        "rooms" => takes_none(rest).and_then(|()| rooms::command(root)),
         "deny" => takes_none(rest).and_then(|()| deny::check(root)),
         "audit" => takes_none(rest).and_then(|()| deny::audit(root)),
         other => Err(Failed::Usage(format!("there is no command `{other}`"))),

@@ -1,10 +1,12 @@
 //! `cargo xtask tidy`: the house rules that no other tool knows, each in a file of its own.
 //!
 //! `text` looks at any file, `tokens` and `paths` read Rust, `order` keeps imports on their one-way street, `doors` keeps
-//! the outside world behind `afterimage-io`, `links` follows the documents' links. A rule returns what it found; only
+//! the outside world behind `afterimage-io`, `links` follows the documents' links, `invariants` compares the assertions
+//! with their explanation; `rooms`, beside this folder, keeps the list of files true. A rule returns what it found; only
 //! this file prints.
 
 mod doors;
+mod invariants;
 mod links;
 mod order;
 mod paths;
@@ -13,6 +15,7 @@ mod tests;
 mod text;
 mod tokens;
 
+use crate::rooms;
 use crate::run::{Failed, Outcome};
 use std::path::{Path, PathBuf};
 
@@ -93,6 +96,8 @@ pub fn check(root: &Path, sources: &[Source]) -> Vec<Finding> {
             findings.extend(links::check(root, source));
         }
     }
+    findings.extend(rooms::check(sources).map(|(file, what)| Finding::error(file, 0, what)));
+    findings.extend(invariants::check(sources));
     findings.extend(order::manifests(sources));
     for house in order::crates(sources) {
         findings.extend(order::modules(&house));
@@ -108,7 +113,11 @@ const TEXT: [&str; 8] = [
     ".rs", ".md", ".toml", ".yml", ".yaml", ".sh", ".txt", ".ci/run",
 ];
 
-fn read_tree(root: &Path) -> std::io::Result<Vec<Source>> {
+/// Every file that is text of ours, sorted by path.
+///
+/// # Errors
+/// When a directory or file cannot be read.
+pub fn read_tree(root: &Path) -> std::io::Result<Vec<Source>> {
     let mut sources = Vec::new();
     let mut left = vec![root.to_path_buf()];
     while let Some(directory) = left.pop() {

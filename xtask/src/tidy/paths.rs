@@ -26,8 +26,25 @@ pub struct FileFacts {
     pub reexports: BTreeMap<String, Vec<String>>,
     /// Modules declared as `#[cfg(test)] mod name;`: their files are tests.
     pub test_modules: Vec<String>,
-    /// Lines inside `#[cfg(test)]` items.
-    pub test_lines: usize,
+    /// First and last line of each `#[cfg(test)]` item.
+    pub test_items: Vec<(usize, usize)>,
+}
+
+impl FileFacts {
+    /// How many lines are tests.
+    pub fn test_lines(&self) -> usize {
+        self.test_items
+            .iter()
+            .map(|(first, last)| last + 1 - first)
+            .sum()
+    }
+
+    /// Whether a line is part of a test.
+    pub fn is_test_line(&self, line: usize) -> bool {
+        self.test_items
+            .iter()
+            .any(|(first, last)| (*first..=*last).contains(&line))
+    }
 }
 
 /// Reads a file that is module `module` of its crate (empty for the crate root).
@@ -159,7 +176,7 @@ impl<'a> Reader<'a> {
         }
         let last = self.token(until - 1).map_or(0, |token| token.line);
         let first = self.token(self.at).map_or(last, |token| token.line);
-        self.facts.test_lines += (last + 1).saturating_sub(first);
+        self.facts.test_items.push((first, last.max(first)));
         self.test_until = until;
     }
 
@@ -396,7 +413,7 @@ mod tests {
         let tests: Vec<bool> = facts.named.iter().map(|named| named.test).collect();
         assert_eq!(tests, [false, true, false, false]);
         assert_eq!(facts.test_modules, ["more"]);
-        assert_eq!(facts.test_lines, 6);
+        assert_eq!(facts.test_lines(), 6);
     }
 
     #[test]

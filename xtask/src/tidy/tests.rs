@@ -287,6 +287,36 @@ fn links_that_lead_nowhere() {
 }
 
 #[test]
+fn an_invariant_that_nobody_explains_or_asserts() {
+    let document = |ids: &str| {
+        source(
+            "ARCHITECTURE.md",
+            &format!("<!-- invariants -->\n{ids}<!-- end of invariants -->\n"),
+        )
+    };
+    let code = source(
+        ENGINE_PAGE,
+        "//! A file.\nfn f() {\n    assert!(x, \"PAGE-1: why\");\n}\n",
+    );
+    let tests = source(
+        LOG_SYNC,
+        "//! A file.\n#[cfg(test)]\nmod tests {\n    const X: &str = \"LOG-9: no\";\n}\n",
+    );
+    let found = |ids: &str| invariants::check(&[document(ids), code.clone(), tests.clone()]);
+    assert_eq!(found("| PAGE-1 | said |\n"), []);
+    assert!(
+        found("")[0]
+            .what
+            .contains("PAGE-1 is asserted here and explained nowhere")
+    );
+    assert!(
+        found("| PAGE-1 | said |\n| PAGE-2 | said |\n")[0]
+            .what
+            .contains("PAGE-2 is explained here and asserted nowhere")
+    );
+}
+
+#[test]
 fn the_house_itself_is_read() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()

@@ -68,7 +68,7 @@ fn rust(source: &Source) -> Vec<Finding> {
         .text
         .lines()
         .count()
-        .saturating_sub(paths::facts(&source.text, &[]).test_lines);
+        .saturating_sub(paths::facts(&source.text, &[]).test_lines());
     if lines > LINES_MAX {
         findings.push(Finding::error(
             &source.file,
