@@ -317,6 +317,18 @@ fn an_invariant_that_nobody_explains_or_asserts() {
 }
 
 #[test]
+fn a_first_program_that_nobody_compiles() {
+    let readme = source("README.md", "# A\n\n```rust\nfn main() {}\n```\n");
+    let program = |text: &str| source("crates/afterimage/examples/readme.rs", text);
+    assert_eq!(
+        readme::check(&[readme.clone(), program("//! It.\n\nfn main() {}\n")]),
+        None
+    );
+    assert!(readme::check(&[readme.clone(), program("//! It.\n\nfn main() { f() }\n")]).is_some());
+    assert!(readme::check(&[readme]).is_some());
+}
+
+#[test]
 fn the_house_itself_is_read() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
