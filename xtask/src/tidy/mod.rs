@@ -2,8 +2,8 @@
 //!
 //! `text` looks at any file, `tokens` and `paths` read Rust, `order` keeps imports on their one-way street, `doors` keeps
 //! the outside world behind `afterimage-io`, `links` follows the documents' links, `invariants` compares the assertions
-//! with their explanation, `readme` README's program with a compiled one; `rooms`, beside this folder, keeps the list of files true. A rule returns what it found; only
-//! this file prints.
+//! with their explanation, `readme` README's program with a compiled one; `rooms`, beside this folder, keeps the list of
+//! files true. A rule returns what it found; only this file prints.
 
 mod doors;
 mod invariants;
