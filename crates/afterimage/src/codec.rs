@@ -147,27 +147,39 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn u16(&mut self) -> Result<u16, DecodeError> {
         let bytes = self.take(2)?;
-        Ok(u16::from_le_bytes(bytes.try_into().expect("two bytes were taken")))
+        Ok(u16::from_le_bytes(
+            bytes.try_into().expect("two bytes were taken"),
+        ))
     }
 
     pub(crate) fn u32(&mut self) -> Result<u32, DecodeError> {
         let bytes = self.take(4)?;
-        Ok(u32::from_le_bytes(bytes.try_into().expect("four bytes were taken")))
+        Ok(u32::from_le_bytes(
+            bytes.try_into().expect("four bytes were taken"),
+        ))
     }
 
     pub(crate) fn u64(&mut self) -> Result<u64, DecodeError> {
         let bytes = self.take(8)?;
-        Ok(u64::from_le_bytes(bytes.try_into().expect("eight bytes were taken")))
+        Ok(u64::from_le_bytes(
+            bytes.try_into().expect("eight bytes were taken"),
+        ))
     }
 
     pub(crate) fn u128(&mut self) -> Result<u128, DecodeError> {
         let bytes = self.take(16)?;
-        Ok(u128::from_le_bytes(bytes.try_into().expect("sixteen bytes were taken")))
+        Ok(u128::from_le_bytes(
+            bytes.try_into().expect("sixteen bytes were taken"),
+        ))
     }
 
     /// Nothing may be left.
     pub(crate) fn finish(&self) -> Result<(), DecodeError> {
-        if self.is_at_end() { Ok(()) } else { Err(self.error("bytes are left over")) }
+        if self.is_at_end() {
+            Ok(())
+        } else {
+            Err(self.error("bytes are left over"))
+        }
     }
 }
 
@@ -177,7 +189,9 @@ mod tests {
 
     #[test]
     fn varints_come_back_and_have_the_length_foretold() {
-        let edges = (0..64).flat_map(|bit| [(1u64 << bit) - 1, 1 << bit, (1 << bit) + 1]).chain([u64::MAX]);
+        let edges = (0..64)
+            .flat_map(|bit| [(1u64 << bit) - 1, 1 << bit, (1 << bit) + 1])
+            .chain([u64::MAX]);
         for value in edges {
             let mut out = Vec::new();
             put_varint(&mut out, value);
@@ -200,14 +214,21 @@ mod tests {
         assert!(Reader::new(&over).varint().is_err());
         over[9] = 1;
         assert_eq!(Reader::new(&over).varint(), Ok(u64::MAX));
-        assert!(Reader::new(&[0x80, 0]).varint().is_err(), "zero in two bytes");
+        assert!(
+            Reader::new(&[0x80, 0]).varint().is_err(),
+            "zero in two bytes"
+        );
         assert!(Reader::new(&[0x80]).varint().is_err());
         assert!(Reader::new(&[]).varint().is_err());
     }
 
     #[test]
     fn lengths_are_bounded_before_they_are_believed() {
-        assert!(Reader::new(&[0xff, 0xff, 0xff, 0xff, 0x0f, 1, 2]).bytes().is_err());
+        assert!(
+            Reader::new(&[0xff, 0xff, 0xff, 0xff, 0x0f, 1, 2])
+                .bytes()
+                .is_err()
+        );
         assert!(Reader::new(&[3, 1, 2]).bytes().is_err());
         assert_eq!(Reader::new(&[2, 1, 2]).bytes(), Ok(&[1u8, 2][..]));
         assert!(Reader::new(&[5]).length(4, "too many").is_err());

@@ -97,7 +97,10 @@ const fn assert_fits(page_size: usize) {
     // The largest record of a row fits where a structure change fits.
     assert!(row_bytes_max(key, value, value) <= structure_bytes_max(page_size));
     // The smallest segment that these pages allow has a frame that takes the largest structure change.
-    assert!(structure_bytes_max(page_size) + FRAME_OVERHEAD_MAX <= page_size * SEGMENT_PAGES_MIN as usize / 4);
+    assert!(
+        structure_bytes_max(page_size) + FRAME_OVERHEAD_MAX
+            <= page_size * SEGMENT_PAGES_MIN as usize / 4
+    );
     assert!(structure_bytes_max(page_size) <= RECORD_BYTES_MAX);
 }
 

@@ -5,7 +5,7 @@ mod check;
 mod file_header;
 mod header;
 mod map;
-mod op;
+pub(crate) mod op;
 mod slotted;
 
 #[cfg(test)]
@@ -24,7 +24,7 @@ pub(crate) use self::{
     check::PageError,
     file_header::FileHeader,
     header::Kind,
-    map::{is_map_page, map_page, map_position},
+    map::{USED, is_map_page, map_page, map_position},
     op::{ApplyError, PageOp, apply, check_op},
     slotted::separator,
 };

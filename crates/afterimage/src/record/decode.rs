@@ -11,7 +11,7 @@ use super::encode::{
     CHANGE_MASK, CHECKPOINT_BEGIN, CHECKPOINT_END, CHECKPOINT_TABLES, CLR, COMMIT, COMMITS, DELETE, END, INSERT, ROW,
     STRUCTURE, UPDATE, XOR,
 };
-use super::{Change, ClrRecord, PagePart, Record, RowRecord, StructureKind, StructureRecord};
+use super::{Change, ClrRecord, PagePart, Record, RowRecord, StructureKind, Structure};
 use crate::codec::{DecodeError, Reader, unzigzag};
 use crate::ids::{PageId, TableId};
 use crate::limits::STRUCTURE_PAGES_MAX;
@@ -88,8 +88,8 @@ fn decode_change<'a>(reader: &mut Reader<'a>, flags: u8) -> Result<Change<'a>, D
     }
 }
 
-fn decode_structure<'a>(reader: &mut Reader<'a>) -> Result<StructureRecord<'a>, DecodeError> {
-    let what = StructureKind::from_byte(reader.byte()?).ok_or(reader.error("an unknown kind of structure change"))?;
+fn decode_structure<'a>(reader: &mut Reader<'a>) -> Result<Structure<'a>, DecodeError> {
+    let kind = StructureKind::from_byte(reader.byte()?).ok_or(reader.error("an unknown kind of structure change"))?;
     let count = reader.length(STRUCTURE_PAGES_MAX, "more pages than a structure change may touch")?;
     let mut parts = Vec::with_capacity(count);
     for _ in 0..count {
@@ -98,7 +98,7 @@ fn decode_structure<'a>(reader: &mut Reader<'a>) -> Result<StructureRecord<'a>, 
         let op = PageOp::decode(reader, page)?;
         parts.push(PagePart { page, page_prev, op });
     }
-    Ok(StructureRecord { what, parts })
+    Ok(Structure { kind, parts })
 }
 
 fn decode_last(reader: &mut Reader<'_>) -> Result<(Lsn, Lsn), DecodeError> {

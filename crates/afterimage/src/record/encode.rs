@@ -5,7 +5,7 @@
 
 use afterimage_log::Lsn;
 
-use super::{Change, ClrRecord, Record, RowRecord, StructureRecord};
+use super::{Change, ClrRecord, Record, RowRecord, Structure};
 use crate::codec::{put_bytes, put_varint, zigzag};
 
 pub(super) const ROW: u8 = 1;
@@ -88,10 +88,10 @@ impl ClrRecord<'_> {
     }
 }
 
-impl StructureRecord<'_> {
+impl Structure<'_> {
     /// Appends the record's bytes.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&[STRUCTURE, self.what as u8]);
+        out.extend_from_slice(&[STRUCTURE, self.kind as u8]);
         put_varint(out, self.parts.len() as u64);
         for part in &self.parts {
             put_varint(out, part.page.get());

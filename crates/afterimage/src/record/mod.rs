@@ -39,7 +39,7 @@ pub(crate) enum Record<'a> {
     /// A rollback is complete.
     End { txn: Lsn, prev: Lsn },
     /// A change of the pages' structure: one record over all pages, no transaction, never undone.
-    Structure(StructureRecord<'a>),
+    Structure(Structure<'a>),
     /// A checkpoint begins: its tables hold every effect of the records below this one.
     CheckpointBegin,
     /// A chunk of the checkpoint's tables.
@@ -85,8 +85,8 @@ pub(crate) struct ClrRecord<'a> {
 
 /// A change of the pages' structure.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct StructureRecord<'a> {
-    pub(crate) what: StructureKind,
+pub(crate) struct Structure<'a> {
+    pub(crate) kind: StructureKind,
     /// Each page once; each part is enough to redo its page.
     pub(crate) parts: Vec<PagePart<'a>>,
 }
@@ -172,7 +172,7 @@ impl Record<'_> {
             Record::Clr(_) => "clr",
             Record::Commit { .. } => "commit",
             Record::End { .. } => "end",
-            Record::Structure(structure) => structure.what.name(),
+            Record::Structure(structure) => structure.kind.name(),
             Record::CheckpointBegin => "checkpoint begin",
             Record::CheckpointTables { .. } => "checkpoint tables",
             Record::CheckpointEnd { .. } => "checkpoint end",

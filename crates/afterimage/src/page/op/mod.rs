@@ -6,7 +6,7 @@
 
 mod apply;
 mod build;
-mod codec;
+pub(crate) mod codec;
 
 use std::borrow::Cow;
 

@@ -1,1 +1,0 @@
-//! Operations against a model, bytes against the decoder.

@@ -1,0 +1,165 @@
+//! Bytes from disk: what seal writes verify accepts, and whatever check accepts can be used without a panic.
+
+use afterimage_log::Lsn;
+use proptest::prelude::*;
+
+use super::super::check::PageError;
+use super::super::{Kind, Page, PageOp, apply, check_op};
+use super::{ID, SIZE, TREE, any_op, empty_leaf, formatted, key, value};
+use crate::ids::PageId;
+
+const FILE: u128 = 0xfeed;
+
+/// A page as it comes about: rows put, replaced and removed.
+fn lived_in() -> impl Strategy<Value = Page> {
+    let rows = prop::collection::vec((key(), value(), any::<bool>()), 0..40);
+    let leaf = rows.prop_map(|rows| {
+        let mut page = empty_leaf();
+        for (key, value, remove) in rows {
+            let key = std::borrow::Cow::Owned(key);
+            let _ = apply(&mut page, &PageOp::PutCell { key: key.clone(), value: value.into(), flags: 0 });
+            if remove {
+                let _ = apply(&mut page, &PageOp::RemoveCells { keys: vec![key] });
+            }
+        }
+        page
+    });
+    let inner = prop::collection::vec((key(), 1u64..99), 0..40).prop_map(|children| {
+        let mut page = formatted(&PageOp::format_root(ID, TREE, 1, &[(b"", PageId(50))]));
+        for (key, child) in children {
+            let _ = apply(&mut page, &PageOp::insert_child(&key, PageId(child)));
+        }
+        page
+    });
+    prop_oneof![4 => leaf, 2 => inner, 1 => Just(formatted(&PageOp::format_empty_map(PageId::FIRST_MAP)))]
+}
+
+/// Reads everything that a page which passed its check may be asked for.
+fn use_it(page: &Page) {
+    let _ = format!("{page:?}");
+    let _ = (page.low_fence(), page.high_fence(), page.right_link(), page.room());
+    match page.kind() {
+        Some(Kind::Map) => {
+            let _ = (0..page.map_len()).filter(|&index| page.map_get(index) == 0).count();
+            let _ = page.find_free(0);
+        }
+        Some(Kind::FileHeader) => assert!(page.file_header().is_ok()),
+        _ => {
+            for index in 0..page.cell_count() {
+                assert_eq!(page.search(page.key(index)), Ok(index));
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    #[test]
+    fn sealed_pages_verify_and_no_flipped_bit_does(page in lived_in(), lsn in 1u64..u64::MAX, at in 0..SIZE, bit in 0..8) {
+        let mut page = page;
+        page.set_lsn(Lsn::new(lsn).expect("not zero"));
+        page.seal(FILE);
+        let id = page.id();
+        prop_assert_eq!(page.verify(FILE, id), Ok(()));
+        prop_assert_eq!(page.check(), Ok(()));
+        prop_assert!(page.verify(FILE + 1, id).is_err(), "another file");
+        prop_assert_eq!(page.verify(FILE, PageId(99)), Err(PageError::Misplaced { found: id, expected: PageId(99) }));
+        page.bytes_mut()[at] ^= 1 << bit;
+        prop_assert!(page.verify(FILE, id).is_err());
+    }
+
+    /// A forged page: bytes changed, then sealed again. Either the check refuses it, or it can be used.
+    #[test]
+    fn forged_pages_are_refused_or_harmless(
+        page in lived_in(),
+        changes in prop::collection::vec((prop_oneof![4 => 4usize..110, 1 => 0..SIZE], any::<u8>()), 1..6),
+        ops in prop::collection::vec(any_op(), 0..4),
+        rows in prop::collection::vec((key(), value()), 0..8),
+    ) {
+        let mut page = page;
+        for (at, byte) in changes {
+            page.bytes_mut()[at] = byte;
+        }
+        page.seal(FILE);
+        prop_assert_eq!(page.verify(FILE, page.id()), Ok(()));
+        if page.check().is_ok() {
+            use_it(&page);
+            let puts = rows.iter().map(|(key, value)| PageOp::PutCell { key: key.into(), value: value.into(), flags: 0 });
+            for op in puts.chain(ops.iter().map(PageOp::reborrow)) {
+                let allowed = check_op(&page, &op);
+                prop_assert_eq!(apply(&mut page, &op), allowed);
+                prop_assert_eq!(page.check(), Ok(()), "{:?}", op);
+                use_it(&page);
+            }
+        }
+    }
+
+    #[test]
+    fn garbage_is_refused_without_a_panic(
+        kind in 0u8..6, level in 0u8..3, count in 0u8..20, noise in prop::collection::vec(any::<u8>(), SIZE),
+    ) {
+        let mut page = Page::new(SIZE);
+        page.bytes_mut().copy_from_slice(&noise);
+        let _ = page.check();
+        // With a header that looks right, the check gets as far as the cells.
+        let head = empty_leaf();
+        page.bytes_mut()[..60].copy_from_slice(&head.bytes()[..60]);
+        page.bytes_mut()[60..96].fill(0);
+        page.bytes_mut()[6] = kind;
+        page.bytes_mut()[7] = level;
+        page.bytes_mut()[30] = count;
+        page.bytes_mut()[40..44].copy_from_slice(&200u32.to_le_bytes());
+        let _ = page.check();
+        for index in 0..usize::from(count) {
+            let at = 96 + 2 * index;
+            let offset = 200 + u16::from_le_bytes([noise[at], noise[at + 1]]) % (SIZE as u16 - 200);
+            page.bytes_mut()[at..at + 2].copy_from_slice(&offset.to_le_bytes());
+        }
+        let _ = page.check();
+    }
+}
+
+#[test]
+fn a_page_of_zeroes_is_told_from_a_bad_one() {
+    let mut page = Page::new(SIZE);
+    assert!(page.is_zero());
+    assert_eq!(page.verify(FILE, ID), Err(PageError::Zero));
+    assert_eq!(page.check(), Err(PageError::Zero));
+    assert_eq!((page.kind(), page.lsn()), (None, None));
+    page.bytes_mut()[SIZE - 1] = 1;
+    assert!(!page.is_zero());
+    assert!(matches!(page.verify(FILE, ID), Err(PageError::Checksum { .. })));
+    assert!(matches!(page.check(), Err(PageError::Structure { .. })));
+}
+
+/// Two cells may not share a byte: changing one would change the other.
+#[test]
+fn overlapping_cells_are_found() {
+    let mut page = empty_leaf();
+    for key in [b"a", b"b"] {
+        let value = b"0123456789"[..].into();
+        apply(&mut page, &PageOp::PutCell { key: key[..].into(), value, flags: 0 }).expect("room");
+    }
+    let second = page.u16_at(98);
+    page.bytes_mut()[96..98].copy_from_slice(&second.to_le_bytes());
+    assert!(matches!(page.check(), Err(PageError::Structure { at: 98, .. })));
+}
+
+#[test]
+#[should_panic(expected = "PAGE-2")]
+fn the_page_lsn_never_goes_back() {
+    let mut page = empty_leaf();
+    page.set_lsn(Lsn::new(9).expect("not zero"));
+    page.set_lsn(Lsn::new(8).expect("not zero"));
+}
+
+#[test]
+fn copies_are_copies() {
+    let page = formatted(&PageOp::format_root(ID, TREE, 1, &[(b"", PageId(8))]));
+    let mut copy = Page::new(SIZE);
+    copy.copy_from(&page);
+    assert_eq!(copy, page);
+    copy.clear();
+    assert!(copy.is_zero());
+}

@@ -1,0 +1,1 @@
+//! The layout, byte for byte: if one of these tests fails, old databases would no longer open.

@@ -1,1 +1,0 @@
-//! Records there and back.
