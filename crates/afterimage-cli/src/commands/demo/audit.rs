@@ -1,0 +1,131 @@
+//! The audit: reads the books after a crash and judges them by what the clients were told, trusting nothing else.
+//!
+//! Every transfer row is replayed from the opening balances, in one pass, and each account is compared exactly. So a
+//! transfer of which the database kept only a part shows, whatever the part: a debit without credit or without row, a
+//! row without its money, a row of a transfer that was given up.
+
+use super::bank::{self, Transfer, TransferId};
+use crate::failure::Failure;
+use crate::open::from_engine;
+use afterimage::Database;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// What the audit found.
+#[derive(Clone, Debug, Default)]
+pub struct Audit {
+    /// Transfers that clients were told are durable.
+    pub acknowledged: u64,
+    /// Transfers found in the database.
+    pub recovered: u64,
+    /// Acknowledged transfers that are not there.
+    pub lost: u64,
+    /// Accounts and rows that only a part of a transfer explains.
+    pub half: u64,
+    /// What all accounts hold together.
+    pub sum: i64,
+    /// The first thing that is wrong, for a person to look at.
+    pub first_wrong: Option<String>,
+    /// How long the audit took.
+    pub took: Duration,
+}
+
+impl Audit {
+    /// Whether the sum of all balances is what it was on opening day.
+    pub fn sum_ok(&self) -> bool {
+        self.sum == bank::TOTAL
+    }
+
+    /// Whether everything is as promised.
+    pub fn is_clean(&self) -> bool {
+        self.lost == 0 && self.half == 0 && self.sum_ok()
+    }
+
+    fn wrong(&mut self, what: impl FnOnce() -> String) {
+        self.first_wrong.get_or_insert_with(what);
+    }
+}
+
+/// Audits the books against the acknowledged transfers, which must be sorted.
+pub fn audit(db: &Database, dir: &Path, acknowledged: &[TransferId]) -> Result<Audit, Failure> {
+    let start = Instant::now();
+    let mut audit = Audit {
+        acknowledged: acknowledged.len() as u64,
+        ..Audit::default()
+    };
+    let expected = replay(db, acknowledged, &mut audit).map_err(|e| from_engine(e, dir))?;
+    compare(db, &expected, &mut audit).map_err(|e| from_engine(e, dir))?;
+    audit.took = start.elapsed();
+    Ok(audit)
+}
+
+/// Reads all transfers, and gives the balances that follow from them.
+fn replay(
+    db: &Database,
+    acknowledged: &[TransferId],
+    audit: &mut Audit,
+) -> afterimage::Result<Vec<i64>> {
+    let mut balances = vec![bank::OPENING_BALANCE; bank::ACCOUNT_COUNT as usize];
+    let mut awaited = acknowledged.iter().peekable();
+    let transfers = db.table(bank::TRANSFERS)?;
+    let mut tx = db.begin()?;
+    for row in tx.scan(&transfers, ..)? {
+        let (key, value) = row?;
+        let (Some(id), Some(transfer)) = (TransferId::parse(&key), Transfer::parse(&value)) else {
+            audit.half += 1;
+            audit.wrong(|| format!("the transfer row {} cannot be read", key.escape_ascii()));
+            continue;
+        };
+        while let Some(missing) = awaited.next_if(|&&next| next < id) {
+            lost(*missing, audit);
+        }
+        awaited.next_if(|&&next| next == id);
+        audit.recovered += 1;
+        if transfer.amount == 0 {
+            audit.half += 1;
+            audit.wrong(|| format!("transfer {id} was given up, and its row is there"));
+        }
+        balances[transfer.from as usize] -= transfer.amount;
+        balances[transfer.to as usize] += transfer.amount;
+    }
+    awaited.for_each(|&missing| lost(missing, audit));
+    Ok(balances)
+}
+
+fn lost(id: TransferId, audit: &mut Audit) {
+    audit.lost += 1;
+    audit.wrong(|| format!("transfer {id} was acknowledged, and is not there"));
+}
+
+/// Compares every account with the balance that the transfers give it.
+fn compare(db: &Database, expected: &[i64], audit: &mut Audit) -> afterimage::Result<()> {
+    let accounts = db.table(bank::ACCOUNTS)?;
+    let mut found = vec![None; expected.len()];
+    let mut tx = db.begin()?;
+    for row in tx.scan(&accounts, ..)? {
+        let (key, value) = row?;
+        match (bank::parse_account(&key), bank::parse_balance(&value)) {
+            (Some(account), Some(balance)) => {
+                audit.sum += balance;
+                found[account as usize] = Some(balance);
+            }
+            _ => {
+                audit.half += 1;
+                audit.wrong(|| format!("the account row {} cannot be read", key.escape_ascii()));
+            }
+        }
+    }
+    for (account, (found, expected)) in found.iter().zip(expected).enumerate() {
+        if *found != Some(*expected) {
+            audit.half += 1;
+            let found = found.map_or_else(
+                || "is not there".to_string(),
+                |balance| format!("holds {balance}"),
+            );
+            audit.wrong(|| {
+                format!("account {account:05} {found}; its transfers add up to {expected}")
+            });
+        }
+    }
+    Ok(())
+}

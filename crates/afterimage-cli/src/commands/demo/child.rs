@@ -1,0 +1,187 @@
+//! The bank process: opens the database, lets its clients transfer money, and says so on stdout, until it is killed.
+//!
+//! It speaks lines to its parent: `ready` once the bank is open, `ack ID` when the commit of a transfer has returned
+//! (never before: that is the promise under test), `closed` after an orderly end. It listens on stdin: `stop` asks for
+//! that orderly end; the end of stdin means that the parent has gone, and then this process goes too, at once.
+
+use super::bank::{self, Transfer, TransferId};
+use crate::failure::Failure;
+use crate::open::{self, from_engine};
+use crate::rng::Rng;
+use crate::settings::Settings;
+use afterimage::{Database, Table, Transaction};
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+/// One transfer in so many is given up halfway, on purpose, so that there is something to roll back.
+const GIVEN_UP_ONE_IN: u64 = 50;
+
+/// What the parent says on the command line.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The database directory
+    #[arg(long)]
+    dir: PathBuf,
+    /// Concurrent clients
+    #[arg(long)]
+    clients: u16,
+    /// The demo's seed
+    #[arg(long)]
+    seed: u64,
+    /// Which life of the bank this is, from 1
+    #[arg(long)]
+    round: u16,
+}
+
+/// Works until told to stop, or killed.
+pub fn run(args: &Args, settings: &Settings) -> Result<(), Failure> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&stop);
+    thread::spawn(move || obey(&asked));
+    let told = |e| from_engine(e, &args.dir);
+    let db = open::for_writing(&args.dir, settings)?;
+    let books = Books {
+        accounts: db.table(bank::ACCOUNTS).map_err(told)?,
+        transfers: db.table(bank::TRANSFERS).map_err(told)?,
+    };
+    say("ready")?;
+    thread::scope(|scope| {
+        let clients: Vec<_> = (0..args.clients)
+            .map(|client| {
+                let (db, books, stop) = (&db, &books, &stop);
+                scope.spawn(move || serve(args, client, db, books, stop))
+            })
+            .collect();
+        clients.into_iter().try_for_each(|client| {
+            client
+                .join()
+                .unwrap_or_else(|_| Err(Failure::refused("a client of the bank panicked")))
+        })
+    })?;
+    db.close().map_err(told)?;
+    say("closed")
+}
+
+/// Waits for the parent's word, or for its end.
+fn obey(stop: &AtomicBool) {
+    let mut line = String::new();
+    match io::stdin().read_line(&mut line) {
+        Ok(read) if read > 0 && line.trim() == "stop" => stop.store(true, Ordering::Relaxed),
+        _ => std::process::exit(0),
+    }
+}
+
+struct Books {
+    accounts: Table,
+    transfers: Table,
+}
+
+/// One client: transfer after transfer, each reported once its commit has returned.
+fn serve(
+    args: &Args,
+    client: u16,
+    db: &Database,
+    books: &Books,
+    stop: &AtomicBool,
+) -> Result<(), Failure> {
+    let told = |e| from_engine(e, &args.dir);
+    let mut rng = Rng::for_stream(args.seed, u64::from(args.round) << 16 | u64::from(client));
+    let mut id = TransferId {
+        round: args.round,
+        client,
+        serial: 0,
+    };
+    while !stop.load(Ordering::Relaxed) {
+        id.serial += 1;
+        let transfer = Transfer::random(&mut rng);
+        if rng.below(GIVEN_UP_ONE_IN) == 0 {
+            give_up(db, books, id, transfer).map_err(told)?;
+            continue;
+        }
+        let moved = db
+            .transact(|tx| {
+                move_money(tx, books, transfer).and_then(|moved| record(tx, books, id, moved))
+            })
+            .map_err(told)?;
+        if moved {
+            say(&format!("ack {id}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Moves what the account has of the amount wanted, and tells what was moved.
+fn move_money(
+    tx: &mut Transaction,
+    books: &Books,
+    wanted: Transfer,
+) -> afterimage::Result<Transfer> {
+    let balance = |tx: &mut Transaction, account| -> afterimage::Result<i64> {
+        let stored = tx.get_for_update(&books.accounts, &bank::account_key(account))?;
+        // A balance that cannot be read counts as nothing here; the parent's audit is who judges the books.
+        Ok(stored.as_deref().and_then(bank::parse_balance).unwrap_or(0))
+    };
+    let (from, to) = (balance(tx, wanted.from)?, balance(tx, wanted.to)?);
+    let amount = wanted.amount.min(from);
+    if amount > 0 {
+        tx.put(
+            &books.accounts,
+            &bank::account_key(wanted.from),
+            &bank::balance_value(from - amount),
+        )?;
+        tx.put(
+            &books.accounts,
+            &bank::account_key(wanted.to),
+            &bank::balance_value(to + amount),
+        )?;
+    }
+    Ok(Transfer { amount, ..wanted })
+}
+
+/// Inserts the transfer's row; nothing where nothing was moved.
+fn record(
+    tx: &mut Transaction,
+    books: &Books,
+    id: TransferId,
+    moved: Transfer,
+) -> afterimage::Result<bool> {
+    if moved.amount == 0 {
+        return Ok(false);
+    }
+    tx.put(&books.transfers, &id.key(), &moved.value())?;
+    Ok(true)
+}
+
+/// Does everything that a transfer does, marks its row, and takes it all back.
+fn give_up(
+    db: &Database,
+    books: &Books,
+    id: TransferId,
+    transfer: Transfer,
+) -> afterimage::Result<()> {
+    let mut tx = db.begin()?;
+    let done = move_money(&mut tx, books, transfer).and_then(|moved| {
+        tx.put(
+            &books.transfers,
+            &id.key(),
+            &Transfer { amount: 0, ..moved }.value(),
+        )
+    });
+    match done {
+        Ok(()) => tx.rollback(),
+        Err(error) if error.is_retryable() => tx.rollback(),
+        Err(error) => Err(error),
+    }
+}
+
+/// One line to the parent, in one write.
+fn say(line: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    stdout
+        .write_all(format!("{line}\n").as_bytes())
+        .and_then(|()| stdout.flush())
+        .map_err(Failure::output)
+}

@@ -1,0 +1,280 @@
+//! `afterimage demo`: the main promise in one command. A bank runs in a child process, is killed with SIGKILL at
+//! random moments, is recovered, and its books are audited against what its clients were told.
+//!
+//! `bank` is what the books look like, `child` the process that is killed, `process` its handle here, `audit` the
+//! judge, `story` what the person reads. This file is the order of events.
+
+mod audit;
+mod bank;
+pub mod child;
+mod process;
+pub mod story;
+
+use crate::failure::{Exit, Failure};
+use crate::open::{self, from_engine};
+use crate::out::{Out, Progress};
+use crate::rng::Rng;
+use crate::scratch::Scratch;
+use crate::settings::Settings;
+use crate::units;
+use audit::Audit;
+use bank::TransferId;
+use process::Bank;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+use story::Story;
+
+/// What `demo` takes.
+#[derive(clap::Args)]
+#[command(after_help = "\
+10,000 accounts; each transfer moves money between two of them and inserts a row with its own id, in one
+transaction. The bank reports a transfer when its commit has returned. After each kill the database is
+recovered and audited: every reported transfer must be there, none half there, and the sum must hold.
+The last line is the verdict; the exit code is 0 only if nothing is lost, nothing is half there and the sum is ok.
+
+SIGKILL ends the process, not the machine: what the operating system holds is kept. The command that cuts the
+power, in a simulated machine, thousands of times a second, is `cargo xtask sim` in the source tree.
+
+Examples:
+  afterimage demo
+  afterimage demo --kills 10 --seconds 20 --seed 42
+  afterimage demo --dir bank --kills 1      keeps the database: look with `afterimage scan bank accounts`")]
+pub struct Args {
+    /// Where the bank keeps its database, new or empty; without it a directory that is removed at the end
+    #[arg(long, value_name = "D")]
+    dir: Option<PathBuf>,
+    /// How long the bank works, in all
+    #[arg(long, value_name = "S", default_value_t = 10.0)]
+    seconds: f64,
+    /// Concurrent clients
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    clients: u16,
+    /// How often the bank is killed
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(..=10_000))]
+    kills: u16,
+    /// Repeats the choices of an earlier run: who pays whom, and when the bank is killed
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
+}
+
+/// Runs the bank, kills it, recovers it, judges it.
+pub fn run(args: &Args, settings: &Settings, out: &mut Out) -> Result<(), Failure> {
+    let seconds = Duration::try_from_secs_f64(args.seconds)
+        .map_err(|_| Failure::usage(format!("--seconds {} is no length of time", args.seconds)))?;
+    let seed = args
+        .seed
+        .unwrap_or_else(|| afterimage_io::Io::os().random() as u64 % 1_000_000_000);
+    let mut scratch = Scratch::new(args.dir.as_deref(), "afterimage-demo")?;
+    let mut demo = Demo {
+        args,
+        settings,
+        seed,
+        dir: scratch.path().to_path_buf(),
+        acknowledged: Vec::new(),
+        audit: Audit::default(),
+        rounds: Vec::new(),
+    };
+    let told = demo.play(seconds, &scratch, &mut Story::new(out));
+    if told.is_err() || !demo.audit.is_clean() {
+        scratch.keep();
+        crate::out::note(format!(
+            "the database is kept as evidence: {}",
+            scratch.path().display()
+        ));
+    }
+    told?;
+    demo.conclude(out)
+}
+
+/// A demo on its way.
+struct Demo<'a> {
+    args: &'a Args,
+    settings: &'a Settings,
+    seed: u64,
+    dir: PathBuf,
+    /// Every transfer acknowledged so far, sorted.
+    acknowledged: Vec<TransferId>,
+    audit: Audit,
+    /// One JSON object a round.
+    rounds: Vec<Value>,
+}
+
+impl Demo<'_> {
+    /// All rounds; stops after the first audit that finds something wrong.
+    fn play(
+        &mut self,
+        seconds: Duration,
+        scratch: &Scratch,
+        story: &mut Story,
+    ) -> Result<(), Failure> {
+        story.title(self.args, self.seed, seconds, scratch)?;
+        let opening = open_bank(&self.dir, self.settings)?;
+        story.opening_day(opening)?;
+        let lengths = round_lengths(self.seed, seconds, self.args.kills);
+        for (round, &length) in (1..).zip(&lengths) {
+            let killed = round <= self.args.kills;
+            story.round(round, self.args.kills)?;
+            self.work(round, length, killed, story)?;
+            self.reopen(killed, story)?;
+            if !self.audit.is_clean() {
+                break;
+            }
+        }
+        story.moral()
+    }
+
+    /// One life of the bank process.
+    fn work(
+        &mut self,
+        round: u16,
+        length: Duration,
+        killed: bool,
+        story: &mut Story,
+    ) -> Result<(), Failure> {
+        let mut bank = Bank::open(
+            &self.dir,
+            self.args.clients,
+            self.seed,
+            round,
+            self.settings,
+        )?;
+        let pid = bank.pid();
+        let start = Instant::now();
+        watch(&mut bank, start + length)?;
+        let new = if killed { bank.kill()? } else { bank.close()? };
+        let worked = start.elapsed();
+        story.worked(new.len() as u64, worked, killed.then_some(pid))?;
+        self.rounds.push(json!({
+            "round": round,
+            "killed": killed,
+            "seconds": worked.as_secs_f64(),
+            "acknowledged": new.len(),
+        }));
+        self.acknowledged.extend(new);
+        self.acknowledged.sort_unstable();
+        Ok(())
+    }
+
+    /// Recovers the database in this process, and audits it.
+    fn reopen(&mut self, killed: bool, story: &mut Story) -> Result<(), Failure> {
+        let start = Instant::now();
+        let db = open::for_writing(&self.dir, self.settings)?;
+        let took = start.elapsed();
+        let report = db.recovery_report();
+        story.recovery(&report, took, killed)?;
+        self.audit = audit::audit(&db, &self.dir, &self.acknowledged)?;
+        story.audit(&self.audit)?;
+        db.close().map_err(|e| from_engine(e, &self.dir))?;
+        if let Some(Value::Object(round)) = self.rounds.last_mut() {
+            round.insert("open_seconds".to_string(), json!(took.as_secs_f64()));
+            round.insert("recovery".to_string(), story::report_json(&report));
+            round.insert("recovered".to_string(), json!(self.audit.recovered));
+            round.insert("lost".to_string(), json!(self.audit.lost));
+            round.insert("half".to_string(), json!(self.audit.half));
+        }
+        Ok(())
+    }
+
+    /// The verdict: the last line, and the exit code.
+    fn conclude(self, out: &mut Out) -> Result<(), Failure> {
+        let audit = &self.audit;
+        let sum = if audit.sum_ok() { "ok" } else { "wrong" };
+        let verdict = format!(
+            "kills={} acknowledged={} recovered={} lost={} half={} sum={sum}",
+            self.rounds
+                .iter()
+                .filter(|round| round["killed"] == json!(true))
+                .count(),
+            audit.acknowledged,
+            audit.recovered,
+            audit.lost,
+            audit.half,
+        );
+        if out.is_json() {
+            out.document(&json!({
+                "seed": self.seed,
+                "clients": self.args.clients,
+                "accounts": bank::ACCOUNT_COUNT,
+                "rounds": self.rounds,
+                "kills": self.args.kills,
+                "acknowledged": audit.acknowledged,
+                "recovered": audit.recovered,
+                "lost": audit.lost,
+                "half": audit.half,
+                "sum": sum,
+                "first_wrong": audit.first_wrong,
+                "verdict": verdict,
+            }))?;
+        } else {
+            out.line(verdict)?;
+        }
+        if audit.is_clean() {
+            Ok(())
+        } else {
+            Err(Failure::Told(Exit::Data))
+        }
+    }
+}
+
+/// Opening day: the accounts, in one transaction a thousand. Gives the time it took.
+fn open_bank(dir: &Path, settings: &Settings) -> Result<Duration, Failure> {
+    let told = |e| from_engine(e, dir);
+    let start = Instant::now();
+    let db = open::or_create(dir, settings)?;
+    let accounts = db.table(bank::ACCOUNTS).map_err(told)?;
+    db.table(bank::TRANSFERS).map_err(told)?;
+    let opening = bank::balance_value(bank::OPENING_BALANCE);
+    for first in (0..bank::ACCOUNT_COUNT).step_by(1000) {
+        let batch = first..(first + 1000).min(bank::ACCOUNT_COUNT);
+        db.transact(|tx| {
+            batch
+                .clone()
+                .try_for_each(|account| tx.put(&accounts, &bank::account_key(account), &opening))
+        })
+        .map_err(told)?;
+    }
+    db.close().map_err(told)?;
+    Ok(start.elapsed())
+}
+
+/// Lets the bank work until `end`, watching that it lives.
+fn watch(bank: &mut Bank, end: Instant) -> Result<(), Failure> {
+    let mut progress = Progress::new();
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        progress.show(|| format!("  {} transfers acknowledged", units::count(bank.heard())));
+        thread::sleep(left.min(Duration::from_millis(20)));
+        bank.check_alive()?;
+    }
+}
+
+/// Cuts the working time at seeded random moments: a round before each kill, and one more that ends in good order.
+fn round_lengths(seed: u64, seconds: Duration, kills: u16) -> Vec<Duration> {
+    let mut rng = Rng::for_stream(seed, u64::MAX);
+    let weights: Vec<f64> = (0..=kills).map(|_| 0.4 + 1.2 * rng.fraction()).collect();
+    let total: f64 = weights.iter().sum();
+    weights
+        .iter()
+        .map(|weight| seconds.mul_f64(weight / total))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_fill_the_time_and_repeat_with_their_seed() {
+        let lengths = round_lengths(7, Duration::from_secs(10), 3);
+        assert_eq!(lengths.len(), 4);
+        assert_eq!(lengths, round_lengths(7, Duration::from_secs(10), 3));
+        assert_ne!(lengths, round_lengths(8, Duration::from_secs(10), 3));
+        let total: Duration = lengths.iter().sum();
+        assert!(total.abs_diff(Duration::from_secs(10)) < Duration::from_millis(1));
+    }
+}

@@ -1,0 +1,234 @@
+//! `afterimage load`: key-and-value lines into a table, a batch of rows a transaction.
+//!
+//! A batch is there whole or not at all. The count that this command prints is of rows whose commit was acknowledged,
+//! also when it fails or is killed (`--progress` tells it batch by batch), so what a crash may leave is known: these
+//! rows, or these and one batch more.
+
+use crate::escape::parse_row;
+use crate::failure::Failure;
+use crate::open::{self, from_engine};
+use crate::out::{self, Out, Progress};
+use crate::settings::Settings;
+use crate::units;
+use afterimage::{Database, Table};
+use serde_json::json;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// A line longer than this is no row that a page could take; it bounds what a wrong file makes us hold in memory.
+const LINE_MAX: u64 = 1 << 20;
+
+/// What `load` takes.
+#[derive(clap::Args)]
+#[command(after_help = "\
+One row a line: key, tab, value. A tab in either is written \\t, a newline \\n, a backslash \\\\.
+A key that is there already gets the new value. Each batch of rows is one transaction: after a crash it is
+there whole or not at all. The database and the table are made where there are none.
+
+Examples:
+  afterimage load bank accounts accounts.tsv
+  find / -printf '%p\\t%s %T@\\n' | afterimage load files listing --batch 500
+  afterimage load bank accounts rows.tsv --progress 2>progress.txt   one line `acknowledged N` a batch")]
+pub struct Args {
+    /// The database directory; made where there is none
+    dir: PathBuf,
+    /// The table; made where there is none
+    table: String,
+    /// The file to read; stdin where it is left out or `-`
+    file: Option<PathBuf>,
+    /// Rows in a transaction
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    batch: u64,
+    /// Print `acknowledged N` on stderr after each batch, N being the rows acknowledged so far
+    #[arg(long)]
+    progress: bool,
+}
+
+/// What has been loaded so far.
+#[derive(Default)]
+struct Loaded {
+    acknowledged: u64,
+    bytes: u64,
+    batches: u64,
+}
+
+/// Loads everything, and tells how much was acknowledged however it ends.
+pub fn run(args: &Args, settings: &Settings, out: &mut Out) -> Result<(), Failure> {
+    let (input, name) = input(args.file.as_deref())?;
+    let told = |e| from_engine(e, &args.dir);
+    let db = open::or_create(&args.dir, settings)?;
+    let table = db.table(&args.table).map_err(told)?;
+    let start = Instant::now();
+    let mut loaded = Loaded::default();
+    let ended = load(args, &db, &table, &mut Lines::new(input, name), &mut loaded)
+        .and_then(|()| db.close().map_err(told));
+    let took = start.elapsed();
+    if out.is_json() {
+        out.document(&json!({
+            "table": args.table,
+            "acknowledged": loaded.acknowledged,
+            "batches": loaded.batches,
+            "bytes": loaded.bytes,
+            "seconds": took.as_secs_f64(),
+            "complete": ended.is_ok(),
+        }))?;
+    } else {
+        out.line(format!(
+            "acknowledged {} ({} in {}, {}, {} rows/s)",
+            units::counted(loaded.acknowledged, "row", "rows"),
+            units::size(loaded.bytes),
+            units::counted(loaded.batches, "transaction", "transactions"),
+            units::duration(took),
+            units::rate(loaded.acknowledged, took),
+        ))?;
+    }
+    ended
+}
+
+fn load(
+    args: &Args,
+    db: &Database,
+    table: &Table,
+    lines: &mut Lines,
+    loaded: &mut Loaded,
+) -> Result<(), Failure> {
+    let told = |e| from_engine(e, &args.dir);
+    let start = Instant::now();
+    let mut progress = Progress::new();
+    loop {
+        let batch = read_batch(lines, args.batch)?;
+        if batch.is_empty() {
+            return Ok(());
+        }
+        db.transact(|tx| {
+            batch
+                .iter()
+                .try_for_each(|(key, value)| tx.put(table, key, value))
+        })
+        .map_err(told)?;
+        loaded.acknowledged += batch.len() as u64;
+        loaded.bytes += batch
+            .iter()
+            .map(|(key, value)| (key.len() + value.len()) as u64)
+            .sum::<u64>();
+        loaded.batches += 1;
+        if args.progress {
+            out::note(format!("acknowledged {}", loaded.acknowledged));
+        } else {
+            progress.show(|| {
+                format!(
+                    "{} rows, {} rows/s",
+                    units::count(loaded.acknowledged),
+                    units::rate(loaded.acknowledged, start.elapsed())
+                )
+            });
+        }
+    }
+}
+
+type Row = (Vec<u8>, Vec<u8>);
+
+fn read_batch(lines: &mut Lines, rows: u64) -> Result<Vec<Row>, Failure> {
+    let mut batch = Vec::new();
+    while (batch.len() as u64) < rows {
+        match lines.next_row()? {
+            Some(row) => batch.push(row),
+            None => break,
+        }
+    }
+    Ok(batch)
+}
+
+fn input(file: Option<&Path>) -> Result<(Box<dyn BufRead>, String), Failure> {
+    match file {
+        Some(path) if path != Path::new("-") => {
+            let file = File::open(path).map_err(|e| {
+                Failure::usage(format!("the input cannot be opened: {e}")).at(path.display())
+            })?;
+            Ok((
+                Box::new(BufReader::with_capacity(1 << 16, file)),
+                path.display().to_string(),
+            ))
+        }
+        _ => Ok((Box::new(io::stdin().lock()), "standard input".to_string())),
+    }
+}
+
+/// The rows of an input, with the line number for messages.
+struct Lines {
+    input: Box<dyn BufRead>,
+    name: String,
+    number: u64,
+    line: Vec<u8>,
+}
+
+impl Lines {
+    fn new(input: Box<dyn BufRead>, name: String) -> Self {
+        Self {
+            input,
+            name,
+            number: 0,
+            line: Vec::new(),
+        }
+    }
+
+    fn next_row(&mut self) -> Result<Option<Row>, Failure> {
+        self.line.clear();
+        self.number += 1;
+        let read = (&mut self.input)
+            .take(LINE_MAX)
+            .read_until(b'\n', &mut self.line);
+        let read = read.map_err(|e| {
+            Failure::refused(format!("the input cannot be read: {e}")).at(&self.name)
+        })?;
+        if read == 0 {
+            return Ok(None);
+        }
+        if self.line.last() == Some(&b'\n') {
+            self.line.pop();
+        } else if read as u64 == LINE_MAX {
+            return Err(self.wrong(&format!(
+                "the line is longer than {}",
+                units::size(LINE_MAX)
+            )));
+        }
+        parse_row(&self.line)
+            .map(Some)
+            .map_err(|bad| self.wrong(&bad.to_string()))
+    }
+
+    fn wrong(&self, why: &str) -> Failure {
+        Failure::data(format!("a row cannot be read: {why}"))
+            .at(format!("{}, line {}", self.name, self.number))
+            .advise("rows before its batch are loaded; correct the line and load again: rows that are there are set anew")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &'static [u8]) -> Lines {
+        Lines::new(Box::new(text), "test".to_string())
+    }
+
+    #[test]
+    fn rows_are_read_in_batches() {
+        let mut lines = lines(b"a\t1\nb\t2\nc\t3");
+        assert_eq!(read_batch(&mut lines, 2).expect("rows").len(), 2);
+        assert_eq!(
+            read_batch(&mut lines, 2).expect("rows"),
+            vec![(b"c".to_vec(), b"3".to_vec())]
+        );
+        assert!(read_batch(&mut lines, 2).expect("end").is_empty());
+    }
+
+    #[test]
+    fn a_wrong_row_names_its_line() {
+        let mut lines = lines(b"a\t1\nwrong\n");
+        let failure = read_batch(&mut lines, 10).expect_err("no tab");
+        assert!(failure.to_string().contains("test, line 2"), "{failure}");
+    }
+}

@@ -1,0 +1,17 @@
+//! One file a subcommand: its arguments, its help, and its `run`.
+
+pub mod bench;
+pub mod checkpoint;
+pub mod delete;
+pub mod demo;
+pub mod export;
+pub mod get;
+pub mod load;
+pub mod log;
+pub mod put;
+pub mod recover;
+pub mod rows;
+pub mod scan;
+pub mod stats;
+pub mod tables;
+pub mod verify;

@@ -1,0 +1,29 @@
+//! `afterimage tables`: the names in the catalogue, read without changing a byte.
+
+use crate::failure::Failure;
+use crate::open::{self, from_engine};
+use crate::out::Out;
+use crate::settings::Settings;
+use serde_json::json;
+use std::path::PathBuf;
+
+/// What `tables` takes.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Example:
+  afterimage tables bank")]
+pub struct Args {
+    /// The database directory
+    dir: PathBuf,
+}
+
+/// Prints the names, sorted, one a line.
+pub fn run(args: &Args, settings: &Settings, out: &mut Out) -> Result<(), Failure> {
+    let db = open::for_reading(&args.dir, settings)?;
+    let mut names = db.tables().map_err(|e| from_engine(e, &args.dir))?;
+    names.sort();
+    if out.is_json() {
+        return out.document(&json!({ "tables": names }));
+    }
+    names.iter().try_for_each(|name| out.line(name))
+}

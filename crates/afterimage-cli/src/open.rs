@@ -1,0 +1,123 @@
+//! Opening a database for a command: for writing in the real world, for reading in an overlay that changes no byte.
+//!
+//! A reading command opens the same engine through `Io::overlay()`: recovery, where it is needed, happens in memory,
+//! so an unclean database can be looked at again and again and stays exactly as the crash left it.
+
+use crate::escape;
+use crate::failure::Failure;
+use crate::settings::Settings;
+use afterimage::{Database, Error, Table};
+use afterimage_io::Io;
+use std::ffi::OsStr;
+use std::path::Path;
+
+/// Opens an existing database without changing a byte of it; refused while another process has it open.
+pub fn for_reading(dir: &Path, settings: &Settings) -> Result<Database, Failure> {
+    let options = settings
+        .options()?
+        .create(false)
+        .background(false)
+        .io(Io::overlay());
+    options.open(dir).map_err(|error| from_engine(error, dir))
+}
+
+/// Opens an existing database to change it.
+pub fn for_writing(dir: &Path, settings: &Settings) -> Result<Database, Failure> {
+    settings
+        .options()?
+        .create(false)
+        .open(dir)
+        .map_err(|error| from_engine(error, dir))
+}
+
+/// Opens a database to change it, and creates it where there is none.
+pub fn or_create(dir: &Path, settings: &Settings) -> Result<Database, Failure> {
+    settings
+        .options()?
+        .create(true)
+        .open(dir)
+        .map_err(|error| from_engine(error, dir))
+}
+
+/// A table that must be there already: looking must not create one.
+pub fn existing_table(db: &Database, dir: &Path, name: &str) -> Result<Table, Failure> {
+    let tables = db.tables().map_err(|error| from_engine(error, dir))?;
+    if !tables.iter().any(|table| table == name) {
+        let there = if tables.is_empty() {
+            "the database has no tables yet".to_string()
+        } else {
+            format!("there are: {}", tables.join(", "))
+        };
+        return Err(Failure::usage(format!("there is no table {name:?}"))
+            .at(dir.display())
+            .advise(there));
+    }
+    db.table(name).map_err(|error| from_engine(error, dir))
+}
+
+/// A key or value from the command line, its escapes undone.
+pub fn argument(what: &str, text: &OsStr) -> Result<Vec<u8>, Failure> {
+    escape::unescape(text.as_encoded_bytes()).map_err(|bad| {
+        Failure::usage(format!("the {what} cannot be read: {bad}"))
+            .at(format!("{what} {}", text.display()))
+    })
+}
+
+/// The engine's error as a command tells it: what, where, what to do; and the exit code that goes with it.
+pub fn from_engine(error: Error, dir: &Path) -> Failure {
+    match error {
+        Error::InUse { path, pid } => {
+            let holder = pid.map_or_else(
+                || "another process".to_string(),
+                |pid| format!("process {pid}"),
+            );
+            Failure::refused(format!("the database is in use by {holder}"))
+                .at(path.display())
+                .advise("close it there first; `afterimage stats` and `afterimage log dump` work while it is open")
+        }
+        Error::Corruption {
+            place,
+            what,
+            advice,
+        } => Failure::refused(format!("damaged: {what}"))
+            .at(place)
+            .advise(advice),
+        Error::PageCorrupt {
+            table,
+            page,
+            file,
+            offset,
+            what,
+        } => {
+            let table = table
+                .map(|name| format!("table {name}, "))
+                .unwrap_or_default();
+            Failure::refused(format!("page {page} is damaged: {what}"))
+                .at(format!("{table}{}, offset {offset}", file.display()))
+                .advise("other pages stay usable; `afterimage verify` names every damaged place; restore from a backup")
+        }
+        Error::NotADatabase { path, what } => {
+            Failure::usage(format!("there is no database here: {what}"))
+                .at(path.display())
+                .advise("`afterimage load DIR TABLE` creates one")
+        }
+        Error::Unsupported { what } => {
+            Failure::refused(format!("not supported by this version: {what}"))
+                .at(dir.display())
+                .advise("nothing was changed; use a newer version")
+        }
+        Error::DiskFull { path } => Failure::refused("there is no room on the disk")
+            .at(path.display())
+            .advise("make room and run the command again"),
+        Error::Io {
+            path,
+            operation,
+            message,
+        } => Failure::refused(format!("could not {operation}: {message}")).at(path.display()),
+        Error::KeyTooLarge { .. } | Error::ValueTooLarge { .. } => {
+            Failure::data(error).at(dir.display())
+        }
+        Error::BadOption { .. } | Error::BadTableName { .. } => Failure::usage(error),
+        other => Failure::refused(other).at(dir.display()),
+    }
+}

@@ -1,0 +1,80 @@
+//! Damage is named, never a panic and never a silent loss: in a page, in the log, in both control copies.
+
+mod common;
+
+use common::{Scratch, fingerprint, killed, ok, rows_text, run, run_with_input};
+use std::fs;
+use std::path::PathBuf;
+
+fn flip(path: &PathBuf, offset: usize) {
+    let mut bytes = fs::read(path).expect("a file");
+    bytes[offset] ^= 0x40;
+    fs::write(path, bytes).expect("a file");
+}
+
+#[test]
+fn a_flipped_byte_in_a_page_is_found_with_its_place() {
+    let scratch = Scratch::new();
+    let db = scratch.path("db");
+    run_with_input(&["load", &db, "orders"], rows_text(0, 5000).as_bytes()).expect(0);
+    ok(&["verify", &db]);
+    let pages = PathBuf::from(&db).join("pages");
+    let page = 20;
+    flip(&pages, page * 8192 + 5000);
+    let before = fingerprint(&db);
+    let found = run(&["verify", &db]).expect(1);
+    let told = found.text() + &found.stderr;
+    assert!(
+        told.contains("page 20") && told.contains("orders"),
+        "{told}"
+    );
+    assert!(told.contains(&(page * 8192).to_string()), "{told}");
+    run(&["verify", &db, "--json"]).expect(1).json();
+    let refused = run(&["export", &db, "orders"]).expect(3);
+    assert!(refused.stderr.contains("page 20"), "{}", refused.stderr);
+    assert_eq!(fingerprint(&db), before);
+}
+
+#[test]
+fn a_flipped_byte_in_the_acknowledged_log_is_refused_with_its_place() {
+    let scratch = Scratch::new();
+    let db = scratch.path("db");
+    killed(&db, "t", 2000);
+    let log = PathBuf::from(&db).join("log");
+    let mut segments: Vec<PathBuf> = fs::read_dir(&log)
+        .expect("a directory")
+        .map(|e| e.expect("an entry").path())
+        .collect();
+    segments.sort();
+    let first = segments.into_iter().next().expect("a segment");
+    flip(&first, 60_000);
+    let before = fingerprint(&db);
+    let refused = run(&["recover", &db]).expect(3);
+    assert!(
+        refused.stderr.contains("LSN") || refused.stderr.contains("lsn"),
+        "{}",
+        refused.stderr
+    );
+    assert!(refused.stderr.contains(".log"), "{}", refused.stderr);
+    assert_eq!(fingerprint(&db), before, "a refused open changed something");
+    run(&["verify", &db]).expect(1);
+    assert_eq!(fingerprint(&db), before);
+}
+
+#[test]
+fn damage_in_both_control_copies_is_refused() {
+    let scratch = Scratch::new();
+    let db = scratch.path("db");
+    run_with_input(&["load", &db, "t"], b"a\t1\n").expect(0);
+    let control = PathBuf::from(&db).join("control");
+    flip(&control, 40);
+    assert_eq!(
+        ok(&["get", &db, "t", "a"]).text(),
+        "1\n",
+        "one copy is enough to read"
+    );
+    flip(&control, 4096 + 40);
+    let refused = run(&["get", &db, "t", "a"]).expect(3);
+    assert!(refused.stderr.contains("control"), "{}", refused.stderr);
+    run(&["verify", &db]).expect(1);
+}
