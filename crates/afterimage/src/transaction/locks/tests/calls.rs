@@ -127,6 +127,21 @@ fn a_table_lock_covers_its_keys() {
 }
 
 #[test]
+fn a_scan_that_begins_to_write_still_covers_its_keys() {
+    let locks = LockTable::new(&Io::os());
+    let owner = locks.owner(1);
+    locks
+        .lock(&owner, &Resource::Table(TABLE), S)
+        .expect("alone");
+    lock_key(&locks, &owner, "changed", X).expect("alone");
+    assert_eq!(locks.stats().locks_held, 2);
+    lock_key(&locks, &owner, "read", S).expect("covered by what is now SIX");
+    assert_eq!(locks.stats().locks_held, 2);
+    locks.release_all(&owner, None);
+    assert_nothing_left(&locks);
+}
+
+#[test]
 #[should_panic(expected = "LOCK-2")]
 #[cfg(debug_assertions)]
 fn a_key_without_its_tables_intent_is_refused() {
