@@ -9,7 +9,7 @@ use crate::out::Out;
 use crate::scratch::Scratch;
 use crate::units::{count, counted, duration, rate, size};
 use afterimage::RecoveryReport;
-use afterimage_log::Tail;
+use afterimage_log::Lsn;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -126,7 +126,7 @@ impl<'a> Story<'a> {
             ),
         };
         self.say(format!(
-            "  Audit      {:>9}  {} reported so far, {} there{unheard}, {} lost, {} half there",
+            "  Audit       {:>9}  {} reported so far, {} there{unheard}, {} lost, {} half there",
             duration(audit.took),
             count(audit.acknowledged),
             count(audit.recovered),
@@ -142,7 +142,7 @@ impl<'a> Story<'a> {
             "WRONG"
         };
         self.say(format!(
-            "                        all accounts together: {}, {sum}",
+            "                         all accounts together: {}, {sum}",
             count(audit.sum.unsigned_abs())
         ))
     }
@@ -157,84 +157,129 @@ impl<'a> Story<'a> {
     }
 }
 
-/// One recovery, as lines.
+/// One recovery, as lines; `took` is the whole opening.
 pub fn tell_recovery(report: &RecoveryReport, took: Duration) -> Vec<String> {
+    if report.created {
+        return vec!["A new database: nothing to recover.".to_string()];
+    }
     if report.clean {
         return vec![format!(
             "Closed in good order at LSN {}: nothing to recover. Open after {}.",
-            report.end_lsn,
+            lsn(report.end_lsn),
             duration(took)
         )];
     }
-    let mut lines = vec![format!(
-        "Recovery   {:>9}  from the checkpoint at LSN {}; redo begins at LSN {}",
-        duration(took),
-        report.checkpoint_lsn,
-        report.redo_lsn
-    )];
-    let mut phase = |name: &str, time: Duration, told: String| {
-        lines.push(format!("  {name:<9}{:>9}  {told}", duration(time)))
-    };
-    phase(
-        "Analysis",
-        report.analysis,
-        format!(
-            "read {} of log, {}: {} committed, {} did not finish",
-            size(report.bytes),
-            counted(report.records, "record", "records"),
-            counted(report.winners, "transaction", "transactions"),
-            count(report.losers),
+    let phases = [
+        ("Decide", report.decide_time, decide(report)),
+        ("Secure", report.secure_time, secure(report)),
+        ("Analysis", report.analysis_time, analysis(report)),
+        ("Redo", report.redo_time, redo(report)),
+        ("Undo", report.undo_time, undo(report)),
+        (
+            "Checkpoint",
+            report.checkpoint_time,
+            "all of it on disk; the next recovery starts here".to_string(),
         ),
+    ];
+    let checkpoint = lsn(report.checkpoint_lsn);
+    let head = format!(
+        "Recovery    {:>9}  begins at the checkpoint of LSN {checkpoint}",
+        duration(took)
     );
-    phase(
-        "",
-        Duration::ZERO,
-        format!(
-            "the log ends at LSN {}: {}",
-            report.end_lsn,
-            tell_tail(&report.tail)
-        ),
-    );
-    phase(
-        "Redo",
-        report.redo,
-        format!(
-            "brought {} up to date; {} had reached the disk",
-            counted(report.pages_redone, "page", "pages"),
-            count(report.pages_skipped)
-        ),
-    );
-    phase(
-        "Undo",
-        report.undo,
-        format!(
-            "took back {}, newest change first, in {} of its own",
-            counted(report.losers, "loser", "losers"),
-            counted(report.clrs, "record", "records")
-        ),
-    );
-    lines
+    let phases = phases
+        .into_iter()
+        .map(|(name, time, told)| format!("  {name:<10}{:>9}  {told}", duration(time)));
+    std::iter::once(head).chain(phases).collect()
 }
 
-fn tell_tail(tail: &Tail) -> String {
-    match tail {
-        Tail::Clean => "where it was closed".to_string(),
-        Tail::Open => "after the last whole record, with nothing behind it".to_string(),
-        Tail::Torn {
-            reason, discarded, ..
-        } => {
-            format!(
-                "a write was cut short there ({reason}); {} discarded, none of it acknowledged",
-                size(*discarded)
-            )
-        }
-        other => format!("{other:?}"),
+fn decide(report: &RecoveryReport) -> String {
+    let torn = match report.torn_bytes {
+        0 => String::new(),
+        bytes => format!("; {} cut off, none of it acknowledged", size(bytes)),
+    };
+    format!(
+        "the log ends at LSN {}: {}{torn}",
+        lsn(report.end_lsn),
+        report.tail
+    )
+}
+
+fn secure(report: &RecoveryReport) -> String {
+    let restored = match report.pages_restored {
+        0 => "no page had to be restored".to_string(),
+        pages => format!(
+            "{} restored from the doublewrite area, {} of them torn",
+            counted(pages, "page", "pages"),
+            count(report.pages_torn)
+        ),
+    };
+    format!("what was read is on disk for certain; {restored}")
+}
+
+fn analysis(report: &RecoveryReport) -> String {
+    format!(
+        "{} read: {} (committed), {} (in mid-sentence)",
+        counted(report.records, "record", "records"),
+        counted(report.winners, "winner", "winners"),
+        counted(report.losers, "loser", "losers"),
+    )
+}
+
+fn redo(report: &RecoveryReport) -> String {
+    format!(
+        "{} of log from LSN {} on: {} made again on {}, {} there already",
+        size(report.log_bytes),
+        lsn(report.redo_lsn),
+        counted(report.redone, "change", "changes"),
+        counted(report.pages, "page", "pages"),
+        count(report.already_there),
+    )
+}
+
+fn undo(report: &RecoveryReport) -> String {
+    match report.losers {
+        0 => "nobody to take back".to_string(),
+        losers => format!(
+            "{} taken back, {}, newest first",
+            counted(losers, "loser", "losers"),
+            counted(report.undone, "change", "changes")
+        ),
     }
 }
 
-/// The report as JSON, with its own names and units.
+fn lsn(lsn: Option<Lsn>) -> String {
+    lsn.map_or_else(|| "none".to_string(), |lsn| lsn.to_string())
+}
+
+/// The report as JSON: its own names, times in seconds.
 pub fn report_json(report: &RecoveryReport) -> Value {
+    let lsn = |lsn: Option<Lsn>| lsn.map(Lsn::get);
     json!({
+        "created": report.created,
         "clean": report.clean,
+        "tail": report.tail,
+        "torn_bytes": report.torn_bytes,
+        "checkpoint_lsn": lsn(report.checkpoint_lsn),
+        "redo_lsn": lsn(report.redo_lsn),
+        "end_lsn": lsn(report.end_lsn),
+        "log_bytes": report.log_bytes,
+        "records": report.records,
+        "winners": report.winners,
+        "losers": report.losers,
+        "pages": report.pages,
+        "redone": report.redone,
+        "already_there": report.already_there,
+        "undone": report.undone,
+        "pages_restored": report.pages_restored,
+        "pages_torn": report.pages_torn,
+        "seconds": {
+            "decide": report.decide_time.as_secs_f64(),
+            "secure": report.secure_time.as_secs_f64(),
+            "analysis": report.analysis_time.as_secs_f64(),
+            "redo": report.redo_time.as_secs_f64(),
+            "undo": report.undo_time.as_secs_f64(),
+            "checkpoint": report.checkpoint_time.as_secs_f64(),
+            "total": report.total_time().as_secs_f64(),
+        },
     })
 }
