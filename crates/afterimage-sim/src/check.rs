@@ -98,7 +98,7 @@ fn check_second<S: Store>(layout: &Layout, image: Image, rows: &Rows) -> Result<
     world.cut_power(store).map(drop)
 }
 
-fn same(what: &str, expected: &Rows, found: &Rows) -> Result<(), Mismatch> {
+pub(crate) fn same(what: &str, expected: &Rows, found: &Rows) -> Result<(), Mismatch> {
     if expected == found {
         return Ok(());
     }
@@ -106,7 +106,7 @@ fn same(what: &str, expected: &Rows, found: &Rows) -> Result<(), Mismatch> {
 }
 
 /// Twenty transactions of every kind: they put, grow, delete, roll back, split pages, and one checkpoint comes between.
-fn prove<S: Store>(store: &mut S, model: &mut Rows) -> StoreResult<()> {
+pub(crate) fn prove<S: Store>(store: &mut S, model: &mut Rows) -> StoreResult<()> {
     for n in 0..PROOF_TRANSACTIONS {
         let key = format!("p{:02}", n % 11).into_bytes();
         let value = vec![b'a' + u8::try_from(n % 26).unwrap_or(0); if n % 3 == 0 { 700 } else { 20 }];

@@ -61,18 +61,18 @@ pub fn survival_count(pending: usize) -> usize {
 }
 
 /// How many ways of tearing the last write are tried.
-const TEARS: usize = 3;
+const TEARS: usize = 6;
 
-/// The `index`-th survival of a disk with so many pending operations: none, all, torn last writes (at 512 B, 4 KiB and a byte), each pending operation alone,
+/// The `index`-th survival of a disk with so many pending operations: none, all, torn last writes (at 512 B three times, at 4 KiB, at a byte twice), each pending operation alone,
 /// each one missing.
 #[must_use]
 pub fn survival(pending: usize, index: usize) -> Survival {
     match index {
         0 => Survival::None,
         1 => Survival::All,
-        2 => Survival::TornLast { unit: 512, seed: pending as u64 },
-        3 => Survival::TornLast { unit: 4096, seed: pending as u64 },
-        4 => Survival::TornLast { unit: 1, seed: pending as u64 },
+        2..=4 => Survival::TornLast { unit: 512, seed: index as u64 },
+        5 => Survival::TornLast { unit: 4096, seed: index as u64 },
+        6 | 7 => Survival::TornLast { unit: 1, seed: index as u64 },
         i if i < 2 + TEARS + pending => Survival::Only(i - 2 - TEARS),
         i => Survival::Without(i - 2 - TEARS - pending),
     }

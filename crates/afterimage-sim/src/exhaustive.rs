@@ -12,7 +12,8 @@ use crate::life::{self, AtCall, Prepared};
 use crate::oracle::Layout;
 use crate::store::Store;
 use crate::workload::{Base, Workload};
-use afterimage_io::sim::Verdict;
+use crate::model::Expectation;
+use afterimage_io::sim::{CallInfo, DiskState, Verdict};
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -179,7 +180,7 @@ impl Run<'_> {
         let Some(from) = self.prepared.iter().find(|p| p.base == workload.base) else { return Ok(()) };
         let made = Arc::new(Mutex::new(Made::default()));
         let sink = Arc::clone(&made);
-        let at_call: Arc<Mutex<AtCall<'static>>> = Arc::new(Mutex::new(move |_: Option<&_>, call, disk: &_, expectation: &_| {
+        let at_call: Arc<Mutex<AtCall<'static>>> = Arc::new(Mutex::new(move |_: Option<&CallInfo<'_>>, call: u64, disk: &DiskState, expectation: &Expectation| {
             lock(&sink).crash_point(call, disk, expectation);
             Verdict::Continue
         }));
@@ -238,7 +239,7 @@ struct Made {
 }
 
 impl Made {
-    fn crash_point(&mut self, call: u64, disk: &afterimage_io::sim::DiskState, expectation: &crate::model::Expectation) {
+    fn crash_point(&mut self, call: u64, disk: &DiskState, expectation: &Expectation) {
         self.points += 1;
         let expected = expectation.hash();
         for (index, how) in survivals(disk) {
@@ -263,7 +264,7 @@ fn retrace<S: Store>(layout: &Layout, from: &Prepared, workload: &Workload, trai
     let Some(first) = trail.0.first().copied() else { return Ok((None, String::new())) };
     let found: Arc<Mutex<(Option<CrashState>, String)>> = Arc::default();
     let sink = Arc::clone(&found);
-    let at_call: Arc<Mutex<AtCall<'static>>> = Arc::new(Mutex::new(move |info: Option<&_>, call, disk: &afterimage_io::sim::DiskState, expectation: &crate::model::Expectation| {
+    let at_call: Arc<Mutex<AtCall<'static>>> = Arc::new(Mutex::new(move |info: Option<&CallInfo<'_>>, call: u64, disk: &DiskState, expectation: &Expectation| {
         if call != first.call {
             return Verdict::Continue;
         }
@@ -282,7 +283,7 @@ fn retrace<S: Store>(layout: &Layout, from: &Prepared, workload: &Workload, trai
     Ok((state, story))
 }
 
-fn tell(info: Option<&afterimage_io::sim::CallInfo>, disk: &afterimage_io::sim::DiskState, at: Cut) -> String {
+fn tell(info: Option<&CallInfo<'_>>, disk: &DiskState, at: Cut) -> String {
     let pending = disk.pending();
     let call = info.map_or_else(|| "the end".to_string(), |i| format!("{i:?}"));
     let list: String = pending.iter().enumerate().map(|(i, p)| format!("\n            {i}: {p:?}")).collect();

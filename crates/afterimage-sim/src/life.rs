@@ -78,7 +78,7 @@ fn leave_unfinished<S: Store>(store: &mut S, model: &mut Model) -> StoreResult<(
 }
 
 /// What is told at each crash point: the call about to be made (none at the end of the life), its number, the disk, what may be found on it.
-pub type AtCall<'a> = dyn FnMut(Option<&CallInfo>, u64, &DiskState, &Expectation) -> Verdict + Send + 'a;
+pub type AtCall<'a> = dyn FnMut(Option<&CallInfo<'_>>, u64, &DiskState, &Expectation) -> Verdict + Send + 'a;
 
 /// Runs `workload` once from its base, telling `at_call` each crash point of its last operation (of its opening, if it has none): the earlier ones are the
 /// crash points of shorter workloads. With `whole`, every crash point is told.

@@ -58,10 +58,12 @@ fn install_hook() {
     });
 }
 
-/// Marks this thread as one whose panics are findings, kept for the driver and not printed.
-pub fn quiet_thread() {
-    install_hook();
-    QUIET.set(true);
+/// Runs the body of a simulated thread: a panic is told to `report`, with its place, and ends the thread.
+pub fn run_thread(body: impl FnOnce(), report: impl FnOnce(&str)) {
+    match run(body) {
+        Outcome::Done(()) | Outcome::Crashed => {}
+        Outcome::Panicked(text) => report(&text),
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,114 @@
+//! The engine as a [`Store`]: how the exhaustive driver opens, works and reads the real thing.
+
+use crate::model::Rows;
+use crate::oracle::Layout;
+use crate::store::{Store, StoreResult};
+use afterimage::{Database, Options, Table, Transaction};
+use afterimage_io::Io;
+use std::path::Path;
+
+/// The name of the one table.
+pub const TABLE: &str = "rows";
+
+/// The smallest legal settings: every border is near.
+#[must_use]
+pub fn small_options(layout: &Layout, io: &Io) -> Options {
+    Options::new()
+        .io(io.clone())
+        .background(false)
+        .page_size(layout.page_size)
+        .buffer_pool_size(8 * layout.page_size as u64)
+        .wal_segment_size(layout.segment_bytes)
+        .max_wal_size(4 * layout.segment_bytes)
+}
+
+/// The engine with one table and at most one transaction.
+pub struct Engine {
+    // Before the database, so that it is dropped first.
+    transaction: Option<Transaction>,
+    table: Table,
+    database: Database,
+}
+
+fn told<T>(result: afterimage::Result<T>) -> StoreResult<T> {
+    result.map_err(|e| format!("{e} ({e:?})"))
+}
+
+impl Engine {
+    /// Goes on with a database that is open.
+    #[must_use]
+    pub fn with(database: Database, table: Table) -> Engine {
+        Engine { transaction: None, table, database }
+    }
+
+    fn transaction(&mut self) -> StoreResult<&mut Transaction> {
+        if self.transaction.is_none() {
+            self.transaction = Some(told(self.database.begin())?);
+        }
+        self.transaction.as_mut().ok_or_else(|| "no transaction".to_string())
+    }
+}
+
+impl Store for Engine {
+    fn open(io: &Io) -> StoreResult<Engine> {
+        let layout = Layout::small();
+        let database = told(small_options(&layout, io).open(&layout.directory))?;
+        let table = told(database.table(TABLE))?;
+        Ok(Engine { transaction: None, table, database })
+    }
+
+    fn put(&mut self, key: &[u8], value: &[u8]) -> StoreResult<()> {
+        let table = self.table.clone();
+        told(self.transaction()?.put(&table, key, value))
+    }
+
+    fn delete(&mut self, key: &[u8]) -> StoreResult<bool> {
+        let table = self.table.clone();
+        told(self.transaction()?.delete(&table, key))
+    }
+
+    fn commit(&mut self) -> StoreResult<()> {
+        self.transaction.take().map_or(Ok(()), |t| told(t.commit()))
+    }
+
+    fn rollback(&mut self) -> StoreResult<()> {
+        self.transaction.take().map_or(Ok(()), |t| told(t.rollback()))
+    }
+
+    fn checkpoint(&mut self) -> StoreResult<()> {
+        told(self.database.checkpoint())
+    }
+
+    fn close(mut self) -> StoreResult<()> {
+        self.rollback()?;
+        told(self.database.close())
+    }
+
+    fn rows(&mut self) -> StoreResult<Rows> {
+        read_all(&self.database, &self.table)
+    }
+
+    fn verify(io: &Io) -> StoreResult<()> {
+        let report = told(afterimage::inspect::verify(io, Path::new(&Layout::small().directory)))?;
+        if report.is_clean() { Ok(()) } else { Err(format!("{report}")) }
+    }
+}
+
+/// Every row of a table, read by a transaction of its own, forwards; backwards must show the same.
+///
+/// # Errors
+/// When the engine refuses, or the two directions differ.
+pub fn read_all(database: &Database, table: &Table) -> StoreResult<Rows> {
+    let mut transaction = told(database.begin())?;
+    let forwards = told(told(transaction.scan(table, ..))?.collect::<afterimage::Result<Vec<_>>>())?;
+    let mut backwards = told(told(transaction.scan(table, ..))?.rev().collect::<afterimage::Result<Vec<_>>>())?;
+    told(transaction.rollback())?;
+    backwards.reverse();
+    if forwards != backwards {
+        return Err(format!("a scan shows {} rows forwards and {} backwards, or in another order", forwards.len(), backwards.len()));
+    }
+    if !forwards.windows(2).all(|w| w[0].0 < w[1].0) {
+        return Err("a scan shows keys out of order".to_string());
+    }
+    Ok(forwards.into_iter().collect())
+}

@@ -1,0 +1,59 @@
+//! The rules of silence: after a stop nothing is written, and an open that is refused has written nothing.
+
+use super::Layout;
+use afterimage_io::Note;
+use afterimage_io::sim::Event;
+
+/// What was heard so far.
+#[derive(Default)]
+pub struct State {
+    stopped: bool,
+    /// Changes after the stop. A call that another thread had begun before may still end: one a thread.
+    after_stop: usize,
+    /// Changes since the machine booted or recovery ended.
+    changes: u64,
+    first_change: String,
+}
+
+impl State {
+    /// Checks one event.
+    ///
+    /// # Errors
+    /// The objection.
+    pub fn check(&mut self, layout: &Layout, event: &Event<'_>) -> Result<(), String> {
+        match *event {
+            Event::Note(Note::Stopped) => self.stopped = true,
+            Event::Note(Note::RecoveryEnded) => self.changes = 0,
+            Event::Note(Note::RecoveryRefused) if self.changes > 0 => {
+                return Err(format!("an open was refused after {} changes to the disk, the first: {}", self.changes, self.first_change));
+            }
+            Event::Written { path, .. }
+            | Event::WrittenDurably { path, .. }
+            | Event::Prefilled { path, .. }
+            | Event::Resized { path, .. }
+            | Event::Created { path }
+            | Event::Removed { path }
+            | Event::Renamed { from: path, .. } => return self.change(layout, path),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, layout: &Layout, path: &str) -> Result<(), String> {
+        // The lock says who is there, the status file what is going on; neither is data.
+        if ["lock", "status", "status.tmp"].iter().any(|f| path == layout.path(f)) {
+            return Ok(());
+        }
+        if self.changes == 0 {
+            self.first_change = path.to_string();
+        }
+        self.changes += 1;
+        if self.stopped {
+            self.after_stop += 1;
+            if self.after_stop >= layout.threads {
+                return Err(format!("{path} was changed after the engine had stopped"));
+            }
+        }
+        Ok(())
+    }
+}

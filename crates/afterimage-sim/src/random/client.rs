@@ -1,0 +1,346 @@
+//! A simulated client: bank transfers, puts, deletes, scans, rollbacks and long transactions on few keys, so that clients meet in locks, deadlocks and splits.
+
+use super::board::Board;
+use crate::choices::Choices;
+use crate::failure::{Layer, Mismatch};
+use crate::history::TxnNumber;
+use crate::model::Rows;
+use afterimage::{Database, Durability, Error, Table, Transaction};
+use afterimage_io::Io;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How many accounts there are, and what each begins with.
+pub const ACCOUNTS: u64 = 6;
+/// What an account holds at first.
+pub const OPENING_BALANCE: u64 = 1000;
+/// How many other keys there are.
+const KEYS: u64 = 12;
+
+/// The rows that every random run begins with.
+#[must_use]
+pub fn opening_rows() -> Rows {
+    (0..ACCOUNTS).map(|n| (account(n), OPENING_BALANCE.to_string().into_bytes())).collect()
+}
+
+fn account(n: u64) -> Vec<u8> {
+    format!("a{n}").into_bytes()
+}
+
+/// Why a transaction did not get to its end.
+enum Halt {
+    /// It was a deadlock's victim, or the disk was full: it is rolled back, and life goes on.
+    Rolled,
+    /// The engine has stopped, as it must after the trouble that was made.
+    Stopped,
+    /// Something is wrong.
+    Wrong(Mismatch),
+}
+
+type Step<T> = Result<T, Halt>;
+
+/// What a client does in one life.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// How many transactions.
+    pub transactions: u64,
+    /// Bytes in a large value.
+    pub large: usize,
+    /// How many of eight transactions are large.
+    pub heavy: u64,
+    /// Whether this client begins with a transaction that outlasts checkpoints.
+    pub sleeper: bool,
+}
+
+/// A client at work.
+pub struct Client {
+    /// The database.
+    pub database: Database,
+    /// Its one table.
+    pub table: Table,
+    /// The world, for sleeping.
+    pub io: Io,
+    /// What all clients share.
+    pub board: Arc<Board>,
+    /// Chooses what it does.
+    pub choices: Choices,
+    /// How much it does.
+    pub plan: Plan,
+}
+
+impl Client {
+    /// Works through the plan.
+    pub fn run(mut self) {
+        for n in 0..self.plan.transactions {
+            if self.board.is_over() {
+                return;
+            }
+            let end = if n == 0 && self.plan.sleeper { self.long() } else { self.any() };
+            match end {
+                Ok(()) | Err(Halt::Rolled) => {}
+                Err(Halt::Stopped) => return,
+                Err(Halt::Wrong(mismatch)) => return self.board.wrong(mismatch),
+            }
+        }
+    }
+
+    fn any(&mut self) -> Step<()> {
+        if self.choices.chance(self.plan.heavy, 8) {
+            return self.large();
+        }
+        match self.choices.below(10) {
+            0..=2 => self.transfer(),
+            3..=5 => self.rows(),
+            6 => self.scan(),
+            7 => self.autocommit(),
+            8 => self.large(),
+            _ => self.glance(),
+        }
+    }
+
+    fn begin(&mut self) -> Step<Open> {
+        let durability = if self.choices.chance(1, 4) { Durability::Memory } else { Durability::Disk };
+        let mut transaction = self.database.begin().map_err(|e| self.halt("begin", &e))?;
+        transaction.set_durability(durability);
+        let (number, mark) = self.board.history().begin();
+        let mut open = Open { transaction, number, durability };
+        self.put(&mut open, &mark, b"")?;
+        Ok(open)
+    }
+
+    /// Money from one account to another; half of the time by reading first and locking later, which makes deadlocks.
+    fn transfer(&mut self) -> Step<()> {
+        let mut open = self.begin()?;
+        let from = self.choices.below(ACCOUNTS);
+        let to = (from + 1 + self.choices.below(ACCOUNTS - 1)) % ACCOUNTS;
+        let early = self.choices.chance(1, 2);
+        let mut balances = [0, 0];
+        for (i, n) in [from, to].into_iter().enumerate() {
+            let value = self.get(&mut open, &account(n), early)?;
+            balances[i] = value.and_then(|v| String::from_utf8(v).ok()?.parse::<u64>().ok()).unwrap_or(0);
+        }
+        let amount = self.choices.below(10).min(balances[0]);
+        self.put(&mut open, &account(from), (balances[0] - amount).to_string().as_bytes())?;
+        self.put(&mut open, &account(to), (balances[1] + amount).to_string().as_bytes())?;
+        self.end(open)
+    }
+
+    /// A few puts, deletes and reads of the common keys.
+    fn rows(&mut self) -> Step<()> {
+        let mut open = self.begin()?;
+        for _ in 0..1 + self.choices.below(5) {
+            let key = format!("k{:02}", self.choices.below(KEYS)).into_bytes();
+            match self.choices.below(6) {
+                0 | 1 => self.delete(&mut open, &key)?,
+                2 => drop(self.get(&mut open, &key, false)?),
+                _ => {
+                    let length = *self.choices.pick(&[0, 1, 20, 20, 200, self.plan.large]);
+                    let value = vec![b'a' + u8::try_from(self.choices.below(26)).unwrap_or(0); length];
+                    self.put(&mut open, &key, &value)?;
+                }
+            }
+            self.pause(1);
+        }
+        self.end(open)
+    }
+
+    /// So many large rows that pages split, and deletes of old marks, so that they empty again.
+    fn large(&mut self) -> Step<()> {
+        let mut open = self.begin()?;
+        let first = self.choices.below(40);
+        for n in 0..2 + self.choices.below(6) {
+            let key = format!("l{:03}", (first + n) % 48).into_bytes();
+            let value = vec![b'A' + u8::try_from(self.choices.below(26)).unwrap_or(0); self.plan.large];
+            if !self.put_or_full(&mut open, &key, &value)? {
+                break;
+            }
+        }
+        for key in self.old_marks(3) {
+            self.delete(&mut open, &key)?;
+        }
+        self.end(open)
+    }
+
+    /// Keys of marks that the last life left behind.
+    fn old_marks(&mut self, most: u64) -> Vec<Vec<u8>> {
+        let history = self.board.history();
+        let marks: Vec<&Vec<u8>> = history.base().keys().filter(|k| k.starts_with(b"m")).collect();
+        let count = self.choices.below(most + 1).min(marks.len() as u64);
+        (0..count).map(|_| marks[self.choices.index(marks.len())].clone()).collect()
+    }
+
+    /// A transaction that is still unfinished when several checkpoints have come and the log has moved on.
+    fn long(&mut self) -> Step<()> {
+        let mut open = self.begin()?;
+        for _ in 0..3 + self.choices.below(4) {
+            let key = format!("s{}", self.choices.below(8)).into_bytes();
+            let value = vec![b's'; *self.choices.pick(&[10, 300])];
+            self.put(&mut open, &key, &value)?;
+            self.pause(2000);
+        }
+        self.end(open)
+    }
+
+    fn scan(&mut self) -> Step<()> {
+        let mut open = self.begin()?;
+        let backwards = self.choices.chance(1, 2);
+        let scan = open.transaction.scan(&self.table, ..);
+        let rows = match scan {
+            Err(e) => Err(e),
+            Ok(scan) if backwards => scan.rev().collect::<afterimage::Result<Vec<_>>>(),
+            Ok(scan) => scan.collect::<afterimage::Result<Vec<_>>>(),
+        };
+        let mut rows = match rows {
+            Ok(rows) => rows,
+            Err(e) => return Err(self.abandon(&open, "scan", &e)),
+        };
+        if backwards {
+            rows.reverse();
+        }
+        if !rows.windows(2).all(|w| w[0].0 < w[1].0) {
+            return Err(wrong("a scan shows keys out of order"));
+        }
+        let rows: Rows = rows.into_iter().collect();
+        let sum: u64 = (0..ACCOUNTS).filter_map(|n| String::from_utf8(rows.get(&account(n))?.clone()).ok()?.parse::<u64>().ok()).sum();
+        if sum != ACCOUNTS * OPENING_BALANCE {
+            return Err(wrong(format!("a scan inside a transaction sums the accounts to {sum}, not {}", ACCOUNTS * OPENING_BALANCE)));
+        }
+        self.end(open)
+    }
+
+    /// One mark, as a change and its commit in one frame.
+    fn autocommit(&mut self) -> Step<()> {
+        let (number, mark) = {
+            let mut history = self.board.history();
+            let (number, mark) = history.begin();
+            // From the call on it may be there, whatever the answer.
+            history.asks(number);
+            history.wrote(number, &mark, Some(b""));
+            (number, mark)
+        };
+        self.database.put(&self.table, &mark, b"").map_err(|e| self.halt("autocommit", &e))?;
+        self.board.history().acknowledged(number, true);
+        Ok(())
+    }
+
+    /// A read outside of any transaction shows some committed value: an account is never without a balance.
+    fn glance(&mut self) -> Step<()> {
+        let n = self.choices.below(ACCOUNTS);
+        match self.database.get(&self.table, &account(n)) {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(wrong(format!("account {n} is not there"))),
+            Err(e) => Err(self.halt("get", &e)),
+        }
+    }
+
+    fn get(&mut self, open: &mut Open, key: &[u8], for_update: bool) -> Step<Option<Vec<u8>>> {
+        let answer = if for_update { open.transaction.get_for_update(&self.table, key) } else { open.transaction.get(&self.table, key) };
+        match answer {
+            Ok(value) => {
+                self.board.history().read(open.number, key, value.as_deref()).map_err(Halt::Wrong)?;
+                Ok(value)
+            }
+            Err(e) => Err(self.abandon(open, "get", &e)),
+        }
+    }
+
+    fn put(&mut self, open: &mut Open, key: &[u8], value: &[u8]) -> Step<()> {
+        match open.transaction.put(&self.table, key, value) {
+            Ok(()) => {
+                self.board.history().wrote(open.number, key, Some(value));
+                Ok(())
+            }
+            Err(e) => Err(self.abandon(open, "put", &e)),
+        }
+    }
+
+    /// Puts; false if the disk was full and the put did nothing. The rest of the transaction can still commit.
+    fn put_or_full(&mut self, open: &mut Open, key: &[u8], value: &[u8]) -> Step<bool> {
+        match open.transaction.put(&self.table, key, value) {
+            Ok(()) => {
+                self.board.history().wrote(open.number, key, Some(value));
+                Ok(true)
+            }
+            Err(Error::DiskFull { .. }) if self.board.trouble() => Ok(false),
+            Err(e) => Err(self.abandon(open, "put", &e)),
+        }
+    }
+
+    fn delete(&mut self, open: &mut Open, key: &[u8]) -> Step<()> {
+        match open.transaction.delete(&self.table, key) {
+            Ok(_) => {
+                self.board.history().wrote(open.number, key, None);
+                Ok(())
+            }
+            Err(e) => Err(self.abandon(open, "delete", &e)),
+        }
+    }
+
+    /// Commits (by call or by ticket) or rolls back.
+    fn end(&mut self, open: Open) -> Step<()> {
+        let Open { transaction, number, durability } = open;
+        if self.choices.chance(1, 7) {
+            self.board.history().aborts(number);
+            return transaction.rollback().map_err(|e| self.halt("rollback", &e));
+        }
+        self.board.history().asks(number);
+        let durable = durability == Durability::Disk;
+        if self.choices.chance(1, 2) {
+            transaction.commit().map_err(|e| self.halt("commit", &e))?;
+            self.board.history().acknowledged(number, durable);
+            return Ok(());
+        }
+        let ticket = transaction.commit_ticket().map_err(|e| self.halt("commit_ticket", &e))?;
+        self.board.history().placed(number, ticket.lsn().get());
+        self.pause(3);
+        match self.choices.below(4) {
+            // A client that never asks.
+            0 => Ok(()),
+            1 => {
+                if ticket.is_durable().map_err(|e| self.halt("ticket", &e))? {
+                    self.board.history().acknowledged(number, true);
+                }
+                Ok(())
+            }
+            _ => {
+                ticket.wait().map_err(|e| self.halt("ticket wait", &e))?;
+                self.board.history().acknowledged(number, durable);
+                Ok(())
+            }
+        }
+    }
+
+    /// An operation failed: the transaction will not ask for its commit. Its handle is dropped by the caller, which rolls it back.
+    fn abandon(&mut self, open: &Open, what: &str, error: &Error) -> Halt {
+        self.board.history().aborts(open.number);
+        self.halt(what, error)
+    }
+
+    fn halt(&mut self, what: &str, error: &Error) -> Halt {
+        if error.is_retryable() {
+            self.board.deadlock();
+            return Halt::Rolled;
+        }
+        match error {
+            Error::DiskFull { .. } if self.board.trouble() => Halt::Rolled,
+            Error::LogFailed { .. } | Error::OutcomeUnknown { .. } | Error::Io { .. } if self.board.trouble() => Halt::Stopped,
+            _ => Halt::Wrong(Mismatch::new(Layer::Refused, format!("{what}: {error} ({error:?})"))),
+        }
+    }
+
+    fn pause(&mut self, most_milliseconds: u64) {
+        if self.choices.chance(1, 3) {
+            self.io.sleep(Duration::from_micros(self.choices.below(most_milliseconds * 1000)));
+        }
+    }
+}
+
+struct Open {
+    transaction: Transaction,
+    number: TxnNumber,
+    durability: Durability,
+}
+
+fn wrong(what: impl Into<String>) -> Halt {
+    Halt::Wrong(Mismatch::new(Layer::Model, what))
+}

@@ -1,0 +1,120 @@
+//! The random driver: concurrent clients under the seeded scheduler, trouble at a random moment, recovery under trouble, and on.
+//!
+//! One seed makes one *episode*: a database is created and lives through a few lives. In each, two to four clients work until their plan is done or trouble
+//! stops them; then the machine loses its power, or only the process dies, or the database is closed. Its recovery is interrupted up to three times. After each
+//! recovery the rows must be what some prefix of the commits left. At the end come twenty more transactions, a close, and the check of every byte.
+
+pub mod board;
+pub mod client;
+mod episode;
+pub mod trouble;
+
+pub use episode::episode;
+
+use crate::failure::{Failure, Layer, Mismatch};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What happened in one episode, or in many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Episodes.
+    pub episodes: u64,
+    /// Times that clients worked.
+    pub lives: u64,
+    /// Power cuts and killed processes.
+    pub crashes: u64,
+    /// Recoveries that were interrupted, by how many crashes in a row.
+    pub interrupted: [u64; 3],
+    /// Recovered databases compared with the model.
+    pub verified: u64,
+    /// Transactions begun.
+    pub transactions: u64,
+    /// Transactions acknowledged as durable.
+    pub acknowledged: u64,
+    /// Deadlocks ended.
+    pub deadlocks: u64,
+    /// Lives in which the engine stopped after an error.
+    pub stops: u64,
+    /// Lives on a disk that was full or nearly.
+    pub full: u64,
+    /// Folds the trace hashes of all worlds: equal runs have equal traces.
+    pub trace: u64,
+}
+
+impl Tally {
+    /// Adds another tally.
+    pub fn add(&mut self, other: &Tally) {
+        self.episodes += other.episodes;
+        self.lives += other.lives;
+        self.crashes += other.crashes;
+        for (mine, theirs) in self.interrupted.iter_mut().zip(other.interrupted) {
+            *mine += theirs;
+        }
+        self.verified += other.verified;
+        self.transactions += other.transactions;
+        self.acknowledged += other.acknowledged;
+        self.deadlocks += other.deadlocks;
+        self.stops += other.stops;
+        self.full += other.full;
+        self.trace ^= other.trace;
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [one, two, three] = self.interrupted;
+        writeln!(f, "episodes        {:>10} with {} lives, {} crashes, {} stops after an error, {} full disks", self.episodes, self.lives, self.crashes, self.stops, self.full)?;
+        writeln!(f, "transactions    {:>10} begun, {} acknowledged, {} deadlocks", self.transactions, self.acknowledged, self.deadlocks)?;
+        write!(f, "verified        {:>10} recovered databases; recoveries interrupted once {one}, twice {two}, three times {three}", self.verified)
+    }
+}
+
+/// Runs episodes from `first` on (each the next number) until `limit` has passed, `count` are done or one fails.
+///
+/// # Errors
+/// The first failure.
+pub fn run(first: u64, count: Option<u64>, limit: Option<Duration>, workers: usize, stop: &AtomicBool) -> Result<Tally, Box<Failure>> {
+    let deadline = limit.map(|l| Instant::now() + l);
+    let next = AtomicU64::new(0);
+    let result: Mutex<(Tally, Option<Box<Failure>>)> = Mutex::default();
+    let work = || {
+        while !stop.load(Ordering::Relaxed) && deadline.is_none_or(|d| Instant::now() < d) {
+            let n = next.fetch_add(1, Ordering::Relaxed);
+            if count.is_some_and(|c| n >= c) {
+                return;
+            }
+            let end = episode(first.wrapping_add(n));
+            let mut result = result.lock().unwrap_or_else(PoisonError::into_inner);
+            match end {
+                Ok(tally) => result.0.add(&tally),
+                Err(failure) => {
+                    stop.store(true, Ordering::Relaxed);
+                    result.1.get_or_insert(failure);
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..workers.max(1) {
+            scope.spawn(work);
+        }
+    });
+    let (tally, failure) = result.into_inner().unwrap_or_else(PoisonError::into_inner);
+    failure.map_or(Ok(tally), Err)
+}
+
+/// Runs one episode twice: the traces must be equal, or a seed is worth nothing.
+///
+/// # Errors
+/// The episode's failure, or that it did not repeat itself.
+pub fn replays(seed: u64) -> Result<(), Box<Failure>> {
+    let (first, second) = (episode(seed)?, episode(seed)?);
+    if first == second {
+        return Ok(());
+    }
+    let what = format!("two runs of one seed differ:\n  {first:?}\n  {second:?}");
+    Err(Box::new(Failure { mismatch: Mismatch::new(Layer::Replay, what), place: format!("seed {seed}"), replay: format!("cargo xtask sim --seed {seed}") }))
+}

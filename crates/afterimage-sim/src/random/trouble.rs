@@ -1,0 +1,125 @@
+//! The trouble that a life is given: a power cut at a call, an I/O error, a failed sync, a full disk, short and interrupted calls.
+
+use super::board::Board;
+use crate::choices::Choices;
+use afterimage_io::sim::{CallInfo, CallKind, DiskState, Hook, Sim, SyncFailure, Verdict};
+use std::sync::Arc;
+
+/// `EIO`.
+const EIO: i32 = 5;
+
+/// One kind of trouble.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// None: the life ends by itself.
+    None,
+    /// The power is cut at this call, or right after it.
+    Cut {
+        /// Counted from the first call of the life.
+        call: u64,
+        /// After it took effect.
+        after: bool,
+    },
+    /// This call, or the first write behind it, fails with `EIO`.
+    Error {
+        /// Counted from the first call of the life.
+        call: u64,
+    },
+    /// The first sync at or behind this call fails in this way.
+    Sync {
+        /// Counted from the first call of the life.
+        call: u64,
+        /// What the failure leaves.
+        failure: SyncFailure,
+    },
+    /// So many more bytes fit on the disk.
+    Full {
+        /// Bytes.
+        room: u64,
+    },
+}
+
+impl Trouble {
+    /// Chooses the trouble of a life that is expected to make about `calls` calls.
+    pub fn choose(choices: &mut Choices, calls: u64) -> Trouble {
+        let call = 1 + choices.below(calls.max(2));
+        match choices.below(20) {
+            0..=9 => Trouble::Cut { call, after: choices.chance(1, 3) },
+            10..=13 => Trouble::Sync { call, failure: failure(choices) },
+            14 | 15 => Trouble::Error { call },
+            16 | 17 => Trouble::Full { room: choices.below(300_000) },
+            _ => Trouble::None,
+        }
+    }
+
+    /// Chooses the trouble of a recovery.
+    pub fn choose_in_recovery(choices: &mut Choices, calls: u64) -> Trouble {
+        let call = 1 + choices.below(calls.max(2));
+        match choices.below(8) {
+            0..=5 => Trouble::Cut { call, after: choices.chance(1, 3) },
+            6 => Trouble::Sync { call, failure: failure(choices) },
+            _ => Trouble::Error { call },
+        }
+    }
+
+    /// Sets a world up for this trouble, with `noise` of short and interrupted calls beside it.
+    pub fn arm(self, sim: &Sim, board: &Arc<Board>, noise: Option<Choices>) {
+        if let Trouble::Full { room } = self {
+            let used: u64 = sim.snapshot().page_cache().files().map(|(_, len)| len).sum();
+            sim.set_quota(Some(used + room));
+            board.make_trouble();
+        }
+        sim.set_hook_reads(noise.is_some());
+        sim.set_hook(Some(self.hook(Arc::clone(board), noise)));
+    }
+
+    fn hook(self, board: Arc<Board>, mut noise: Option<Choices>) -> Hook {
+        let (mut calls, mut done) = (0, false);
+        Box::new(move |info: &CallInfo<'_>, _: &DiskState| {
+            if let Some(verdict) = noise.as_mut().and_then(|c| disturb(c, info)) {
+                return verdict;
+            }
+            if info.kind == CallKind::Read || done {
+                return Verdict::Continue;
+            }
+            calls += 1;
+            let verdict = self.at(calls, info);
+            if verdict != Verdict::Continue {
+                done = true;
+                board.make_trouble();
+            }
+            verdict
+        })
+    }
+
+    fn at(self, calls: u64, info: &CallInfo<'_>) -> Verdict {
+        match self {
+            Trouble::Cut { call, after: false } if calls == call => Verdict::Crash,
+            Trouble::Cut { call, after: true } if calls == call => Verdict::CrashAfter,
+            Trouble::Error { call } if calls >= call && info.kind == CallKind::Write => Verdict::OsError(EIO),
+            Trouble::Sync { call, failure } if calls >= call && matches!(info.kind, CallKind::Sync | CallKind::WriteDurably) => Verdict::FailSync(failure),
+            _ => Verdict::Continue,
+        }
+    }
+}
+
+fn failure(choices: &mut Choices) -> SyncFailure {
+    *choices.pick(&[
+        SyncFailure::CacheKeepsNew,
+        SyncFailure::CacheKeepsNew,
+        SyncFailure::CacheReverts,
+        SyncFailure::SizeKeptDataZero,
+        SyncFailure::NothingHappened,
+    ])
+}
+
+/// Now and then a read or write is cut short or interrupted; whoever called goes on with the rest.
+fn disturb(choices: &mut Choices, info: &CallInfo<'_>) -> Option<Verdict> {
+    if !matches!(info.kind, CallKind::Read | CallKind::Write) || !choices.chance(1, 6) {
+        return None;
+    }
+    if choices.chance(1, 3) {
+        return Some(Verdict::Error(std::io::ErrorKind::Interrupted));
+    }
+    (info.len > 1).then(|| Verdict::Short(usize::try_from(1 + choices.below(info.len - 1)).unwrap_or(1)))
+}
