@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::os;
 use crate::overlay::OverlayFile;
-use crate::sim::world::SimFile;
+use crate::sim::calls::SimFile;
 
 /// Zeroes are written in pieces of this size where the world has no shorter way.
 const PREFILL_BYTES: usize = 256 * 1024;
@@ -126,7 +126,7 @@ impl File {
         match &self.inner.kind {
             Kind::Os(file) => file.sync_data(),
             Kind::Overlay(_) => Ok(()),
-            Kind::Sim(file) => file.sync(false),
+            Kind::Sim(file) => file.sync(),
         }
     }
 
@@ -138,7 +138,7 @@ impl File {
         match &self.inner.kind {
             Kind::Os(file) => file.sync_all(),
             Kind::Overlay(_) => Ok(()),
-            Kind::Sim(file) => file.sync(true),
+            Kind::Sim(file) => file.sync(),
         }
     }
 

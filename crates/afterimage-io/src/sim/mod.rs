@@ -1,10 +1,17 @@
 //! The simulated world: one machine with a disk that can lose power at every call, a clock that only moves when
 //! told, and threads of which a seed decides who runs. Replayed from a seed it does the same thing again.
 
+pub(crate) mod calls;
 pub(crate) mod chance;
+mod changes;
+mod content;
+mod cut;
 mod disk;
 mod image;
+mod names;
 pub(crate) mod observer;
+mod ranges;
+mod scheduler;
 mod survival;
 pub(crate) mod world;
 

@@ -14,8 +14,8 @@ pub enum Fate {
     Lost,
     /// It reached the disk whole.
     Kept,
-    /// A write of which some units (aligned to the file) reached the disk and others did not, as the seed says; the
-    /// first and the last unit never both, so that it is always torn if it spans two units.
+    /// A write of which some units (aligned to the file) reached the disk and others did not, as the seed says. One
+    /// that spans two units or more is always torn; one within a unit is kept or lost.
     Torn {
         /// Unit of tearing in bytes: 1, 512 or 4096.
         unit: u32,

@@ -1,126 +1,272 @@
-//! placeholder
-#![allow(dead_code, clippy::unused_self, missing_docs)]
-use super::disk::DiskState;
-use super::observer::*;
-use super::{Body, Hook, RunEnd};
-use crate::file::File;
-use crate::io::OpenMode;
-use crate::lock::LockAttempt;
-use crate::thread::{JoinHandle, Panicked};
-use std::io::{ErrorKind, Result};
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+//! `SimWorld`: one simulated machine. Holds the disk, the clock, the seed's chance, the hook and the observer, and
+//! knows whether the world has crashed. The I/O calls are in `calls`, the threads in `scheduler`.
+//!
+//! **Crash.** Once the world has crashed, every call of it (I/O, lock, wait, sleep) unwinds with a private payload, by
+//! `resume_unwind`, so that no panic hook speaks. Never while the thread unwinds already: what is being dropped then
+//! gets an error from I/O calls and plain behaviour from locks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::panicking;
 use std::time::Duration;
+
+use super::Hook;
+use super::chance::{Chance, fold, mix};
+use super::disk::{DiskState, FileId};
+use super::observer::{Event, FailSync, Note, Observer};
+use super::scheduler::Scheduler;
+
+/// Every simulated process has this id.
 pub(crate) const PROCESS_ID: u32 = 4242;
+
+/// 2026-01-01 00:00:00 UTC, when every simulated machine boots: microseconds since the Unix epoch.
+const BOOT_MICROS: u64 = 1_767_225_600_000_000;
+
+/// What a crash unwinds with.
 pub(crate) struct CrashUnwind;
+
 pub(crate) struct SimWorld {
-    next: AtomicU64,
+    state: Mutex<State>,
+    hook: Mutex<Option<Hook>>,
+    hook_reads: AtomicBool,
+    observer: Mutex<Option<Arc<dyn Observer>>>,
+    crashed: AtomicBool,
+    /// Nanoseconds since boot.
+    clock: AtomicU64,
+    primitives: AtomicU64,
+    pub(super) scheduler: Scheduler,
 }
-pub(crate) struct SimFile;
-fn no<T>() -> Result<T> {
-    Err(ErrorKind::Unsupported.into())
+
+/// What a call changes. Never locked across a yield, a hook or an observer.
+pub(super) struct State {
+    pub(super) disk: DiskState,
+    pub(super) calls: u64,
+    pub(super) quota: Option<u64>,
+    pub(super) sync_faults: Vec<FailSync>,
+    /// Names of held lock files.
+    pub(super) locks: BTreeSet<String>,
+    /// One counted token for each open file; handles hold the others.
+    pub(super) open: BTreeMap<FileId, Arc<()>>,
+    chance: Chance,
+    trace: u64,
 }
+
+impl State {
+    pub(super) fn trace(&mut self, word: u64) {
+        self.trace = fold(self.trace, word);
+    }
+}
+
+pub(super) fn held<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl SimWorld {
-    pub fn new(_s: u64, _d: DiskState) -> SimWorld {
+    pub(super) fn new(seed: u64, disk: DiskState) -> SimWorld {
         SimWorld {
-            next: AtomicU64::new(0),
+            state: Mutex::new(State {
+                disk,
+                calls: 0,
+                quota: None,
+                sync_faults: Vec::new(),
+                locks: BTreeSet::new(),
+                open: BTreeMap::new(),
+                chance: Chance::new(mix(seed)),
+                trace: mix(seed),
+            }),
+            hook: Mutex::new(None),
+            hook_reads: AtomicBool::new(false),
+            observer: Mutex::new(None),
+            crashed: AtomicBool::new(false),
+            clock: AtomicU64::new(0),
+            primitives: AtomicU64::new(0),
+            scheduler: Scheduler::default(),
         }
     }
-    pub fn open(&self, _p: &Path, _h: OpenMode) -> Result<File> {
-        no()
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        held(&self.state)
     }
-    pub fn create_dir(&self, _p: &Path) -> Result<()> {
-        no()
+
+    pub(super) fn snapshot(&self) -> DiskState {
+        self.state().disk.clone()
     }
-    pub fn rename(&self, _p: &Path, _q: &Path) -> Result<()> {
-        no()
+
+    pub(super) fn set_hook(&self, hook: Option<Hook>) {
+        // Dropped after the lock is let go: what a hook owns may ask this world something.
+        let _old = std::mem::replace(&mut *held(&self.hook), hook);
     }
-    pub fn remove_file(&self, _p: &Path) -> Result<()> {
-        no()
+
+    pub(super) fn set_hook_reads(&self, reads: bool) {
+        self.hook_reads.store(reads, Ordering::Relaxed);
     }
-    pub fn sync_dir(&self, _p: &Path) -> Result<()> {
-        no()
+
+    pub(super) fn hooks_reads(&self) -> bool {
+        self.hook_reads.load(Ordering::Relaxed)
     }
-    pub fn list_dir(&self, _p: &Path) -> Result<Vec<String>> {
-        no()
+
+    /// The hook, taken out while it is asked: it may itself look at this world.
+    pub(super) fn take_hook(&self) -> Option<Hook> {
+        held(&self.hook).take()
     }
-    pub fn exists(&self, _p: &Path) -> Result<bool> {
-        no()
+
+    /// Puts the hook back, unless it has set another one.
+    pub(super) fn return_hook(&self, hook: Hook) {
+        held(&self.hook).get_or_insert(hook);
     }
-    pub fn is_dir(&self, _p: &Path) -> Result<bool> {
-        no()
+
+    pub(super) fn set_observer(&self, observer: Option<Arc<dyn Observer>>) {
+        *held(&self.observer) = observer;
     }
-    pub fn try_lock(&self, _p: &Path) -> Result<LockAttempt> {
-        no()
+
+    pub(super) fn set_quota(&self, bytes: Option<u64>) {
+        self.state().quota = bytes;
     }
-    pub fn now(&self) -> Duration {
-        Duration::ZERO
+
+    pub(super) fn fail_sync(&self, fail: FailSync) {
+        self.state().sync_faults.push(fail);
     }
-    pub fn wall_clock(&self) -> u64 {
-        0
+
+    pub(super) fn calls(&self) -> u64 {
+        self.state().calls
     }
-    pub fn random(&self) -> u128 {
-        0
+
+    pub(super) fn trace_hash(&self) -> u64 {
+        mix(fold(self.state().trace, self.scheduler.trace()))
     }
-    pub fn sleep(&self, _d: Duration) {}
-    pub fn yield_now(&self) {}
-    pub fn spawn(&self, _n: &str, _b: Box<dyn FnOnce() + Send>) -> Result<JoinHandle> {
-        no()
+
+    pub(super) fn tell(&self, event: &Event<'_>) {
+        let observer = held(&self.observer).clone();
+        if let Some(observer) = observer {
+            observer.event(&self.snapshot(), event);
+        }
     }
-    pub fn join(&self, _t: usize) -> std::result::Result<(), Panicked> {
-        Ok(())
+
+    pub(crate) fn note(&self, note: Note) {
+        self.tell(&Event::Note(note));
     }
-    pub fn has_crashed(&self) -> bool {
-        false
+
+    // Crash.
+
+    pub(crate) fn has_crashed(&self) -> bool {
+        self.crashed.load(Ordering::Acquire)
     }
-    pub fn note(&self, _n: Note) {}
-    pub fn new_primitive(&self) -> u64 {
-        self.next.fetch_add(1, Ordering::Relaxed)
+
+    /// From now on every call of this world unwinds.
+    pub(super) fn crash(&self) {
+        if !self.crashed.swap(true, Ordering::AcqRel) {
+            self.scheduler.wake_everyone();
+            self.tell(&Event::Crashed);
+        }
     }
-    pub fn yield_point(&self) {}
-    pub fn block(&self, what: &'static str, _id: u64, _t: Option<Duration>) -> bool {
-        panic!("simulated deadlock: {what}")
+
+    /// After a deadlock: as a crash, but the disk's observer has nothing to see.
+    pub(super) fn abandon(&self) {
+        self.crashed.store(true, Ordering::Release);
     }
-    pub fn wake_all(&self, _id: u64) {}
-    pub fn wake_one(&self, _id: u64) {}
-    pub fn snapshot(&self) -> DiskState {
-        DiskState::default()
+
+    /// Unwinds if the world has crashed and the thread does not unwind already.
+    pub(super) fn feel_crash(&self) {
+        if self.has_crashed() && !panicking() {
+            resume_unwind(Box::new(CrashUnwind));
+        }
     }
-    pub fn set_hook(&self, _h: Option<Hook>) {}
-    pub fn set_hook_reads(&self, _r: bool) {}
-    pub fn set_observer(&self, _o: Option<Arc<dyn Observer>>) {}
-    pub fn set_quota(&self, _q: Option<u64>) {}
-    pub fn fail_sync(&self, _f: FailSync) {}
-    pub fn calls(&self) -> u64 {
-        0
+
+    // Time and chance.
+
+    pub(crate) fn now(&self) -> Duration {
+        Duration::from_nanos(self.clock.load(Ordering::Relaxed))
     }
-    pub fn crash(&self) {}
-    pub fn advance_clock(&self, _d: Duration) {}
-    pub fn run_threads(_w: &Arc<SimWorld>, _b: Vec<Body>) -> RunEnd {
-        RunEnd::Finished
+
+    pub(crate) fn wall_clock(&self) -> u64 {
+        BOOT_MICROS + self.clock.load(Ordering::Relaxed) / 1000
     }
-    pub fn trace_hash(&self) -> u64 {
-        0
+
+    pub(super) fn advance_clock(&self, by: Duration) {
+        let nanos = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX / 2);
+        self.clock.fetch_add(nanos, Ordering::Relaxed);
     }
-}
-impl SimFile {
-    pub fn read_at(&self, _o: u64, _b: &mut [u8]) -> Result<usize> {
-        no()
+
+    /// Moves the clock on to a moment, if it is not there yet.
+    pub(super) fn advance_clock_to(&self, moment: Duration) {
+        let nanos = u64::try_from(moment.as_nanos()).unwrap_or(u64::MAX / 2);
+        self.clock.fetch_max(nanos, Ordering::Relaxed);
     }
-    pub fn write_at(&self, _o: u64, _b: &[u8], _d: bool) -> Result<usize> {
-        no()
+
+    pub(crate) fn random(&self) -> u128 {
+        let mut state = self.state();
+        (u128::from(state.chance.next()) << 64) | u128::from(state.chance.next())
     }
-    pub fn sync(&self, _all: bool) -> Result<()> {
-        no()
+
+    pub(crate) fn sleep(&self, duration: Duration) {
+        self.yield_point();
+        self.block("sleep", self.new_primitive(), Some(duration));
+        self.feel_crash();
     }
-    pub fn len(&self) -> Result<u64> {
-        no()
+
+    // What the blocking primitives ask.
+
+    pub(crate) fn new_primitive(&self) -> u64 {
+        self.primitives.fetch_add(1, Ordering::Relaxed)
     }
-    pub fn set_len(&self, _l: u64) -> Result<()> {
-        no()
+
+    /// Here another thread may run, and here a crash is felt.
+    pub(crate) fn yield_point(&self) {
+        self.feel_crash();
+        if self.scheduler.is_running() && !panicking() {
+            self.scheduler.maybe_switch(self);
+            self.feel_crash();
+        }
     }
-    pub fn prefill(&self, _f: u64, _t: u64) -> Result<()> {
-        no()
+
+    pub(crate) fn yield_now(&self) {
+        self.feel_crash();
+        // A loop that waits for a moment to come must see time pass.
+        self.advance_clock(Duration::from_micros(1));
+        if self.scheduler.is_running() {
+            self.scheduler.yield_to_others(self);
+            self.feel_crash();
+        }
+    }
+
+    /// Sleeps until this primitive is woken or the time is over; `true` in the latter case.
+    ///
+    /// # Panics
+    /// Where nobody could ever wake: "simulated deadlock".
+    pub(crate) fn block(&self, what: &'static str, id: u64, timeout: Option<Duration>) -> bool {
+        self.feel_crash();
+        if self.scheduler.is_running() {
+            let timed_out = self.scheduler.block(self, what, id, timeout);
+            self.feel_crash();
+            return timed_out;
+        }
+        match timeout {
+            Some(timeout) => {
+                self.advance_clock(timeout);
+                true
+            }
+            None => {
+                panic!("simulated deadlock: waiting for a {what} that no other thread can release")
+            }
+        }
+    }
+
+    pub(crate) fn wake_all(&self, id: u64) {
+        if self.scheduler.is_running() {
+            self.scheduler.wake_all(id);
+        }
+    }
+
+    pub(crate) fn wake_one(&self, id: u64) {
+        if self.scheduler.is_running() {
+            self.scheduler.wake_one(id);
+        }
+    }
+
+    /// A seed for one run of threads.
+    pub(super) fn next_seed(&self) -> u64 {
+        self.state().chance.next()
     }
 }

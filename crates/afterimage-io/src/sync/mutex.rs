@@ -27,7 +27,7 @@ pub struct Mutex<T> {
 pub struct MutexGuard<'a, T> {
     // The order matters: the real lock is let go first, then the scheduler is told.
     pub(super) inner: primitives::MutexGuard<'a, T>,
-    pub(super) release: Release<'a>,
+    _release: Release<'a>,
     pub(super) mutex: &'a Mutex<T>,
 }
 
@@ -76,7 +76,7 @@ impl<T> Mutex<T> {
     pub(super) fn guard<'a>(&'a self, inner: primitives::MutexGuard<'a, T>) -> MutexGuard<'a, T> {
         MutexGuard {
             inner,
-            release: self.gate.release(),
+            _release: self.gate.release(),
             mutex: self,
         }
     }
