@@ -1,9 +1,24 @@
-//! Signatures first.
-use crate::lsn::Lsn;
-use crate::tail::Tail;
-use std::path::PathBuf;
+//! The read-only look at a log before it is opened: where it ends, and whether it may end there.
+//!
+//! It walks forward from a known place to the first bad frame, and then looks for proof that the log was durable
+//! beyond it: watermarks, found by searching for their magic number in the rest of this segment and in every file
+//! with a higher number, whatever state its header is in; the control file; and whatever the caller knows. The
+//! decision itself is the table in `tail`. Nothing is written here, so a refusal destroys no evidence.
 
-/// One segment of the log, as found on disk.
+use std::path::{Path, PathBuf};
+
+use afterimage_io::{File, Io};
+
+use crate::control::Control;
+use crate::cursor::{Cursor, Step};
+use crate::error::{Error, Result};
+use crate::files::Files;
+use crate::frame::{self, Fault, FrameKind};
+use crate::lsn::Lsn;
+use crate::options::{HEADER_BYTES, check_segment_bytes};
+use crate::tail::{Found, Proof, Seen, Stop, Tail, Verdict, decide};
+
+/// One segment of a log, as found on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SegmentInfo {
     /// The segment's number.
@@ -12,7 +27,7 @@ pub struct SegmentInfo {
     pub epoch: u64,
     /// The position of its first frame.
     pub first: Lsn,
-    /// The exclusive end of its last frame (END not counted).
+    /// The exclusive end of its last frame, END not counted.
     pub end: Lsn,
     /// The file.
     pub path: PathBuf,
@@ -20,17 +35,357 @@ pub struct SegmentInfo {
 
 /// The result of a read-only look at a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Examination {
     /// The exclusive end of the log: the first position that holds no whole record.
     pub end: Lsn,
-    /// The highest position that is proven to have been durable.
+    /// Everything before this is proven to have been durable. Never beyond `end`.
     pub watermark: Lsn,
     /// How the log ends.
     pub verdict: Tail,
-    /// The segments that hold log, oldest first.
+    /// The segments that hold log, oldest first; the last one holds `end`.
     pub segments: Vec<SegmentInfo>,
-    /// Data frames seen from where the look began.
+    /// How many records there are from where the look began.
     pub records: u64,
-    /// The last time in the log, in microseconds since the Unix epoch; 0 if none was seen.
+    /// The latest time seen, in microseconds since the Unix epoch; 0 for none.
     pub last_time: u64,
 }
+
+/// The place where the walk stopped, and what was learned on the way.
+struct Walk {
+    end: Lsn,
+    found: Found,
+    fault: String,
+    /// How long the frame that could not be read says it is.
+    claimed: u64,
+    segments: Vec<SegmentInfo>,
+    records: u64,
+    last_time: u64,
+    watermark: Lsn,
+}
+
+/// See `Log::examine`.
+pub(crate) fn examine(
+    io: &Io,
+    dir: &Path,
+    control: &Control,
+    scan_from: Lsn,
+    proofs: &[(Proof, Lsn)],
+) -> Result<Examination> {
+    check_segment_bytes(control.segment_bytes)?;
+    let files = Files::read(io, dir, control)?;
+    examine_files(&files, control, scan_from, proofs)
+}
+
+pub(crate) fn examine_files(
+    files: &Files,
+    control: &Control,
+    scan_from: Lsn,
+    proofs: &[(Proof, Lsn)],
+) -> Result<Examination> {
+    let walk = walk(files, scan_from)?;
+    let mut best: Option<(Proof, Lsn)> = control.durable_lsn.map(|lsn| (Proof::Control, lsn));
+    for (proof, lsn) in proofs {
+        keep_higher(&mut best, proof.clone(), *lsn);
+    }
+    let mut leftover = None;
+    if control.clean_end != Some(walk.end) {
+        for (at, durable) in search_beyond(files, walk.end)? {
+            leftover = leftover.max(Some(at));
+            keep_higher(&mut best, Proof::Watermark, durable);
+        }
+    }
+    let stop = match control.clean_end {
+        None => Stop::Unclean,
+        Some(end) if end == walk.end => Stop::CleanHere,
+        Some(_) => Stop::CleanElsewhere,
+    };
+    let proof = best.as_ref().filter(|(_, lsn)| *lsn > walk.end);
+    let seen = Seen {
+        found: walk.found,
+        stop,
+        proof: proof.is_some(),
+        leftover: leftover.is_some(),
+    };
+    let verdict = match decide(seen) {
+        Verdict::Clean => Tail::Clean,
+        Verdict::Open => Tail::Open,
+        Verdict::Torn => torn(files, &walk, leftover),
+        Verdict::DamageProven => {
+            let what = proof.map(|(who, lsn)| {
+                format!(
+                    "{}; {who} proves that the log was durable up to LSN {lsn}",
+                    walk.fault
+                )
+            });
+            return Err(damage(files, walk.end, what.unwrap_or_default()));
+        }
+        Verdict::DamageCleanEnd => {
+            let end = control.clean_end.map_or(0, Lsn::get);
+            let what = format!(
+                "{}; but the log was stopped cleanly at LSN {end}",
+                walk.fault
+            );
+            return Err(damage(files, walk.end, what));
+        }
+    };
+    let proven = best.map_or(walk.watermark, |(_, lsn)| lsn.max(walk.watermark));
+    let mut segments = older_segments(files, &walk.segments);
+    segments.extend(walk.segments);
+    Ok(Examination {
+        end: walk.end,
+        watermark: proven.min(walk.end),
+        verdict,
+        segments,
+        records: walk.records,
+        last_time: walk.last_time,
+    })
+}
+
+fn keep_higher(best: &mut Option<(Proof, Lsn)>, proof: Proof, lsn: Lsn) {
+    if best.as_ref().is_none_or(|(_, b)| lsn > *b) {
+        *best = Some((proof, lsn));
+    }
+}
+
+/// Walks from `from` along frames and segments to the first place where there is no way on.
+fn walk(files: &Files, from: Lsn) -> Result<Walk> {
+    let (mut number, offset) = (
+        from.get() / files.segment_bytes,
+        from.get() % files.segment_bytes,
+    );
+    let missing = |what: String| damage(files, from, what);
+    if offset < HEADER_BYTES {
+        return Err(missing(
+            "no record can stand there, but one is to be read".into(),
+        ));
+    }
+    let mut header = match files.segments.get(&number) {
+        None => return Err(missing("the segment is missing".into())),
+        Some(file) => file
+            .header
+            .as_ref()
+            .ok_or_else(|| missing(format!("the segment cannot be used: {}", file.why_not)))?,
+    };
+    let mut walk = Walk {
+        end: from,
+        found: Found::Nothing,
+        fault: String::new(),
+        claimed: 0,
+        segments: Vec::new(),
+        records: 0,
+        last_time: 0,
+        watermark: from,
+    };
+    let mut offset = offset;
+    loop {
+        let seed = frame::seed(&files.identity, number);
+        let mut cursor = Cursor::new(
+            files.open(number)?,
+            number,
+            seed,
+            files.segment_bytes,
+            offset,
+        );
+        let closed = walk_segment(&mut walk, &mut cursor)?;
+        walk.segments.push(SegmentInfo {
+            number,
+            epoch: header.epoch,
+            first: Lsn::at(header.first_lsn()),
+            end: walk.end,
+            path: files.path(number),
+        });
+        if !closed {
+            return Ok(walk);
+        }
+        match files.successor(number, walk.end.get()) {
+            Some(next) => {
+                header = next;
+                number = next.number;
+                offset = HEADER_BYTES;
+                walk.end = Lsn::at(next.first_lsn());
+            }
+            None => {
+                walk.found = Found::Closed;
+                walk.fault = no_successor(files, number);
+                return Ok(walk);
+            }
+        }
+    }
+}
+
+/// Why a closed segment is the last one that can be read.
+fn no_successor(files: &Files, number: u64) -> String {
+    let next = files.segments.range(number + 1..).next();
+    match next.filter(|(_, f)| f.header.is_none() && !f.why_not.is_empty()) {
+        Some((next, f)) => format!(
+            "the segment is closed and segment {next} does not follow it: {}",
+            f.why_not
+        ),
+        None => "the segment is closed and none follows it".into(),
+    }
+}
+
+/// Walks to the end of one segment; answers whether it is closed.
+fn walk_segment(walk: &mut Walk, cursor: &mut Cursor) -> Result<bool> {
+    loop {
+        walk.end = cursor.lsn();
+        match cursor.step()? {
+            Step::Frame(here) => {
+                walk.last_time = walk.last_time.max(here.head.time.unwrap_or(0));
+                match here.head.kind {
+                    FrameKind::Watermark => {
+                        let said = frame::read_watermark(cursor.payload(&here), cursor.seed);
+                        walk.watermark = walk
+                            .watermark
+                            .max(said.map_or(walk.watermark, |(lsn, _)| lsn));
+                    }
+                    FrameKind::Data => walk.records += 1,
+                    FrameKind::Pad | FrameKind::End => {}
+                }
+            }
+            Step::Closed => return Ok(true),
+            Step::Bad(fault) => {
+                walk.found = if fault == Fault::Nothing {
+                    Found::Nothing
+                } else {
+                    Found::Bad
+                };
+                if let Fault::Length(len) = fault {
+                    walk.claimed = u64::from(len);
+                }
+                walk.fault = fault.to_string();
+                return Ok(false);
+            }
+        }
+    }
+}
+
+/// The segments before the first one walked, as far back as the links lead.
+fn older_segments(files: &Files, walked: &[SegmentInfo]) -> Vec<SegmentInfo> {
+    let mut older = Vec::new();
+    let mut header = walked.first().and_then(|s| files.header(s.number));
+    while let Some(h) = header {
+        let previous = files.header(h.previous).filter(|p| p.number < h.number);
+        if let (Some(p), Some(end)) = (previous, Lsn::new(h.previous_end)) {
+            older.push(SegmentInfo {
+                number: p.number,
+                epoch: p.epoch,
+                first: Lsn::at(p.first_lsn()),
+                end,
+                path: files.path(p.number),
+            });
+        }
+        header = previous;
+    }
+    older.reverse();
+    older
+}
+
+/// Every valid watermark beyond `end`: its own place, and what it says.
+fn search_beyond(files: &Files, end: Lsn) -> Result<Vec<(Lsn, Lsn)>> {
+    let mut found = Vec::new();
+    let here = end.get() / files.segment_bytes;
+    for &number in files.segments.range(here..).map(|(number, _)| number) {
+        let from = if number == here {
+            end.get() % files.segment_bytes
+        } else {
+            HEADER_BYTES
+        };
+        search_segment(files, number, from, &mut found)?;
+    }
+    Ok(found)
+}
+
+fn search_segment(
+    files: &Files,
+    number: u64,
+    from: u64,
+    found: &mut Vec<(Lsn, Lsn)>,
+) -> Result<()> {
+    const CHUNK: usize = 256 << 10;
+    let file = files.open(number)?;
+    let seed = frame::seed(&files.identity, number);
+    let magic = frame::watermark_magic(seed).to_le_bytes();
+    let base = number.saturating_mul(files.segment_bytes);
+    let mut at = from;
+    let mut bytes = vec![0; CHUNK];
+    while at < files.segment_bytes {
+        let n = read_some(&file, at, &mut bytes)?;
+        let window = &bytes[..n];
+        if n < frame::WATERMARK {
+            break;
+        }
+        // A match's frame begins 8 bytes before it; frames that the chunk cuts are met again in the next one.
+        for start in positions(&window[frame::HEAD..], magic) {
+            let Some(whole) = window.get(start..start + frame::WATERMARK) else {
+                continue;
+            };
+            let lsn = base + at + start as u64;
+            let valid = frame::is_watermark_word(whole) && frame::decode(whole, lsn, seed).is_ok();
+            if let Some((durable, _)) =
+                frame::read_watermark(&whole[frame::HEAD..], seed).filter(|_| valid)
+            {
+                found.push((Lsn::at(lsn), durable));
+            }
+        }
+        at += (n - frame::WATERMARK + 1) as u64;
+    }
+    Ok(())
+}
+
+/// Where the eight bytes occur.
+fn positions(bytes: &[u8], magic: [u8; 8]) -> impl Iterator<Item = usize> + '_ {
+    bytes
+        .windows(8)
+        .enumerate()
+        .filter(move |(_, w)| w[0] == magic[0] && *w == magic)
+        .map(|(at, _)| at)
+}
+
+/// Reads as much as there is, up to the buffer's length.
+fn read_some(file: &File, at: u64, bytes: &mut [u8]) -> Result<usize> {
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match file.read_at(at + filled as u64, &mut bytes[filled..]) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(Error::io("read", file.path(), at, e)),
+        }
+    }
+    Ok(filled)
+}
+
+fn torn(files: &Files, walk: &Walk, leftover: Option<Lsn>) -> Tail {
+    let same =
+        leftover.filter(|l| l.get() / files.segment_bytes == walk.end.get() / files.segment_bytes);
+    let behind = same.map_or(0, |l| l.get() + frame::WATERMARK as u64 - walk.end.get());
+    let discarded = behind.max(walk.claimed).max(frame::HEAD as u64);
+    Tail::Torn {
+        at: walk.end,
+        reason: walk.fault.clone(),
+        discarded,
+    }
+}
+
+/// The refusal, with the place and what can be done.
+pub(crate) fn damage(files: &Files, at: Lsn, what: String) -> Error {
+    let (number, offset) = (
+        at.get() / files.segment_bytes,
+        at.get() % files.segment_bytes,
+    );
+    Error::Corruption {
+        lsn: at,
+        path: files.path(number),
+        offset,
+        what,
+        advice: format!(
+            "Nothing was changed. Put segment {number} back from an archive, a backup or a standby and open again; \
+             keep a copy of the damaged file, it is evidence."
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests;

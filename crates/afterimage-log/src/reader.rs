@@ -1,27 +1,26 @@
-//! Signatures first.
-use crate::error::Result;
-use crate::lsn::Lsn;
-use std::path::PathBuf;
+//! Reading records back from an open log: one by its position, or all from a position on.
+//!
+//! What is not written yet is read from the buffer, the rest from the segment files. A reader goes up to where the
+//! log ended when it was made, and sees data frames only.
 
-/// What a frame is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FrameKind {
-    /// A record of the log's user.
-    Data,
-    /// Says how far the log was durable.
-    Watermark,
-    /// Fills space.
-    Pad,
-    /// Closes a segment.
-    End,
-}
+use afterimage_io::sync::atomic::Ordering;
+use afterimage_io::{File, OpenMode};
+
+use crate::bytes::get_u32;
+use crate::cursor::{Cursor, Step};
+use crate::error::{Error, Result};
+use crate::frame::{self, Fault, FrameKind, HEAD};
+use crate::log::{Log, Shared};
+use crate::lsn::Lsn;
+use crate::options::HEADER_BYTES;
+use crate::segment::file_name;
 
 /// One record, read back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// Where it stands.
+    /// Its first byte.
     pub lsn: Lsn,
-    /// The exclusive end.
+    /// Its exclusive end.
     pub end: Lsn,
     /// When it was appended, in microseconds since the Unix epoch, if it is timed.
     pub time: Option<u64>,
@@ -29,49 +28,261 @@ pub struct Frame {
     pub payload: Vec<u8>,
 }
 
-/// Reads records forward.
-#[derive(Debug)]
-pub struct Reader {
-    _x: (),
-}
-impl Iterator for Reader {
-    type Item = Result<Frame>;
-    fn next(&mut self) -> Option<Result<Frame>> {
-        unimplemented!()
+impl Frame {
+    /// Cuts the payload out of a whole frame.
+    fn of(lsn: u64, head: &frame::Head, bytes: &[u8]) -> Frame {
+        Frame {
+            lsn: Lsn::at(lsn),
+            end: Lsn::at(lsn + head.len as u64),
+            time: head.time,
+            payload: bytes[head.payload_at..head.len].to_vec(),
+        }
     }
 }
 
-/// One frame of any kind, as it stands on disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ScanFrame {
-    /// Its kind.
-    pub kind: FrameKind,
-    /// Where it stands, its end, its time, its payload.
-    pub frame: Frame,
-    /// The number of its segment.
-    pub segment: u64,
-    /// Its place in the segment's file.
-    pub offset: u64,
-    /// The epoch of its segment.
-    pub epoch: u64,
-    /// What a watermark says: everything before this was durable.
-    pub durable: Option<Lsn>,
-}
-/// Reads every frame of a log that nobody has opened.
-#[derive(Debug)]
-pub struct ScanReader {
-    _x: (),
-}
-impl ScanReader {
-    /// The file being read.
-    #[must_use]
-    pub fn path(&self) -> PathBuf {
-        unimplemented!()
+impl Shared {
+    fn seed_at(&self, lsn: u64) -> u64 {
+        frame::seed(&self.identity, lsn / self.segment_bytes)
+    }
+
+    /// See `Log::read`.
+    pub(crate) fn read(&self, lsn: Lsn) -> Result<Frame> {
+        let at = lsn.get();
+        let nothing = |what: &str| Error::NotFound {
+            lsn,
+            what: what.into(),
+        };
+        let buffered = {
+            let buffer = self.buffer.lock();
+            if at >= buffer.next {
+                return Err(nothing("the log ends before"));
+            }
+            buffer.frame_at(at)
+        };
+        let bytes = match buffered {
+            Some(bytes) => bytes,
+            None => self.read_file(lsn)?,
+        };
+        match frame::decode(&bytes, at, self.seed_at(at)) {
+            Ok(head) if head.kind == FrameKind::Data => Ok(Frame::of(at, &head, &bytes)),
+            Ok(_) => Err(nothing("what stands there is not a record")),
+            Err(fault) => Err(self.bad(lsn, &fault)),
+        }
+    }
+
+    /// The bytes of the frame at `lsn`, from its file.
+    fn read_file(&self, lsn: Lsn) -> Result<Vec<u8>> {
+        // Most records are small: one read usually brings the whole frame.
+        const GUESS: usize = 512;
+        let offset = lsn.get() % self.segment_bytes;
+        if offset < HEADER_BYTES {
+            return Err(Error::NotFound {
+                lsn,
+                what: "no record can stand in a header".into(),
+            });
+        }
+        let file = self.open_for_reading(lsn)?;
+        let failed = |e| Error::io("read", file.path(), offset, e);
+        let mut bytes = vec![0; GUESS.min((self.segment_bytes - offset) as usize)];
+        if bytes.len() < HEAD {
+            return Err(self.bad(lsn, &Fault::Length(0)));
+        }
+        file.read_exact_at(offset, &mut bytes).map_err(failed)?;
+        let len = frame::bounded_length(get_u32(&bytes, 0), offset, self.segment_bytes)
+            .map_err(|fault| self.bad(lsn, &fault))?;
+        let have = bytes.len().min(len);
+        bytes.resize(len, 0);
+        file.read_exact_at(offset + have as u64, &mut bytes[have..])
+            .map_err(failed)?;
+        Ok(bytes)
+    }
+
+    /// The file that holds `lsn`; the last one used is kept open.
+    fn open_for_reading(&self, lsn: Lsn) -> Result<File> {
+        let number = lsn.get() / self.segment_bytes;
+        {
+            let buffer = self.buffer.lock();
+            if !buffer.live.contains_key(&number) {
+                return Err(Error::NotFound {
+                    lsn,
+                    what: "its segment is not kept any more".into(),
+                });
+            }
+            if buffer.current().number == number {
+                return Ok(buffer.current().file.clone());
+            }
+        }
+        let mut reading = self.reading.lock();
+        if let Some((_, file)) = reading.as_ref().filter(|(n, _)| *n == number) {
+            return Ok(file.clone());
+        }
+        let path = self
+            .dir
+            .join(file_name(self.identity.timeline_ordinal, number));
+        let file = self
+            .io
+            .open(&path, OpenMode::Read)
+            .map_err(|e| Error::io("open", &path, 0, e))?;
+        *reading = Some((number, file.clone()));
+        Ok(file)
+    }
+
+    /// Bytes that should be a frame and are not: damage, unless the segment has been given up meanwhile.
+    fn bad(&self, lsn: Lsn, fault: &Fault) -> Error {
+        let (number, offset) = (
+            lsn.get() / self.segment_bytes,
+            lsn.get() % self.segment_bytes,
+        );
+        if !self.buffer.lock().live.contains_key(&number) {
+            return Error::NotFound {
+                lsn,
+                what: "its segment is not kept any more".into(),
+            };
+        }
+        Error::Corruption {
+            lsn,
+            path: self.dir.join(file_name(self.identity.timeline_ordinal, number)),
+            offset,
+            what: fault.to_string(),
+            advice: "Either no record begins there, or the file was damaged after it was written; check the log and \
+                     the disk, and restore the segment from an archive or a standby."
+                .into(),
+        }
     }
 }
-impl Iterator for ScanReader {
-    type Item = Result<ScanFrame>;
-    fn next(&mut self) -> Option<Result<ScanFrame>> {
-        unimplemented!()
+
+/// Reads records forward, up to where the log ended when the reader was made.
+#[derive(Debug)]
+pub struct Reader {
+    log: Log,
+    at: u64,
+    upto: u64,
+    /// The file being read, and how far it may be believed: what was written when its bytes were read.
+    cursor: Option<Cursor>,
+    written: u64,
+    ended: bool,
+}
+
+impl Reader {
+    pub(crate) fn new(log: Log, from: Lsn) -> Reader {
+        let upto = log.next_lsn().get();
+        Reader {
+            log,
+            at: from.get(),
+            upto,
+            cursor: None,
+            written: 0,
+            ended: false,
+        }
+    }
+
+    /// Where the next record is looked for.
+    #[must_use]
+    pub fn position(&self) -> Lsn {
+        Lsn::at(self.at)
+    }
+
+    fn advance(&mut self) -> Result<Option<Frame>> {
+        while self.at < self.upto {
+            if self.at >= self.written {
+                self.written = self.log.shared.written.load(Ordering::Acquire);
+                if let Some(cursor) = &mut self.cursor {
+                    cursor.refresh();
+                }
+            }
+            let found = if self.at < self.written {
+                self.from_file()?
+            } else {
+                self.from_memory()?
+            };
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    /// One step in the file: a record, or none where the step met something else.
+    fn from_file(&mut self) -> Result<Option<Frame>> {
+        let shared = &self.log.shared;
+        let number = self.at / shared.segment_bytes;
+        let offset = self.at % shared.segment_bytes;
+        let mut cursor = match self.cursor.take().filter(|c| c.number == number) {
+            Some(cursor) => cursor,
+            None if offset < HEADER_BYTES => {
+                return Err(shared.bad(Lsn::at(self.at), &Fault::Nothing));
+            }
+            None => {
+                let file = shared.open_for_reading(Lsn::at(self.at))?;
+                Cursor::new(
+                    file,
+                    number,
+                    shared.seed_at(self.at),
+                    shared.segment_bytes,
+                    offset,
+                )
+            }
+        };
+        cursor.offset = offset;
+        let step = cursor.step()?;
+        let mut found = None;
+        match step {
+            Step::Frame(here) => {
+                self.at = here.end.get();
+                found = (here.head.kind == FrameKind::Data).then(|| Frame {
+                    lsn: here.lsn,
+                    end: here.end,
+                    time: here.head.time,
+                    payload: cursor.payload(&here).to_vec(),
+                });
+            }
+            Step::Closed => self.at = self.next_segment(number)?,
+            Step::Bad(fault) => return Err(shared.bad(Lsn::at(self.at), &fault)),
+        }
+        self.cursor = Some(cursor);
+        Ok(found)
+    }
+
+    fn from_memory(&mut self) -> Result<Option<Frame>> {
+        let shared = &self.log.shared;
+        let Some(bytes) = shared.buffer.lock().frame_at(self.at) else {
+            // It has been written meanwhile; or the position was never that of a frame.
+            if shared.written.load(Ordering::Acquire) > self.at {
+                return Ok(None);
+            }
+            return Err(shared.bad(Lsn::at(self.at), &Fault::Nothing));
+        };
+        let Some(head) = frame::split(&bytes) else {
+            return Err(shared.bad(Lsn::at(self.at), &Fault::Checksum));
+        };
+        match head.kind {
+            FrameKind::End => self.at = self.next_segment(self.at / shared.segment_bytes)?,
+            FrameKind::Data => {
+                let frame = Frame::of(self.at, &head, &bytes);
+                self.at = frame.end.get();
+                return Ok(Some(frame));
+            }
+            // A watermark in memory may not have been filled yet.
+            FrameKind::Watermark | FrameKind::Pad => self.at += head.len as u64,
+        }
+        Ok(None)
+    }
+
+    fn next_segment(&self, number: u64) -> Result<u64> {
+        let next = self.log.shared.successor(number).map(|(_, first)| first);
+        next.ok_or_else(|| self.log.shared.bad(Lsn::at(self.at), &Fault::Short))
+    }
+}
+
+impl Iterator for Reader {
+    type Item = Result<Frame>;
+
+    fn next(&mut self) -> Option<Result<Frame>> {
+        if self.ended {
+            return None;
+        }
+        let next = self.advance().transpose();
+        self.ended = !matches!(next, Some(Ok(_)));
+        next
     }
 }

@@ -1,5 +1,7 @@
 //! What the log counts about itself.
 
+use afterimage_io::sync::atomic::AtomicU64;
+
 use crate::lsn::Lsn;
 
 /// A look at the log's counters and positions. Counters begin at zero when the log is opened.
@@ -37,4 +39,18 @@ pub struct LogStats {
     pub written_lsn: Lsn,
     /// Where the next record will stand, or before.
     pub next_lsn: Lsn,
+}
+
+/// The counters behind [`LogStats`] that are not kept under the buffer's mutex.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub writes: AtomicU64,
+    pub syncs: AtomicU64,
+    pub bytes_written: AtomicU64,
+    pub prepared: AtomicU64,
+    pub recycled: AtomicU64,
+    pub removed: AtomicU64,
+    pub buffers_full: AtomicU64,
+    /// How many segments were made ready, by whatever way; tells a waiter that someone else has.
+    pub made: AtomicU64,
 }

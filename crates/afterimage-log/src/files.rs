@@ -1,0 +1,130 @@
+//! What lies in the log directory: which files there are, which of them hold log, and which follows which.
+//!
+//! A segment's successor is the one whose header names it as previous, with the exact LSN at which it ended; of
+//! several the one of the highest epoch, because an older one is what a cut left behind.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use afterimage_io::{File, Io, OpenMode};
+
+use crate::control::{Control, Identity};
+use crate::error::{Error, Result};
+use crate::segment::{Header, HeaderFound, file_name, log_dir, parse_name};
+
+/// One file with a segment's name.
+#[derive(Debug, Clone)]
+pub(crate) struct SegmentFile {
+    /// Its header, where that is intact and its own.
+    pub header: Option<Header>,
+    /// Where it is not: why.
+    pub why_not: &'static str,
+}
+
+/// The files of a log.
+#[derive(Debug)]
+pub(crate) struct Files {
+    pub io: Io,
+    /// The directory with the segments.
+    pub dir: PathBuf,
+    pub identity: Identity,
+    pub segment_bytes: u64,
+    /// The segments of this timeline by number.
+    pub segments: BTreeMap<u64, SegmentFile>,
+    /// Files that an interrupted recovery left: their names end in `.tmp`.
+    pub temporary: Vec<String>,
+    /// The highest segment number that any file bears, of whatever timeline; 0 for none.
+    pub highest: u64,
+}
+
+impl Files {
+    /// Lists the directory and reads every header.
+    pub(crate) fn read(io: &Io, dir: &Path, control: &Control) -> Result<Files> {
+        let (identity, segment_bytes) = (control.identity, control.segment_bytes);
+        let mut files = Files {
+            io: io.clone(),
+            dir: log_dir(dir),
+            identity,
+            segment_bytes,
+            segments: BTreeMap::new(),
+            temporary: Vec::new(),
+            highest: 0,
+        };
+        for name in io
+            .list_dir(&files.dir)
+            .map_err(|e| Error::io("list", &files.dir, 0, e))?
+        {
+            let parsed = parse_name(&name);
+            if let Some((_, number, _)) = parsed {
+                // Room for a few thousand segments more must remain, or positions would run over.
+                if number >= u64::MAX / segment_bytes - 4096 {
+                    let what = "its segment number is beyond the end of the log".into();
+                    return Err(Error::Unsupported {
+                        path: files.dir.join(name),
+                        what,
+                    });
+                }
+                files.highest = files.highest.max(number);
+            }
+            match parsed {
+                Some((ordinal, number, false))
+                    if ordinal == identity.timeline_ordinal && number > 0 =>
+                {
+                    let file = files.look_at(number)?;
+                    files.segments.insert(number, file);
+                }
+                _ if name.ends_with(".tmp") => files.temporary.push(name),
+                _ => {}
+            }
+        }
+        Ok(files)
+    }
+
+    fn look_at(&self, number: u64) -> Result<SegmentFile> {
+        let file = self.open(number)?;
+        match Header::read(&file, &self.identity, number, self.segment_bytes)? {
+            HeaderFound::Good(header) => Ok(SegmentFile {
+                header: Some(header),
+                why_not: "",
+            }),
+            HeaderFound::NotOurs(why_not) => Ok(SegmentFile {
+                header: None,
+                why_not,
+            }),
+            HeaderFound::Unknown(what) => Err(Error::Unsupported {
+                path: self.path(number),
+                what,
+            }),
+        }
+    }
+
+    /// Where the segment of this number is, or would be.
+    pub(crate) fn path(&self, number: u64) -> PathBuf {
+        self.dir
+            .join(file_name(self.identity.timeline_ordinal, number))
+    }
+
+    /// Opens a segment for reading.
+    pub(crate) fn open(&self, number: u64) -> Result<File> {
+        let path = self.path(number);
+        self.io
+            .open(&path, OpenMode::Read)
+            .map_err(|e| Error::io("open", &path, 0, e))
+    }
+
+    /// The header of a segment that holds log.
+    pub(crate) fn header(&self, number: u64) -> Option<&Header> {
+        self.segments.get(&number)?.header.as_ref()
+    }
+
+    /// The segment that follows `number`, which ended at `end`.
+    pub(crate) fn successor(&self, number: u64, end: u64) -> Option<&Header> {
+        let later = self
+            .segments
+            .range(number + 1..)
+            .filter_map(|(_, f)| f.header.as_ref());
+        later
+            .filter(|h| h.previous == number && h.previous_end == end)
+            .max_by_key(|h| (h.epoch, h.number))
+    }
+}

@@ -1,0 +1,197 @@
+//! Segments ahead of use: made one at a time, or given a future number instead of being removed.
+//!
+//! Everything here happens under the preparer's mutex and never under the buffer's, so appends go on meanwhile. A
+//! failure here refuses those who need room and harms nothing else.
+
+use std::io;
+use std::sync::Arc;
+
+use afterimage_io::sync::atomic::Ordering;
+use afterimage_io::{OpenMode, Progress};
+
+use crate::error::{Error, Result};
+use crate::log::Shared;
+use crate::segment::{self, OpenSegment, file_name};
+
+/// Who makes segments: its mutex is held while one is made.
+#[derive(Debug)]
+pub(crate) struct Preparer {
+    /// The number of the next segment; only grows.
+    next_number: u64,
+    /// The directory could not be synced: that is not tried again and believed, so no more segments are made.
+    broken: Option<String>,
+    /// The disk was full at this time (monotonic, microseconds): background work lets it be for a while.
+    full_at: Option<u64>,
+}
+
+/// How long background work does not ask a full disk again, in microseconds.
+const FULL_PAUSE: u64 = 1_000_000;
+
+impl Preparer {
+    pub(crate) fn new(next_number: u64) -> Preparer {
+        Preparer {
+            next_number,
+            broken: None,
+            full_at: None,
+        }
+    }
+}
+
+impl Shared {
+    /// Makes one segment, unless more than `made` have been made meanwhile.
+    pub(crate) fn prepare_one(&self, made: u64) -> Result<()> {
+        let mut preparer = self.prepare.lock();
+        if self.counters.made.load(Ordering::Acquire) != made {
+            return Ok(());
+        }
+        self.check()?;
+        if let Some(reason) = &preparer.broken {
+            return Err(Error::io(
+                "prepare a segment in",
+                &self.dir,
+                0,
+                io::Error::other(reason.clone()),
+            ));
+        }
+        let number = preparer.next_number;
+        let path = self
+            .dir
+            .join(file_name(self.identity.timeline_ordinal, number));
+        let file = segment::prepare(&self.io, &path, self.segment_bytes)?;
+        self.sync_names(&mut preparer)?;
+        preparer.next_number += 1;
+        preparer.full_at = None;
+        self.counters.prepared.fetch_add(1, Ordering::Relaxed);
+        self.add_spare(OpenSegment::new(
+            &self.identity,
+            number,
+            self.segment_bytes,
+            path,
+            file,
+        ));
+        Ok(())
+    }
+
+    fn add_spare(&self, segment: OpenSegment) {
+        self.buffer.lock().prepared.push_back(Arc::new(segment));
+        self.counters.made.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn sync_names(&self, preparer: &mut Preparer) -> Result<()> {
+        let synced = segment::sync_names(&self.io, &self.dir);
+        if let Err(e) = &synced {
+            preparer.broken = Some(e.to_string());
+        }
+        synced
+    }
+
+    /// How many prepared segments there should be: the one that is never written into, and the spare ones.
+    fn wanted(&self) -> usize {
+        self.options.spare_segments + 1
+    }
+
+    /// Background work: prepares a segment where one is missing. A full disk is not news to anyone here.
+    pub(crate) fn keep_spares(&self, now: u64) -> Result<Progress> {
+        let made = self.counters.made.load(Ordering::Acquire);
+        if self.buffer.lock().prepared.len() >= self.wanted() {
+            return Ok(Progress::Idle);
+        }
+        if self
+            .prepare
+            .lock()
+            .full_at
+            .is_some_and(|at| now.saturating_sub(at) < FULL_PAUSE)
+        {
+            return Ok(Progress::Idle);
+        }
+        match self.prepare_one(made) {
+            Ok(()) => Ok(Progress::Worked),
+            Err(Error::DiskFull { .. }) => {
+                self.prepare.lock().full_at = Some(now);
+                Ok(Progress::Idle)
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    /// See `Log::truncate_before`. Oldest first, each change of names durable before the next: what remains has no hole.
+    pub(crate) fn truncate_before(&self, lsn: u64) -> Result<u64> {
+        let mut given_up = 0;
+        loop {
+            let mut preparer = self.prepare.lock();
+            self.check()?;
+            if preparer.broken.is_some() {
+                return Ok(given_up);
+            }
+            let Some(number) = self.take_oldest(lsn) else {
+                return Ok(given_up);
+            };
+            if self.buffer.lock().prepared.len() < self.wanted() {
+                self.recycle(number, &mut preparer)?;
+            } else {
+                self.remove(number, &mut preparer)?;
+            }
+            given_up += 1;
+        }
+    }
+
+    /// Takes the oldest segment from those that can be read, if all of it is before `lsn` and durable.
+    fn take_oldest(&self, lsn: u64) -> Option<u64> {
+        let durable = self.durable.load(Ordering::Acquire);
+        let mut buffer = self.buffer.lock();
+        let (number, live) = buffer
+            .live
+            .iter()
+            .next()
+            .map(|(number, live)| (*number, *live))?;
+        // The durable LSN must have left the segment, not only reached its end: its END frame may be on its way.
+        let next = buffer.live.range(number + 1..).next()?.1.first;
+        if live.end? > lsn || next > durable {
+            return None;
+        }
+        buffer.live.remove(&number);
+        drop(buffer);
+        self.reading
+            .lock()
+            .take_if(|(reading, _)| *reading == number);
+        Some(number)
+    }
+
+    fn recycle(&self, number: u64, preparer: &mut Preparer) -> Result<()> {
+        let ordinal = self.identity.timeline_ordinal;
+        let future = preparer.next_number;
+        let from = self.dir.join(file_name(ordinal, number));
+        let to = self.dir.join(file_name(ordinal, future));
+        // Counted up first: whatever happens, this number is not given to two files.
+        preparer.next_number += 1;
+        self.io
+            .rename(&from, &to)
+            .map_err(|e| Error::io("rename", &from, 0, e))?;
+        self.sync_names(preparer)?;
+        let file = self
+            .io
+            .open(&to, OpenMode::ReadWrite)
+            .map_err(|e| Error::io("open", &to, 0, e))?;
+        self.counters.recycled.fetch_add(1, Ordering::Relaxed);
+        self.add_spare(OpenSegment::new(
+            &self.identity,
+            future,
+            self.segment_bytes,
+            to,
+            file,
+        ));
+        Ok(())
+    }
+
+    fn remove(&self, number: u64, preparer: &mut Preparer) -> Result<()> {
+        let path = self
+            .dir
+            .join(file_name(self.identity.timeline_ordinal, number));
+        self.io
+            .remove_file(&path)
+            .map_err(|e| Error::io("remove", &path, 0, e))?;
+        self.sync_names(preparer)?;
+        self.counters.removed.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
