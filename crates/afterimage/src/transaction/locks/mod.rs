@@ -11,7 +11,6 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use afterimage_log::Lsn;
@@ -53,7 +52,7 @@ pub(crate) enum LockError {
     /// This owner was chosen to end a deadlock.
     Deadlock,
     /// The engine has ended the transaction, for this reason.
-    Revoked(Arc<str>),
+    Revoked(String),
 }
 
 /// Counts for `Stats`.

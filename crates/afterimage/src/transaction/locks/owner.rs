@@ -71,7 +71,7 @@ pub(super) enum Verdict {
 pub(super) struct Shared {
     pub(super) age: u64,
     rolling_back: AtomicBool,
-    revoked: OnceLock<Arc<str>>,
+    revoked: OnceLock<String>,
     /// A [`Verdict`]. Set by whoever decides, under the table's mutex and before `word` is raised.
     verdict: AtomicU32,
     word: WaitWord,
@@ -82,12 +82,12 @@ impl Shared {
         self.rolling_back.load(Ordering::Acquire)
     }
 
-    pub(super) fn revoke(&self, reason: Arc<str>) {
+    pub(super) fn revoke(&self, reason: String) {
         // The first reason stands.
         let _ = self.revoked.set(reason);
     }
 
-    pub(super) fn revoked(&self) -> Option<&Arc<str>> {
+    pub(super) fn revoked(&self) -> Option<&String> {
         self.revoked.get()
     }
 

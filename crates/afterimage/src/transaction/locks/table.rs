@@ -75,7 +75,7 @@ impl LockTable {
         mode: Mode,
     ) -> Result<Granted, LockError> {
         if let Some(reason) = owner.shared.revoked() {
-            return Err(LockError::Revoked(Arc::clone(reason)));
+            return Err(LockError::Revoked(reason.clone()));
         }
         if owner.held.lock().covers(resource, mode) {
             return Ok(Granted { last_commit: None });
@@ -141,6 +141,14 @@ impl LockTable {
         self.state.lock().is_held_exclusively(table, key)
     }
 
+    /// The highest commit that the key's current value depends on, without locking it: for a momentary read. Under the
+    /// latch of the key's page, first see that [`LockTable::is_locked_exclusively`] says no, then ask; in this order, for
+    /// a commit is remembered before its locks are free.
+    pub(crate) fn last_commit(&self, table: TableId, key: &[u8]) -> Option<Lsn> {
+        self.commits
+            .seen_through(&Resource::Key(table, key), Mode::Shared)
+    }
+
     /// Ends a transaction from outside: its wait, if it is in one, and every later request fail with
     /// [`LockError::Revoked`]. It keeps its locks until it is rolled back. Only the first reason counts.
     pub(crate) fn revoke(&self, owner: &LockOwner, reason: &str) {
@@ -148,7 +156,7 @@ impl LockTable {
         {
             let held = owner.held.lock();
             let mut state = self.state.lock();
-            owner.shared.revoke(Arc::from(reason));
+            owner.shared.revoke(reason.to_owned());
             if let Some(slot) = held.slot {
                 state.end_wait(slot, Verdict::Revoked, &mut wakes);
             }
@@ -263,7 +271,7 @@ fn revoked(owner: &LockOwner) -> LockError {
         .shared
         .revoked()
         .expect("the reason is set before the verdict");
-    LockError::Revoked(Arc::clone(reason))
+    LockError::Revoked(reason.clone())
 }
 
 fn check_request(held: &Held, resource: &Resource<'_>, mode: Mode) {

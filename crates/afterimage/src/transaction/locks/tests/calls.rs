@@ -52,6 +52,10 @@ fn commit_seen(locks: &LockTable, name: &str) -> Option<Lsn> {
     let owner = locks.owner(1);
     let granted = lock_key(locks, &owner, name, S).expect("nobody is in the way");
     locks.release_all(&owner, None);
+    assert_eq!(
+        locks.last_commit(TABLE, name.as_bytes()),
+        granted.last_commit
+    );
     granted.last_commit
 }
 
@@ -338,7 +342,7 @@ fn revoking_ends_the_wait_and_every_later_request() {
     locks.revoke(&waiter.owner, "too old");
     locks.revoke(&waiter.owner, "the second reason");
     let (waiter, answer) = waiter.answer();
-    let too_old = LockError::Revoked(Arc::from("too old"));
+    let too_old = LockError::Revoked("too old".to_owned());
     assert_eq!(answer, Err(too_old.clone()));
     assert_eq!(lock_key(&locks, &waiter, "free", S), Err(too_old));
     assert_eq!(locks.try_lock(&waiter, &key("free"), S), None);
