@@ -50,7 +50,11 @@ impl<'a> LeafCell<'a> {
         }
         let key_len = reader.length(reader.remaining(), "a key beyond the end")?;
         let value_len = reader.length(reader.remaining(), "a value beyond the end")?;
-        Ok(LeafCell { flags, key: reader.take(key_len)?, value: reader.take(value_len)? })
+        Ok(LeafCell {
+            flags,
+            key: reader.take(key_len)?,
+            value: reader.take(value_len)?,
+        })
     }
 
     /// Writes the cell over the first bytes of `out`.
@@ -76,7 +80,8 @@ impl<'a> InnerCell<'a> {
             return Err(reader.error("an unknown kind of inner cell"));
         }
         let key = reader.bytes()?;
-        let child = PageId::from_link(reader.u64()?).ok_or(reader.error("a child that is no page"))?;
+        let child =
+            PageId::from_link(reader.u64()?).ok_or(reader.error("a child that is no page"))?;
         Ok(InnerCell { key, child })
     }
 
@@ -105,15 +110,26 @@ pub(super) fn leaf_at(bytes: &[u8], at: usize) -> LeafCell<'_> {
     let (key_len, at_value_len) = read_len(bytes, at + 1);
     let (value_len, at_key) = read_len(bytes, at_value_len);
     let at_value = at_key + key_len;
-    LeafCell { flags: bytes[at], key: &bytes[at_key..at_value], value: &bytes[at_value..at_value + value_len] }
+    LeafCell {
+        flags: bytes[at],
+        key: &bytes[at_key..at_value],
+        value: &bytes[at_value..at_value + value_len],
+    }
 }
 
 /// The inner cell that begins at `at`, on a page that has passed its structure check.
 pub(super) fn inner_at(bytes: &[u8], at: usize) -> InnerCell<'_> {
     let (key_len, at_key) = read_len(bytes, at + 1);
     let at_child = at_key + key_len;
-    let child = u64::from_le_bytes(bytes[at_child..at_child + 8].try_into().expect("eight bytes"));
-    InnerCell { key: &bytes[at_key..at_child], child: PageId(child) }
+    let child = u64::from_le_bytes(
+        bytes[at_child..at_child + 8]
+            .try_into()
+            .expect("eight bytes"),
+    );
+    InnerCell {
+        key: &bytes[at_key..at_child],
+        child: PageId(child),
+    }
 }
 
 /// A length of at most 16 bits (one to three bytes), and where the next field begins.
@@ -126,7 +142,10 @@ fn read_len(bytes: &[u8], at: usize) -> (usize, usize) {
     if second < 0x80 {
         return (first & 0x7f | second << 7, at + 2);
     }
-    (first & 0x7f | (second & 0x7f) << 7 | usize::from(bytes[at + 2]) << 14, at + 3)
+    (
+        first & 0x7f | (second & 0x7f) << 7 | usize::from(bytes[at + 2]) << 14,
+        at + 3,
+    )
 }
 
 fn write_len(out: &mut [u8], mut value: usize) -> usize {

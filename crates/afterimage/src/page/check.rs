@@ -14,7 +14,8 @@ use super::slotted::offset_entry;
 use crate::codec::Reader;
 use crate::ids::{PageId, TableId};
 use crate::limits::{
-    PAGE_HEADER_BYTES, PAGE_SIZE_MAX, PAGE_TAIL_BYTES_MAX, TREE_LEVEL_MAX, key_bytes_max, value_bytes_max,
+    PAGE_HEADER_BYTES, PAGE_SIZE_MAX, PAGE_TAIL_BYTES_MAX, TREE_LEVEL_MAX, key_bytes_max,
+    value_bytes_max,
 };
 
 /// Why a page is not to be believed.
@@ -50,9 +51,14 @@ impl fmt::Display for PageError {
         match self {
             PageError::Zero => f.write_str("every byte is zero: the page was never written"),
             PageError::Checksum { stored, computed } => {
-                write!(f, "checksum {stored:#010x} is stored, the contents give {computed:#010x}")
+                write!(
+                    f,
+                    "checksum {stored:#010x} is stored, the contents give {computed:#010x}"
+                )
             }
-            PageError::Misplaced { found, expected } => write!(f, "page {found} stands where page {expected} belongs"),
+            PageError::Misplaced { found, expected } => {
+                write!(f, "page {found} stands where page {expected} belongs")
+            }
             PageError::Structure { at, what } => write!(f, "at byte {at}: {what}"),
         }
     }
@@ -72,9 +78,15 @@ impl Page {
     /// [`PageError::Zero`] or [`PageError::Structure`].
     pub(crate) fn check(&self) -> Result<(), PageError> {
         if self.u16_at(header::FORMAT) != header::PAGE_FORMAT {
-            return Err(if self.is_zero() { PageError::Zero } else { wrong(header::FORMAT, "not a page of this format") });
+            return Err(if self.is_zero() {
+                PageError::Zero
+            } else {
+                wrong(header::FORMAT, "not a page of this format")
+            });
         }
-        let kind = self.kind().ok_or(wrong(header::KIND, "an unknown kind of page"))?;
+        let kind = self
+            .kind()
+            .ok_or(wrong(header::KIND, "an unknown kind of page"))?;
         self.check_common()?;
         match kind {
             Kind::FileHeader => self.check_file_header(),
@@ -89,12 +101,18 @@ impl Page {
             return Err(wrong(header::FLAGS, "unknown page flags"));
         }
         if self.u16_at(header::PREFIX_LENGTH) != 0 {
-            return Err(wrong(header::PREFIX_LENGTH, "a common prefix, which version 1 never has"));
+            return Err(wrong(
+                header::PREFIX_LENGTH,
+                "a common prefix, which version 1 never has",
+            ));
         }
         if self.tail_bytes() > PAGE_TAIL_BYTES_MAX {
             return Err(wrong(header::TAIL_BYTES, "too many tail bytes"));
         }
-        if self.bytes[header::RESERVED..PAGE_HEADER_BYTES].iter().any(|&byte| byte != 0) {
+        if self.bytes[header::RESERVED..PAGE_HEADER_BYTES]
+            .iter()
+            .any(|&byte| byte != 0)
+        {
             return Err(wrong(header::RESERVED, "reserved bytes are not zero"));
         }
         Ok(())
@@ -103,9 +121,14 @@ impl Page {
     fn check_file_header(&self) -> Result<(), PageError> {
         self.check_no_cells()?;
         if self.id() != PageId::FILE_HEADER {
-            return Err(wrong(header::PAGE_NUMBER, "a file header that is not page 0"));
+            return Err(wrong(
+                header::PAGE_NUMBER,
+                "a file header that is not page 0",
+            ));
         }
-        let head = self.file_header().map_err(|error| wrong(PAGE_HEADER_BYTES + error.at, error.what))?;
+        let head = self
+            .file_header()
+            .map_err(|error| wrong(PAGE_HEADER_BYTES + error.at, error.what))?;
         if head.page_size as usize != self.size() {
             return Err(wrong(PAGE_HEADER_BYTES, "a file of another page size"));
         }
@@ -119,10 +142,16 @@ impl Page {
         }
         let bits = &self.bytes[PAGE_HEADER_BYTES..PAGE_HEADER_BYTES + map_bytes(self.size())];
         if !are_bits(bits) {
-            return Err(wrong(PAGE_HEADER_BYTES, "allocation bits that are not defined"));
+            return Err(wrong(
+                PAGE_HEADER_BYTES,
+                "allocation bits that are not defined",
+            ));
         }
         if self.map_get(0) == 0 {
-            return Err(wrong(PAGE_HEADER_BYTES, "a map that does not count itself as used"));
+            return Err(wrong(
+                PAGE_HEADER_BYTES,
+                "a map that does not count itself as used",
+            ));
         }
         Ok(())
     }
@@ -137,32 +166,51 @@ impl Page {
             && self.garbage() == 0
             && self.low_fence_field() == (0, FENCE_ABSENT)
             && self.high_fence_field() == (0, FENCE_ABSENT);
-        if bare { Ok(()) } else { Err(wrong(header::LEVEL, "cells on a page that has none")) }
+        if bare {
+            Ok(())
+        } else {
+            Err(wrong(header::LEVEL, "cells on a page that has none"))
+        }
     }
 
     fn low_fence_field(&self) -> (u16, u16) {
-        (self.u16_at(header::LOW_FENCE), self.u16_at(header::LOW_FENCE + 2))
+        (
+            self.u16_at(header::LOW_FENCE),
+            self.u16_at(header::LOW_FENCE + 2),
+        )
     }
 
     fn high_fence_field(&self) -> (u16, u16) {
-        (self.u16_at(header::HIGH_FENCE), self.u16_at(header::HIGH_FENCE + 2))
+        (
+            self.u16_at(header::HIGH_FENCE),
+            self.u16_at(header::HIGH_FENCE + 2),
+        )
     }
 
     fn check_slotted(&self, kind: Kind) -> Result<(), PageError> {
         self.check_place(kind)?;
         let start = self.heap_start();
         if start < offset_entry(self.cell_count()) || start > self.heap_end() {
-            return Err(wrong(header::HEAP_START, "the heap begins outside the page's free space"));
+            return Err(wrong(
+                header::HEAP_START,
+                "the heap begins outside the page's free space",
+            ));
         }
         let mut claimed = Claimed::new(start..self.heap_end());
         let low = self.check_fence(header::LOW_FENCE, &mut claimed)?;
         let high = self.check_fence(header::HIGH_FENCE, &mut claimed)?;
         if high.is_some_and(|high| low.unwrap_or_default() >= high) {
-            return Err(wrong(header::HIGH_FENCE, "the fences leave no room for keys"));
+            return Err(wrong(
+                header::HIGH_FENCE,
+                "the fences leave no room for keys",
+            ));
         }
         self.check_cells(kind, low, high, &mut claimed)?;
         if claimed.bytes + self.garbage() != self.heap_end() - start {
-            return Err(wrong(header::GARBAGE, "cells, fences and garbage do not add up to the heap"));
+            return Err(wrong(
+                header::GARBAGE,
+                "cells, fences and garbage do not add up to the heap",
+            ));
         }
         Ok(())
     }
@@ -176,7 +224,10 @@ impl Page {
             return Err(wrong(header::TREE, "a page of no tree"));
         }
         if self.id() == PageId::FILE_HEADER || is_map_page(self.id(), self.size()) {
-            return Err(wrong(header::PAGE_NUMBER, "a tree's page where the file header or a map belongs"));
+            return Err(wrong(
+                header::PAGE_NUMBER,
+                "a tree's page where the file header or a map belongs",
+            ));
         }
         if kind == Kind::Inner && self.cell_count() == 0 {
             return Err(wrong(header::CELL_COUNT, "an inner page without children"));
@@ -199,7 +250,10 @@ impl Page {
             return Err(wrong(field, "a fence longer than any key"));
         }
         if !claimed.claim(at, len) {
-            return Err(wrong(field, "a fence outside the heap, or over another cell"));
+            return Err(wrong(
+                field,
+                "a fence outside the heap, or over another cell",
+            ));
         }
         Ok(Some(&self.bytes[at..at + len]))
     }
@@ -226,7 +280,10 @@ impl Page {
                 return Err(wrong(entry, "a key outside the fences"));
             }
             if kind == Kind::Inner && index == 0 && key != low.unwrap_or_default() {
-                return Err(wrong(entry, "the first child does not begin at the low fence"));
+                return Err(wrong(
+                    entry,
+                    "the first child does not begin at the low fence",
+                ));
             }
             previous = Some(key);
         }
@@ -240,13 +297,16 @@ impl Page {
         }
         let mut reader = Reader::new(&self.bytes[at..self.heap_end()]);
         let key = if kind == Kind::Leaf {
-            let cell = LeafCell::read(&mut reader).map_err(|error| wrong(at + error.at, error.what))?;
+            let cell =
+                LeafCell::read(&mut reader).map_err(|error| wrong(at + error.at, error.what))?;
             if cell.value.len() > value_bytes_max(self.size()) {
                 return Err(wrong(at, "a value longer than a page of this size takes"));
             }
             cell.key
         } else {
-            InnerCell::read(&mut reader).map_err(|error| wrong(at + error.at, error.what))?.key
+            InnerCell::read(&mut reader)
+                .map_err(|error| wrong(at + error.at, error.what))?
+                .key
         };
         if key.len() > key_bytes_max(self.size()) {
             return Err(wrong(at, "a key longer than a page of this size takes"));
@@ -264,7 +324,11 @@ struct Claimed {
 
 impl Claimed {
     fn new(heap: std::ops::Range<usize>) -> Claimed {
-        Claimed { heap, taken: [0; PAGE_SIZE_MAX / 64], bytes: 0 }
+        Claimed {
+            heap,
+            taken: [0; PAGE_SIZE_MAX / 64],
+            bytes: 0,
+        }
     }
 
     /// Claims `len` bytes from `at`; false if one of them is not in the heap or is claimed already.

@@ -112,7 +112,10 @@ impl Page {
     /// If this is not page 0 of a file of pages that this version can read.
     pub(crate) fn file_header(&self) -> Result<FileHeader, DecodeError> {
         if self.kind() != Some(Kind::FileHeader) {
-            return Err(DecodeError { at: 0, what: "not a file header page" });
+            return Err(DecodeError {
+                at: 0,
+                what: "not a file header page",
+            });
         }
         FileHeader::decode(&mut Reader::new(&self.bytes[PAGE_HEADER_BYTES..]))
     }

@@ -117,7 +117,11 @@ impl Page {
     ///
     /// If the page LSN would go back (PAGE-2).
     pub(crate) fn set_lsn(&mut self, lsn: Lsn) {
-        assert!(self.u64_at(PAGE_LSN) <= lsn.get(), "PAGE-2: the LSN of page {} would go back to {lsn}", self.id());
+        assert!(
+            self.u64_at(PAGE_LSN) <= lsn.get(),
+            "PAGE-2: the LSN of page {} would go back to {lsn}",
+            self.id()
+        );
         self.put_u64(PAGE_LSN, lsn.get());
     }
 

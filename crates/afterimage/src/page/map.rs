@@ -39,7 +39,11 @@ impl Page {
 
     /// The pair of bits at `index`.
     pub(crate) fn map_get(&self, index: u32) -> u8 {
-        assert!(index < self.map_len(), "index {index} of a map of {}", self.map_len());
+        assert!(
+            index < self.map_len(),
+            "index {index} of a map of {}",
+            self.map_len()
+        );
         self.bytes[map_byte(index)] >> map_shift(index) & 0b11
     }
 
@@ -73,7 +77,10 @@ impl Page {
     /// The bits, without the zeroes at their end.
     pub(super) fn map_bits(&self) -> &[u8] {
         let bits = &self.bytes[PAGE_HEADER_BYTES..PAGE_HEADER_BYTES + map_bytes(self.size())];
-        let used = bits.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+        let used = bits
+            .iter()
+            .rposition(|&byte| byte != 0)
+            .map_or(0, |last| last + 1);
         &bits[..used]
     }
 }

@@ -10,6 +10,8 @@ mod slotted;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use self::tests::{any_op, cases};
 
 use std::fmt;
 
@@ -18,7 +20,10 @@ use crc_fast::{CrcAlgorithm, Digest};
 use crate::ids::PageId;
 use crate::limits::is_page_size;
 
-#[allow(unused_imports, reason = "one list of what the rest of the engine may name")]
+#[allow(
+    unused_imports,
+    reason = "one list of what the rest of the engine may name"
+)]
 pub(crate) use self::{
     cell::{GHOST, InnerCell, LeafCell, PLAIN, inner_bytes, leaf_bytes},
     check::PageError,
@@ -46,7 +51,9 @@ impl Page {
     /// If `page_size` is not a legal page size.
     pub(crate) fn new(page_size: usize) -> Page {
         assert!(is_page_size(page_size), "a page of {page_size} bytes");
-        Page { bytes: vec![0; page_size].into_boxed_slice() }
+        Page {
+            bytes: vec![0; page_size].into_boxed_slice(),
+        }
     }
 
     /// The page's size in bytes.
@@ -101,7 +108,10 @@ impl Page {
             return Err(PageError::Zero);
         }
         if stored == self.checksum(file_id, self.id()) {
-            return Err(PageError::Misplaced { found: self.id(), expected });
+            return Err(PageError::Misplaced {
+                found: self.id(),
+                expected,
+            });
         }
         Err(PageError::Checksum { stored, computed })
     }

@@ -123,7 +123,11 @@ impl Page {
     }
 
     pub(super) fn cell_offset(&self, index: usize) -> usize {
-        assert!(index < self.cell_count(), "cell {index} of {}", self.cell_count());
+        assert!(
+            index < self.cell_count(),
+            "cell {index} of {}",
+            self.cell_count()
+        );
         usize::from(self.u16_at(offset_entry(index)))
     }
 
@@ -175,7 +179,9 @@ impl Page {
 
     /// Room for a new high fence once the cells from `first` on, and the high fence, are gone.
     pub(super) fn room_below(&self, first: usize) -> usize {
-        let dropped: usize = (first..self.cell_count()).map(|index| self.cell_extent(index).len() + CELL_OFFSET_BYTES).sum();
+        let dropped: usize = (first..self.cell_count())
+            .map(|index| self.cell_extent(index).len() + CELL_OFFSET_BYTES)
+            .sum();
         self.room() + dropped + self.high_fence().map_or(0, <[u8]>::len)
     }
 
@@ -194,8 +200,10 @@ impl Page {
         0
     }
 
+    /// The gap between the offsets and the heap. Pages without cells have none.
     fn contiguous(&self) -> usize {
-        self.heap_start() - offset_entry(self.cell_count())
+        self.heap_start()
+            .saturating_sub(offset_entry(self.cell_count()))
     }
 }
 
@@ -261,7 +269,7 @@ impl Page {
 
     /// Takes bytes from the free gap for the heap.
     fn allocate(&mut self, bytes: usize) -> usize {
-        assert!(bytes <= self.heap_start() - offset_entry(self.cell_count()), "PAGE-4: a cell without room");
+        assert!(bytes <= self.contiguous(), "PAGE-4: a cell without room");
         let at = self.heap_start() - bytes;
         self.put_u32(header::HEAP_START, at as u32);
         at
@@ -283,13 +291,16 @@ impl Page {
         let count = self.cell_count();
         self.add_garbage(self.cell_extent(index).len());
         let from = offset_entry(index + 1);
-        self.bytes.copy_within(from..offset_entry(count), from - CELL_OFFSET_BYTES);
+        self.bytes
+            .copy_within(from..offset_entry(count), from - CELL_OFFSET_BYTES);
         self.put_u16(header::CELL_COUNT, (count - 1) as u16);
     }
 
     /// Drops the cells from `first` on.
     pub(super) fn truncate_cells(&mut self, first: usize) {
-        let dropped: usize = (first..self.cell_count()).map(|index| self.cell_extent(index).len()).sum();
+        let dropped: usize = (first..self.cell_count())
+            .map(|index| self.cell_extent(index).len())
+            .sum();
         self.add_garbage(dropped);
         self.put_u16(header::CELL_COUNT, first as u16);
     }

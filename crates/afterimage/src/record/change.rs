@@ -13,7 +13,10 @@ use crate::page::{PLAIN, PageOp};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Change<'a> {
     /// The row gets a value. `before: None`: there was no row (perhaps a ghost).
-    Put { before: Option<Cow<'a, [u8]>>, after: Cow<'a, [u8]> },
+    Put {
+        before: Option<Cow<'a, [u8]>>,
+        after: Cow<'a, [u8]>,
+    },
     /// The row becomes a ghost.
     Delete { before: Cow<'a, [u8]> },
     /// Some bytes of the value change, its length does not. Both directions in one.
@@ -29,8 +32,13 @@ impl<'a> Change<'a> {
     pub(crate) fn of(before: Option<&'a [u8]>, after: Option<&'a [u8]>) -> Change<'a> {
         match (before, after) {
             (Some(before), Some(after)) => Change::update(before, after),
-            (None, Some(after)) => Change::Put { before: None, after: after.into() },
-            (Some(before), None) => Change::Delete { before: before.into() },
+            (None, Some(after)) => Change::Put {
+                before: None,
+                after: after.into(),
+            },
+            (Some(before), None) => Change::Delete {
+                before: before.into(),
+            },
             (None, None) => panic!("a change from no row to no row"),
         }
     }
@@ -43,36 +51,65 @@ impl<'a> Change<'a> {
                 return Change::Xor { runs: runs.into() };
             }
         }
-        Change::Put { before: Some(before.into()), after: after.into() }
+        Change::Put {
+            before: Some(before.into()),
+            after: after.into(),
+        }
     }
 
     /// The operation that makes the change.
     pub(crate) fn to_op<'b>(&'b self, key: &'b [u8]) -> PageOp<'b> {
         let key = Cow::Borrowed(key);
         match self {
-            Change::Put { after, .. } => PageOp::PutCell { key, value: Cow::Borrowed(after), flags: PLAIN },
+            Change::Put { after, .. } => PageOp::PutCell {
+                key,
+                value: Cow::Borrowed(after),
+                flags: PLAIN,
+            },
             Change::Delete { .. } => PageOp::SetGhost { key, ghost: true },
-            Change::Xor { runs } => PageOp::XorValue { key, runs: Cow::Borrowed(runs) },
+            Change::Xor { runs } => PageOp::XorValue {
+                key,
+                runs: Cow::Borrowed(runs),
+            },
         }
     }
 
     /// The change that takes this one back.
     pub(crate) fn inverse(&self) -> Change<'_> {
         match self {
-            Change::Put { before: Some(before), after } => {
-                Change::Put { before: Some(Cow::Borrowed(after)), after: Cow::Borrowed(before) }
-            }
-            Change::Put { before: None, after } => Change::Delete { before: Cow::Borrowed(after) },
-            Change::Delete { before } => Change::Put { before: None, after: Cow::Borrowed(before) },
-            Change::Xor { runs } => Change::Xor { runs: Cow::Borrowed(runs) },
+            Change::Put {
+                before: Some(before),
+                after,
+            } => Change::Put {
+                before: Some(Cow::Borrowed(after)),
+                after: Cow::Borrowed(before),
+            },
+            Change::Put {
+                before: None,
+                after,
+            } => Change::Delete {
+                before: Cow::Borrowed(after),
+            },
+            Change::Delete { before } => Change::Put {
+                before: None,
+                after: Cow::Borrowed(before),
+            },
+            Change::Xor { runs } => Change::Xor {
+                runs: Cow::Borrowed(runs),
+            },
         }
     }
 
     /// The inverse as a CLR logs it: without before-images, for a CLR is never undone.
     pub(crate) fn compensation(&self) -> Change<'_> {
         match self.inverse() {
-            Change::Put { after, .. } => Change::Put { before: None, after },
-            Change::Delete { .. } => Change::Delete { before: Cow::Borrowed(&[]) },
+            Change::Put { after, .. } => Change::Put {
+                before: None,
+                after,
+            },
+            Change::Delete { .. } => Change::Delete {
+                before: Cow::Borrowed(&[]),
+            },
             xor @ Change::Xor { .. } => xor,
         }
     }
@@ -97,11 +134,16 @@ impl<'a> Change<'a> {
     /// The same change, owning what it holds.
     pub(crate) fn into_owned(self) -> Change<'static> {
         match self {
-            Change::Put { before, after } => {
-                Change::Put { before: before.map(|value| value.into_owned().into()), after: after.into_owned().into() }
-            }
-            Change::Delete { before } => Change::Delete { before: before.into_owned().into() },
-            Change::Xor { runs } => Change::Xor { runs: runs.into_owned().into() },
+            Change::Put { before, after } => Change::Put {
+                before: before.map(|value| value.into_owned().into()),
+                after: after.into_owned().into(),
+            },
+            Change::Delete { before } => Change::Delete {
+                before: before.into_owned().into(),
+            },
+            Change::Xor { runs } => Change::Xor {
+                runs: runs.into_owned().into(),
+            },
         }
     }
 }
@@ -124,7 +166,12 @@ fn xor_runs(before: &[u8], after: &[u8]) -> Vec<u8> {
         }
         put_varint(&mut runs, (start - end_of_last) as u64);
         put_varint(&mut runs, (end - start) as u64);
-        runs.extend(before[start..end].iter().zip(&after[start..end]).map(|(a, b)| a ^ b));
+        runs.extend(
+            before[start..end]
+                .iter()
+                .zip(&after[start..end])
+                .map(|(a, b)| a ^ b),
+        );
         end_of_last = end;
     }
     runs

@@ -8,10 +8,10 @@ use std::borrow::Cow;
 use afterimage_log::Lsn;
 
 use super::encode::{
-    CHANGE_MASK, CHECKPOINT_BEGIN, CHECKPOINT_END, CHECKPOINT_TABLES, CLR, COMMIT, COMMITS, DELETE, END, INSERT, ROW,
-    STRUCTURE, UPDATE, XOR,
+    CHANGE_MASK, CHECKPOINT_BEGIN, CHECKPOINT_END, CHECKPOINT_TABLES, CLR, COMMIT, COMMITS, DELETE,
+    END, INSERT, ROW, STRUCTURE, UPDATE, XOR,
 };
-use super::{Change, ClrRecord, PagePart, Record, RowRecord, StructureKind, Structure};
+use super::{Change, ClrRecord, PagePart, Record, RowRecord, Structure, StructureKind};
 use crate::codec::{DecodeError, Reader, unzigzag};
 use crate::ids::{PageId, TableId};
 use crate::limits::STRUCTURE_PAGES_MAX;
@@ -40,9 +40,10 @@ fn decode_one<'a>(reader: &mut Reader<'a>) -> Result<Record<'a>, DecodeError> {
         STRUCTURE => decode_structure(reader).map(Record::Structure),
         CHECKPOINT_BEGIN => Ok(Record::CheckpointBegin),
         CHECKPOINT_TABLES => super::tables::decode_chunk(reader),
-        CHECKPOINT_END => {
-            Ok(Record::CheckpointEnd { begin: lsn(reader)?, last_commit_time: reader.varint()? })
-        }
+        CHECKPOINT_END => Ok(Record::CheckpointEnd {
+            begin: lsn(reader)?,
+            last_commit_time: reader.varint()?,
+        }),
         _ => Err(reader.error("an unknown kind of record")),
     }
 }
@@ -59,7 +60,16 @@ fn decode_row<'a>(reader: &mut Reader<'a>) -> Result<RowRecord<'a>, DecodeError>
     let page = PageId(reader.varint()?);
     let key = reader.bytes()?.into();
     let change = decode_change(reader, flags & !COMMITS)?;
-    Ok(RowRecord { commit: flags & COMMITS != 0, txn, prev, table, page, page_prev, key, change })
+    Ok(RowRecord {
+        commit: flags & COMMITS != 0,
+        txn,
+        prev,
+        table,
+        page,
+        page_prev,
+        key,
+        change,
+    })
 }
 
 fn decode_clr<'a>(reader: &mut Reader<'a>) -> Result<ClrRecord<'a>, DecodeError> {
@@ -71,7 +81,16 @@ fn decode_clr<'a>(reader: &mut Reader<'a>) -> Result<ClrRecord<'a>, DecodeError>
     let page = PageId(reader.varint()?);
     let key = reader.bytes()?.into();
     let change = decode_change(reader, flags)?;
-    Ok(ClrRecord { txn, prev, undo_next, table, page, page_prev, key, change })
+    Ok(ClrRecord {
+        txn,
+        prev,
+        undo_next,
+        table,
+        page,
+        page_prev,
+        key,
+        change,
+    })
 }
 
 fn decode_change<'a>(reader: &mut Reader<'a>, flags: u8) -> Result<Change<'a>, DecodeError> {
@@ -80,8 +99,14 @@ fn decode_change<'a>(reader: &mut Reader<'a>, flags: u8) -> Result<Change<'a>, D
     }
     let first = Cow::Borrowed(reader.bytes()?);
     match flags {
-        INSERT => Ok(Change::Put { before: None, after: first }),
-        UPDATE => Ok(Change::Put { before: Some(first), after: reader.bytes()?.into() }),
+        INSERT => Ok(Change::Put {
+            before: None,
+            after: first,
+        }),
+        UPDATE => Ok(Change::Put {
+            before: Some(first),
+            after: reader.bytes()?.into(),
+        }),
         DELETE => Ok(Change::Delete { before: first }),
         XOR => Ok(Change::Xor { runs: first }),
         _ => Err(reader.error("an unknown form of change")),
@@ -89,14 +114,22 @@ fn decode_change<'a>(reader: &mut Reader<'a>, flags: u8) -> Result<Change<'a>, D
 }
 
 fn decode_structure<'a>(reader: &mut Reader<'a>) -> Result<Structure<'a>, DecodeError> {
-    let kind = StructureKind::from_byte(reader.byte()?).ok_or(reader.error("an unknown kind of structure change"))?;
-    let count = reader.length(STRUCTURE_PAGES_MAX, "more pages than a structure change may touch")?;
+    let kind = StructureKind::from_byte(reader.byte()?)
+        .ok_or(reader.error("an unknown kind of structure change"))?;
+    let count = reader.length(
+        STRUCTURE_PAGES_MAX,
+        "more pages than a structure change may touch",
+    )?;
     let mut parts = Vec::with_capacity(count);
     for _ in 0..count {
         let page = PageId(reader.varint()?);
         let page_prev = decode_page_prev(reader, None)?;
         let op = PageOp::decode(reader, page)?;
-        parts.push(PagePart { page, page_prev, op });
+        parts.push(PagePart {
+            page,
+            page_prev,
+            op,
+        });
     }
     Ok(Structure { kind, parts })
 }
@@ -123,7 +156,10 @@ pub(super) fn since(reader: &mut Reader<'_>, txn: Lsn) -> Result<Lsn, DecodeErro
 }
 
 /// As [`since`], where zero is none.
-pub(super) fn optional_since(reader: &mut Reader<'_>, txn: Lsn) -> Result<Option<Lsn>, DecodeError> {
+pub(super) fn optional_since(
+    reader: &mut Reader<'_>,
+    txn: Lsn,
+) -> Result<Option<Lsn>, DecodeError> {
     match reader.varint()? {
         0 => Ok(None),
         distance => add(reader, txn, distance - 1).map(Some),
@@ -137,5 +173,7 @@ fn add(reader: &Reader<'_>, txn: Lsn, distance: u64) -> Result<Lsn, DecodeError>
 
 fn decode_page_prev(reader: &mut Reader<'_>, txn: Option<Lsn>) -> Result<Option<Lsn>, DecodeError> {
     let coded = reader.varint()?;
-    Ok(Lsn::new(txn.map_or(coded, |txn| unzigzag(coded, txn.get()))))
+    Ok(Lsn::new(
+        txn.map_or(coded, |txn| unzigzag(coded, txn.get())),
+    ))
 }

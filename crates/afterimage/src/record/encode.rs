@@ -41,7 +41,10 @@ impl Record<'_> {
             Record::Structure(structure) => structure.encode(out),
             Record::CheckpointBegin => out.push(CHECKPOINT_BEGIN),
             Record::CheckpointTables { att, dpt } => super::tables::encode_chunk(out, att, dpt),
-            Record::CheckpointEnd { begin, last_commit_time } => {
+            Record::CheckpointEnd {
+                begin,
+                last_commit_time,
+            } => {
                 out.push(CHECKPOINT_END);
                 put_varint(out, begin.get());
                 put_varint(out, *last_commit_time);
@@ -57,7 +60,10 @@ impl RowRecord<'_> {
         out.extend_from_slice(&[ROW, self.change.form() | commits]);
         match self.txn {
             None => {
-                assert!(self.prev.is_none(), "TXN-1: a transaction's first record has none before it");
+                assert!(
+                    self.prev.is_none(),
+                    "TXN-1: a transaction's first record has none before it"
+                );
                 out.push(0);
             }
             Some(txn) => {
@@ -106,7 +112,9 @@ impl Change<'_> {
     fn form(&self) -> u8 {
         match self {
             Change::Put { before: None, .. } => INSERT,
-            Change::Put { before: Some(_), .. } => UPDATE,
+            Change::Put {
+                before: Some(_), ..
+            } => UPDATE,
             Change::Delete { .. } => DELETE,
             Change::Xor { .. } => XOR,
         }
@@ -134,7 +142,9 @@ fn encode_last(out: &mut Vec<u8>, kind: u8, txn: Lsn, prev: Lsn) {
 
 /// How far a transaction's record lies behind its first one.
 pub(super) fn since(txn: Lsn, lsn: Lsn) -> u64 {
-    lsn.get().checked_sub(txn.get()).expect("TXN-1: a transaction's records follow its first")
+    lsn.get()
+        .checked_sub(txn.get())
+        .expect("TXN-1: a transaction's records follow its first")
 }
 
 /// As [`since`], plus one; zero is none.

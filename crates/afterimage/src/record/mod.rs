@@ -20,9 +20,15 @@ use std::borrow::Cow;
 use afterimage_log::Lsn;
 
 pub(crate) use self::change::Change;
-#[allow(unused_imports, reason = "one list of what the rest of the engine may name")]
+#[allow(
+    unused_imports,
+    reason = "one list of what the rest of the engine may name"
+)]
 pub(crate) use self::tables::encode_tables;
-#[allow(unused_imports, reason = "one list of what the rest of the engine may name")]
+#[allow(
+    unused_imports,
+    reason = "one list of what the rest of the engine may name"
+)]
 pub(crate) use crate::codec::DecodeError;
 use crate::ids::{PageId, TableId};
 use crate::page::PageOp;
@@ -43,7 +49,10 @@ pub(crate) enum Record<'a> {
     /// A checkpoint begins: its tables hold every effect of the records below this one.
     CheckpointBegin,
     /// A chunk of the checkpoint's tables.
-    CheckpointTables { att: Vec<AttEntry>, dpt: Vec<(PageId, Lsn)> },
+    CheckpointTables {
+        att: Vec<AttEntry>,
+        dpt: Vec<(PageId, Lsn)>,
+    },
     /// The checkpoint is complete. `begin` is its first record; the time is that of the last commit before it, in microseconds
     /// since the Unix epoch (0: none).
     CheckpointEnd { begin: Lsn, last_commit_time: u64 },
@@ -202,12 +211,20 @@ impl Record<'_> {
     /// The pages that the record changes: which, what its page LSN was before, and how.
     pub(crate) fn pages(&self) -> impl Iterator<Item = (PageId, Option<Lsn>, PageOp<'_>)> {
         let (row, parts) = match self {
-            Record::Row(row) => (Some((row.page, row.page_prev, row.change.to_op(&row.key))), &[][..]),
-            Record::Clr(clr) => (Some((clr.page, clr.page_prev, clr.change.to_op(&clr.key))), &[][..]),
+            Record::Row(row) => (
+                Some((row.page, row.page_prev, row.change.to_op(&row.key))),
+                &[][..],
+            ),
+            Record::Clr(clr) => (
+                Some((clr.page, clr.page_prev, clr.change.to_op(&clr.key))),
+                &[][..],
+            ),
             Record::Structure(structure) => (None, &structure.parts[..]),
             _ => (None, &[][..]),
         };
-        let parts = parts.iter().map(|part: &PagePart<'_>| (part.page, part.page_prev, part.op.reborrow()));
+        let parts = parts
+            .iter()
+            .map(|part: &PagePart<'_>| (part.page, part.page_prev, part.op.reborrow()));
         row.into_iter().chain(parts)
     }
 
@@ -223,6 +240,7 @@ impl Record<'_> {
         &self,
         mut f: impl FnMut(PageId, Option<Lsn>, PageOp<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.pages().try_for_each(|(page, page_prev, op)| f(page, page_prev, op))
+        self.pages()
+            .try_for_each(|(page, page_prev, op)| f(page, page_prev, op))
     }
 }

@@ -18,8 +18,15 @@ const ENTRY_BYTES_MAX: usize = 3 * VARINT_BYTES_MAX;
 /// # Panics
 ///
 /// If `max_payload` does not hold one entry.
-pub(crate) fn encode_tables(att: &[AttEntry], dpt: &[(PageId, Lsn)], max_payload: usize) -> Vec<Vec<u8>> {
-    assert!(max_payload >= CHUNK_OVERHEAD_MAX + ENTRY_BYTES_MAX, "a chunk of {max_payload} bytes holds nothing");
+pub(crate) fn encode_tables(
+    att: &[AttEntry],
+    dpt: &[(PageId, Lsn)],
+    max_payload: usize,
+) -> Vec<Vec<u8>> {
+    assert!(
+        max_payload >= CHUNK_OVERHEAD_MAX + ENTRY_BYTES_MAX,
+        "a chunk of {max_payload} bytes holds nothing"
+    );
     let room = max_payload - CHUNK_OVERHEAD_MAX;
     let mut chunks = Vec::new();
     let (mut att, mut dpt) = (att, dpt);
@@ -27,7 +34,11 @@ pub(crate) fn encode_tables(att: &[AttEntry], dpt: &[(PageId, Lsn)], max_payload
         let mut left = room;
         let att_count = take_while_fits(att.iter().map(att_bytes), &mut left);
         // Pages begin only when the transactions are through, so that a chunk is filled in order.
-        let dpt_count = if att_count == att.len() { take_while_fits(dpt.iter().map(dpt_bytes), &mut left) } else { 0 };
+        let dpt_count = if att_count == att.len() {
+            take_while_fits(dpt.iter().map(dpt_bytes), &mut left)
+        } else {
+            0
+        };
         let mut chunk = Vec::with_capacity(max_payload - left);
         encode_chunk(&mut chunk, &att[..att_count], &dpt[..dpt_count]);
         debug_assert!(chunk.len() <= max_payload);
@@ -82,7 +93,11 @@ pub(super) fn decode_chunk<'a>(reader: &mut Reader<'_>) -> Result<Record<'a>, De
         let txn = decode::lsn(reader)?;
         let last = decode::since(reader, txn)?;
         let undo_next = decode::optional_since(reader, txn)?;
-        att.push(AttEntry { txn, last, undo_next });
+        att.push(AttEntry {
+            txn,
+            last,
+            undo_next,
+        });
     }
     let dpt_count = reader.length(reader.remaining() / 2, "more pages than bytes")?;
     let mut dpt = Vec::with_capacity(dpt_count);

@@ -1,69 +1,17 @@
 //! The one mutator of pages.
 //!
-//! [`apply`] first finds out everything that can go wrong (a [`Step`] holds what it found), and only then changes the page:
-//! it changes all or nothing. [`check_op`] is its first half. Forward work asks it before it logs, so after the record
-//! is in the log the change cannot fail; in redo and undo a failure means that page and log do not belong
+//! [`apply`] first finds out everything that can go wrong, which is all in [`plan`](super::plan), and only then changes the
+//! page: it changes all or nothing. [`check_op`] is its first half. Forward work asks it before it logs, so after the
+//! record is in the log the change cannot fail; in redo and undo a failure means that page and log do not belong
 //! together.
 
-use std::fmt;
-
-use super::super::cell::{GHOST, InnerCell, LeafCell, PLAIN, inner_bytes, leaf_bytes};
-use super::super::file_header::FileHeader;
-use super::super::map::{BITS_MAX, are_bits, is_map_page, map_bytes};
-use super::super::slotted::{NewCell, offset_entry};
+use super::super::cell::{GHOST, InnerCell, LeafCell, PLAIN};
+use super::super::slotted::NewCell;
 use super::super::{Kind, Page};
 use super::PageOp;
-use crate::codec::{DecodeError, Reader};
-use crate::ids::{PageId, TableId};
-use crate::limits::{TREE_LEVEL_MAX, key_bytes_max, value_bytes_max};
-use crate::page::op::codec::Runs;
-
-/// Why an operation cannot be applied to a page. The page is unchanged.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum ApplyError {
-    /// The page is full: split it, and try again.
-    NoRoom {
-        /// Bytes that are missing.
-        missing: usize,
-    },
-    /// The key does not belong on this page.
-    OutsideFences,
-    /// There is no cell of this key, or none in the state that the change starts from.
-    NotFound,
-    /// There is a cell of this key already.
-    Exists,
-    /// Not an operation for this kind of page.
-    WrongKind,
-    /// A key or value beyond what such a page takes, in bytes.
-    TooLong {
-        len: usize,
-        max: usize,
-    },
-    /// The operation itself makes no sense.
-    Malformed(&'static str),
-}
-
-impl fmt::Display for ApplyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ApplyError::NoRoom { missing } => write!(f, "the page is full, by {missing} bytes"),
-            ApplyError::OutsideFences => f.write_str("the key lies outside the page's fences"),
-            ApplyError::NotFound => f.write_str("there is no cell of this key, or not in the state expected"),
-            ApplyError::Exists => f.write_str("there is a cell of this key already"),
-            ApplyError::WrongKind => f.write_str("not an operation for this kind of page"),
-            ApplyError::TooLong { len, max } => write!(f, "{len} bytes, where at most {max} are allowed"),
-            ApplyError::Malformed(what) => f.write_str(what),
-        }
-    }
-}
-
-impl std::error::Error for ApplyError {}
-
-impl From<DecodeError> for ApplyError {
-    fn from(error: DecodeError) -> ApplyError {
-        ApplyError::Malformed(error.what)
-    }
-}
+use super::codec::Runs;
+use super::plan::{ApplyError, Step, plan, read_cell};
+use crate::codec::Reader;
 
 /// Changes the page as the operation says, or not at all. The page LSN is the caller's to stamp; an operation that makes
 /// a whole page leaves none.
@@ -86,37 +34,19 @@ pub(crate) fn check_op(page: &Page, op: &PageOp<'_>) -> Result<(), ApplyError> {
     plan(page, op).map(drop)
 }
 
-/// What the checks found, so that the change need not look for it again.
-#[derive(Clone, Copy)]
-enum Step {
-    /// The operation says it all.
-    Whole,
-    /// Where the search for the key ended.
-    At(Result<usize, usize>),
-    /// The cell that the change starts from.
-    Cell(usize),
-}
-
-fn plan(page: &Page, op: &PageOp<'_>) -> Result<Step, ApplyError> {
-    match op {
-        PageOp::Format { .. } => plan_format(page, op),
-        PageOp::FileHeader(header) => plan_file_header(page, header),
-        PageOp::PutCell { key, value, flags } => plan_put(page, key, value, *flags),
-        PageOp::SetGhost { key, .. } => find(page, key).map(Step::Cell),
-        PageOp::XorValue { key, runs } => plan_xor(page, key, runs),
-        PageOp::RemoveCells { keys } => plan_remove(page, keys),
-        PageOp::SplitLeft { separator, right } => plan_split(page, separator, *right),
-        PageOp::InsertChild { separator, child } => plan_child(page, separator, *child),
-        PageOp::MapSet { first_index, count, bits } => plan_map_set(page, *first_index, *count, *bits),
-    }
-}
-
 fn perform(page: &mut Page, op: &PageOp<'_>, step: Step) {
     match (op, step) {
         (PageOp::Format { .. }, _) => perform_format(page, op),
         (PageOp::FileHeader(header), _) => page.format_file_header(header),
         (PageOp::PutCell { key, value, flags }, Step::At(at)) => {
-            page.put_cell(at, &NewCell::Leaf(LeafCell { flags: *flags, key, value }));
+            page.put_cell(
+                at,
+                &NewCell::Leaf(LeafCell {
+                    flags: *flags,
+                    key,
+                    value,
+                }),
+            );
         }
         (PageOp::SetGhost { ghost, .. }, Step::Cell(index)) => {
             page.set_cell_flags(index, if *ghost { GHOST } else { PLAIN });
@@ -125,7 +55,10 @@ fn perform(page: &mut Page, op: &PageOp<'_>, step: Step) {
             let value = page.value_mut(index);
             for run in Runs::new(runs) {
                 let (at, bytes) = run.expect("the runs were walked before");
-                value[at..at + bytes.len()].iter_mut().zip(bytes).for_each(|(byte, change)| *byte ^= change);
+                value[at..at + bytes.len()]
+                    .iter_mut()
+                    .zip(bytes)
+                    .for_each(|(byte, change)| *byte ^= change);
             }
         }
         (PageOp::RemoveCells { keys }, _) => {
@@ -141,225 +74,40 @@ fn perform(page: &mut Page, op: &PageOp<'_>, step: Step) {
             page.set_right_link(Some(*right));
         }
         (PageOp::InsertChild { separator, child }, Step::At(at)) => {
-            page.put_cell(at, &NewCell::Inner(InnerCell { key: separator, child: *child }));
+            page.put_cell(
+                at,
+                &NewCell::Inner(InnerCell {
+                    key: separator,
+                    child: *child,
+                }),
+            );
         }
-        (PageOp::MapSet { first_index, count, bits }, _) => {
+        (
+            PageOp::MapSet {
+                first_index,
+                count,
+                bits,
+            },
+            _,
+        ) => {
             (*first_index..first_index + count).for_each(|index| page.map_set(index, *bits));
         }
         (op, _) => unreachable!("PAGE-5: a step that is not one of {}", op.name()),
     }
 }
 
-fn require_kind(page: &Page, kind: Kind) -> Result<(), ApplyError> {
-    if page.kind() == Some(kind) { Ok(()) } else { Err(ApplyError::WrongKind) }
-}
-
-fn require_len(len: usize, max: usize) -> Result<(), ApplyError> {
-    if len <= max { Ok(()) } else { Err(ApplyError::TooLong { len, max }) }
-}
-
-fn require_covered(page: &Page, key: &[u8]) -> Result<(), ApplyError> {
-    if page.covers(key) { Ok(()) } else { Err(ApplyError::OutsideFences) }
-}
-
-/// Whether the cell that is to be written where a search ended has room.
-fn require_room(page: &Page, at: Result<usize, usize>, bytes: usize) -> Result<(), ApplyError> {
-    let missing = page.missing_for(at, bytes);
-    if missing == 0 { Ok(()) } else { Err(ApplyError::NoRoom { missing }) }
-}
-
-fn find(page: &Page, key: &[u8]) -> Result<usize, ApplyError> {
-    require_kind(page, Kind::Leaf)?;
-    require_covered(page, key)?;
-    page.search(key).map_err(|_| ApplyError::NotFound)
-}
-
-fn plan_put(page: &Page, key: &[u8], value: &[u8], flags: u8) -> Result<Step, ApplyError> {
-    require_kind(page, Kind::Leaf)?;
-    require_covered(page, key)?;
-    require_len(key.len(), key_bytes_max(page.size()))?;
-    require_len(value.len(), value_bytes_max(page.size()))?;
-    if flags > GHOST {
-        return Err(ApplyError::Malformed("an unknown kind of leaf cell"));
-    }
-    let at = page.search(key);
-    require_room(page, at, leaf_bytes(key.len(), value.len()))?;
-    Ok(Step::At(at))
-}
-
-fn plan_xor(page: &Page, key: &[u8], runs: &[u8]) -> Result<Step, ApplyError> {
-    let index = find(page, key)?;
-    let cell = page.leaf_cell(index);
-    if cell.is_ghost() {
-        return Err(ApplyError::NotFound);
-    }
-    for run in Runs::new(runs) {
-        let (at, bytes) = run?;
-        if bytes.len() > cell.value.len().saturating_sub(at) {
-            return Err(ApplyError::Malformed("a change beyond the end of the value"));
-        }
-    }
-    Ok(Step::Cell(index))
-}
-
-fn plan_remove(page: &Page, keys: &[impl AsRef<[u8]>]) -> Result<Step, ApplyError> {
-    let mut next = 0;
-    for key in keys {
-        let index = find(page, key.as_ref())?;
-        if index < next {
-            return Err(ApplyError::Malformed("keys to remove are not in ascending order"));
-        }
-        next = index + 1;
-    }
-    Ok(Step::Whole)
-}
-
-fn plan_split(page: &Page, separator: &[u8], right: PageId) -> Result<Step, ApplyError> {
-    if !page.kind().is_some_and(Kind::is_slotted) {
-        return Err(ApplyError::WrongKind);
-    }
-    require_covered(page, separator)?;
-    require_len(separator.len(), key_bytes_max(page.size()))?;
-    if separator <= page.low_fence().unwrap_or_default() {
-        return Err(ApplyError::Malformed("a separator that leaves the left page nothing"));
-    }
-    require_page(right)?;
-    let at = page.search(separator);
-    // The right page's first child must begin at its low fence.
-    if page.kind() == Some(Kind::Inner) && at.is_err() {
-        return Err(ApplyError::NotFound);
-    }
-    let (Ok(first) | Err(first)) = at;
-    let missing = separator.len().saturating_sub(page.room_below(first));
-    if missing > 0 {
-        return Err(ApplyError::NoRoom { missing });
-    }
-    Ok(Step::At(at))
-}
-
-fn plan_child(page: &Page, separator: &[u8], child: PageId) -> Result<Step, ApplyError> {
-    require_kind(page, Kind::Inner)?;
-    require_covered(page, separator)?;
-    require_len(separator.len(), key_bytes_max(page.size()))?;
-    require_page(child)?;
-    let at = page.search(separator);
-    if at.is_ok() {
-        return Err(ApplyError::Exists);
-    }
-    require_room(page, at, inner_bytes(separator.len()))?;
-    Ok(Step::At(at))
-}
-
-fn require_page(link: PageId) -> Result<(), ApplyError> {
-    if link == PageId::FILE_HEADER { Err(ApplyError::Malformed("a link to the file header")) } else { Ok(()) }
-}
-
-fn plan_map_set(page: &Page, first: u32, count: u32, bits: u8) -> Result<Step, ApplyError> {
-    require_kind(page, Kind::Map)?;
-    if bits > BITS_MAX {
-        return Err(ApplyError::Malformed("allocation bits that are not defined"));
-    }
-    match first.checked_add(count) {
-        Some(end) if end <= page.map_len() && (first > 0 || bits != 0) => Ok(Step::Whole),
-        _ => Err(ApplyError::Malformed("pages that this map does not speak for")),
-    }
-}
-
-fn plan_file_header(page: &Page, header: &FileHeader) -> Result<Step, ApplyError> {
-    header.check().map_err(ApplyError::Malformed)?;
-    if header.page_size as usize == page.size() {
-        Ok(Step::Whole)
-    } else {
-        Err(ApplyError::Malformed("a file header for another page size"))
-    }
-}
-
-fn plan_format(page: &Page, op: &PageOp<'_>) -> Result<Step, ApplyError> {
-    let PageOp::Format { id, kind, level, tree, low, high, right, cells } = op else {
-        unreachable!("PAGE-5: only a format is planned as one");
-    };
-    match kind {
-        Kind::FileHeader => Err(ApplyError::WrongKind),
-        Kind::Map => {
-            let bare = low.is_none() && high.is_none() && right.is_none() && *tree == TableId::NONE && *level == 0;
-            let counts_itself = cells.first().is_some_and(|bits| bits & 1 == 1);
-            if bare && counts_itself && is_map_page(*id, page.size()) && cells.len() <= map_bytes(page.size()) && are_bits(cells)
-            {
-                Ok(Step::Whole)
-            } else {
-                Err(ApplyError::Malformed("not an allocation map"))
-            }
-        }
-        Kind::Leaf | Kind::Inner => {
-            let level_fits = (*kind == Kind::Leaf) == (*level == 0) && *level <= TREE_LEVEL_MAX;
-            let place_fits = *id != PageId::FILE_HEADER && !is_map_page(*id, page.size());
-            if !level_fits || !place_fits || *tree == TableId::NONE || *right == Some(PageId::FILE_HEADER) {
-                return Err(ApplyError::Malformed("a page that no tree can have"));
-            }
-            plan_cells(page.size(), *kind, low.as_deref(), high.as_deref(), cells)
-        }
-    }
-}
-
-/// Whether these cells make a page between these fences.
-fn plan_cells(
-    page_size: usize,
-    kind: Kind,
-    low: Option<&[u8]>,
-    high: Option<&[u8]>,
-    cells: &[u8],
-) -> Result<Step, ApplyError> {
-    let key_max = key_bytes_max(page_size);
-    for fence in [low, high].into_iter().flatten() {
-        require_len(fence.len(), key_max)?;
-    }
-    if high.is_some_and(|high| low.unwrap_or_default() >= high) {
-        return Err(ApplyError::Malformed("the fences leave no room for keys"));
-    }
-    let mut reader = Reader::new(cells);
-    let mut previous: Option<&[u8]> = None;
-    let mut count = 0;
-    while !reader.is_at_end() {
-        let key = match read_cell(kind, &mut reader)? {
-            NewCell::Leaf(cell) => {
-                require_len(cell.value.len(), value_bytes_max(page_size))?;
-                cell.key
-            }
-            NewCell::Inner(cell) => cell.key,
-        };
-        require_len(key.len(), key_max)?;
-        if previous.is_some_and(|previous| previous >= key) {
-            return Err(ApplyError::Malformed("cells out of order"));
-        }
-        if low.is_some_and(|low| key < low) || high.is_some_and(|high| key >= high) {
-            return Err(ApplyError::OutsideFences);
-        }
-        if kind == Kind::Inner && count == 0 && key != low.unwrap_or_default() {
-            return Err(ApplyError::Malformed("the first child does not begin at the low fence"));
-        }
-        previous = Some(key);
-        count += 1;
-    }
-    if kind == Kind::Inner && count == 0 {
-        return Err(ApplyError::Malformed("an inner page without children"));
-    }
-    let bytes = offset_entry(count) + cells.len() + low.map_or(0, <[u8]>::len) + high.map_or(0, <[u8]>::len);
-    match bytes.saturating_sub(page_size) {
-        0 => Ok(Step::Whole),
-        missing => Err(ApplyError::NoRoom { missing }),
-    }
-}
-
-fn read_cell<'a>(kind: Kind, reader: &mut Reader<'a>) -> Result<NewCell<'a>, DecodeError> {
-    if kind == Kind::Leaf {
-        LeafCell::read(reader).map(NewCell::Leaf)
-    } else {
-        InnerCell::read(reader).map(NewCell::Inner)
-    }
-}
-
 fn perform_format(page: &mut Page, op: &PageOp<'_>) {
-    let PageOp::Format { id, kind, level, tree, low, high, right, cells } = op else {
+    let PageOp::Format {
+        id,
+        kind,
+        level,
+        tree,
+        low,
+        high,
+        right,
+        cells,
+    } = op
+    else {
         unreachable!("PAGE-5: only a format is performed as one");
     };
     if *kind == Kind::Map {

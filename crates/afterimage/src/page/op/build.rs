@@ -40,7 +40,9 @@ impl<'a> PageOp<'a> {
     /// Makes page `page.id()` again just as it is, without garbage: a full-page image.
     pub(crate) fn image_of(page: &'a Page) -> PageOp<'a> {
         match page.kind().expect("a page that has been formatted") {
-            Kind::FileHeader => PageOp::FileHeader(page.file_header().expect("a page that passed its check")),
+            Kind::FileHeader => {
+                PageOp::FileHeader(page.file_header().expect("a page that passed its check"))
+            }
             Kind::Map => PageOp::format_map(page.id(), page.map_bits()),
             Kind::Leaf | Kind::Inner => PageOp::format_from(
                 page.id(),
@@ -68,7 +70,12 @@ impl<'a> PageOp<'a> {
     }
 
     /// Makes an inner root over `children`; the first one's key is empty.
-    pub(crate) fn format_root(id: PageId, tree: TableId, level: u8, children: &[(&[u8], PageId)]) -> PageOp<'static> {
+    pub(crate) fn format_root(
+        id: PageId,
+        tree: TableId,
+        level: u8,
+        children: &[(&[u8], PageId)],
+    ) -> PageOp<'static> {
         let mut cells = Vec::new();
         for &(key, child) in children {
             let cell = InnerCell { key, child };
@@ -109,23 +116,42 @@ impl<'a> PageOp<'a> {
 
     /// Drops cells at or above `separator` and links to the page that has them now.
     pub(crate) fn split_left(separator: &'a [u8], right: PageId) -> PageOp<'a> {
-        PageOp::SplitLeft { separator: Cow::Borrowed(separator), right }
+        PageOp::SplitLeft {
+            separator: Cow::Borrowed(separator),
+            right,
+        }
     }
 
     /// Adds a child for the keys from `separator` on.
     pub(crate) fn insert_child(separator: &'a [u8], child: PageId) -> PageOp<'a> {
-        PageOp::InsertChild { separator: Cow::Borrowed(separator), child }
+        PageOp::InsertChild {
+            separator: Cow::Borrowed(separator),
+            child,
+        }
     }
 
     /// Marks `count` pages of a map as used, or as free.
     pub(crate) fn map_set(first_index: u32, count: u32, used: bool) -> PageOp<'static> {
-        PageOp::MapSet { first_index, count, bits: if used { USED } else { 0 } }
+        PageOp::MapSet {
+            first_index,
+            count,
+            bits: if used { USED } else { 0 },
+        }
     }
 
     /// The same operation, borrowing.
     pub(crate) fn reborrow(&self) -> PageOp<'_> {
         match self {
-            PageOp::Format { id, kind, level, tree, low, high, right, cells } => PageOp::Format {
+            PageOp::Format {
+                id,
+                kind,
+                level,
+                tree,
+                low,
+                high,
+                right,
+                cells,
+            } => PageOp::Format {
                 id: *id,
                 kind: *kind,
                 level: *level,
@@ -136,19 +162,33 @@ impl<'a> PageOp<'a> {
                 cells: Cow::Borrowed(cells),
             },
             PageOp::FileHeader(header) => PageOp::FileHeader(*header),
-            PageOp::PutCell { key, value, flags } => {
-                PageOp::PutCell { key: Cow::Borrowed(key), value: Cow::Borrowed(value), flags: *flags }
-            }
-            PageOp::SetGhost { key, ghost } => PageOp::SetGhost { key: Cow::Borrowed(key), ghost: *ghost },
-            PageOp::XorValue { key, runs } => PageOp::XorValue { key: Cow::Borrowed(key), runs: Cow::Borrowed(runs) },
-            PageOp::RemoveCells { keys } => {
-                PageOp::RemoveCells { keys: keys.iter().map(|key| Cow::Borrowed(&**key)).collect() }
-            }
+            PageOp::PutCell { key, value, flags } => PageOp::PutCell {
+                key: Cow::Borrowed(key),
+                value: Cow::Borrowed(value),
+                flags: *flags,
+            },
+            PageOp::SetGhost { key, ghost } => PageOp::SetGhost {
+                key: Cow::Borrowed(key),
+                ghost: *ghost,
+            },
+            PageOp::XorValue { key, runs } => PageOp::XorValue {
+                key: Cow::Borrowed(key),
+                runs: Cow::Borrowed(runs),
+            },
+            PageOp::RemoveCells { keys } => PageOp::RemoveCells {
+                keys: keys.iter().map(|key| Cow::Borrowed(&**key)).collect(),
+            },
             PageOp::SplitLeft { separator, right } => PageOp::split_left(separator, *right),
             PageOp::InsertChild { separator, child } => PageOp::insert_child(separator, *child),
-            PageOp::MapSet { first_index, count, bits } => {
-                PageOp::MapSet { first_index: *first_index, count: *count, bits: *bits }
-            }
+            PageOp::MapSet {
+                first_index,
+                count,
+                bits,
+            } => PageOp::MapSet {
+                first_index: *first_index,
+                count: *count,
+                bits: *bits,
+            },
         }
     }
 
@@ -158,7 +198,16 @@ impl<'a> PageOp<'a> {
             Cow::Owned(bytes.into_owned())
         }
         match self {
-            PageOp::Format { id, kind, level, tree, low, high, right, cells } => PageOp::Format {
+            PageOp::Format {
+                id,
+                kind,
+                level,
+                tree,
+                low,
+                high,
+                right,
+                cells,
+            } => PageOp::Format {
                 id,
                 kind,
                 level,
@@ -169,13 +218,39 @@ impl<'a> PageOp<'a> {
                 cells: own(cells),
             },
             PageOp::FileHeader(header) => PageOp::FileHeader(header),
-            PageOp::PutCell { key, value, flags } => PageOp::PutCell { key: own(key), value: own(value), flags },
-            PageOp::SetGhost { key, ghost } => PageOp::SetGhost { key: own(key), ghost },
-            PageOp::XorValue { key, runs } => PageOp::XorValue { key: own(key), runs: own(runs) },
-            PageOp::RemoveCells { keys } => PageOp::RemoveCells { keys: keys.into_iter().map(own).collect() },
-            PageOp::SplitLeft { separator, right } => PageOp::SplitLeft { separator: own(separator), right },
-            PageOp::InsertChild { separator, child } => PageOp::InsertChild { separator: own(separator), child },
-            PageOp::MapSet { first_index, count, bits } => PageOp::MapSet { first_index, count, bits },
+            PageOp::PutCell { key, value, flags } => PageOp::PutCell {
+                key: own(key),
+                value: own(value),
+                flags,
+            },
+            PageOp::SetGhost { key, ghost } => PageOp::SetGhost {
+                key: own(key),
+                ghost,
+            },
+            PageOp::XorValue { key, runs } => PageOp::XorValue {
+                key: own(key),
+                runs: own(runs),
+            },
+            PageOp::RemoveCells { keys } => PageOp::RemoveCells {
+                keys: keys.into_iter().map(own).collect(),
+            },
+            PageOp::SplitLeft { separator, right } => PageOp::SplitLeft {
+                separator: own(separator),
+                right,
+            },
+            PageOp::InsertChild { separator, child } => PageOp::InsertChild {
+                separator: own(separator),
+                child,
+            },
+            PageOp::MapSet {
+                first_index,
+                count,
+                bits,
+            } => PageOp::MapSet {
+                first_index,
+                count,
+                bits,
+            },
         }
     }
 }

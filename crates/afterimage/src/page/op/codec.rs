@@ -23,6 +23,21 @@ const SPLIT_LEFT: u8 = 8;
 const INSERT_CHILD: u8 = 9;
 const MAP_SET: u8 = 10;
 
+/// Every operation's byte and name, in order.
+#[cfg(test)]
+pub(crate) const CODES: &[(u8, &str)] = &[
+    (FORMAT, "format"),
+    (FILE_HEADER, "file header"),
+    (PUT_CELL, "put"),
+    (GHOST, "ghost"),
+    (UNGHOST, "unghost"),
+    (XOR_VALUE, "xor"),
+    (REMOVE_CELLS, "remove"),
+    (SPLIT_LEFT, "split"),
+    (INSERT_CHILD, "child"),
+    (MAP_SET, "map"),
+];
+
 /// In a format's flags: there is a low fence; there is a high fence.
 const HAS_LOW: u8 = 1;
 const HAS_HIGH: u8 = 2;
@@ -31,8 +46,18 @@ impl<'a> PageOp<'a> {
     /// Appends the operation's bytes.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            PageOp::Format { id: _, kind, level, tree, low, high, right, cells } => {
-                let fences = if low.is_some() { HAS_LOW } else { 0 } | if high.is_some() { HAS_HIGH } else { 0 };
+            PageOp::Format {
+                id: _,
+                kind,
+                level,
+                tree,
+                low,
+                high,
+                right,
+                cells,
+            } => {
+                let fences = if low.is_some() { HAS_LOW } else { 0 }
+                    | if high.is_some() { HAS_HIGH } else { 0 };
                 out.extend_from_slice(&[FORMAT, *kind as u8, *level, fences]);
                 put_varint(out, u64::from(tree.get()));
                 put_varint(out, PageId::to_link(*right));
@@ -74,7 +99,11 @@ impl<'a> PageOp<'a> {
                 put_bytes(out, separator);
                 put_varint(out, child.get());
             }
-            PageOp::MapSet { first_index, count, bits } => {
+            PageOp::MapSet {
+                first_index,
+                count,
+                bits,
+            } => {
                 out.extend_from_slice(&[MAP_SET, *bits]);
                 put_varint(out, u64::from(*first_index));
                 put_varint(out, u64::from(*count));
@@ -97,23 +126,42 @@ impl<'a> PageOp<'a> {
             }
             PUT_CELL => {
                 let flags = reader.byte()?;
-                Ok(PageOp::PutCell { key: reader.bytes()?.into(), value: reader.bytes()?.into(), flags })
+                Ok(PageOp::PutCell {
+                    key: reader.bytes()?.into(),
+                    value: reader.bytes()?.into(),
+                    flags,
+                })
             }
-            GHOST => Ok(PageOp::SetGhost { key: reader.bytes()?.into(), ghost: true }),
-            UNGHOST => Ok(PageOp::SetGhost { key: reader.bytes()?.into(), ghost: false }),
-            XOR_VALUE => Ok(PageOp::XorValue { key: reader.bytes()?.into(), runs: reader.bytes()?.into() }),
+            GHOST => Ok(PageOp::SetGhost {
+                key: reader.bytes()?.into(),
+                ghost: true,
+            }),
+            UNGHOST => Ok(PageOp::SetGhost {
+                key: reader.bytes()?.into(),
+                ghost: false,
+            }),
+            XOR_VALUE => Ok(PageOp::XorValue {
+                key: reader.bytes()?.into(),
+                runs: reader.bytes()?.into(),
+            }),
             REMOVE_CELLS => decode_remove(reader),
-            SPLIT_LEFT => {
-                Ok(PageOp::SplitLeft { separator: reader.bytes()?.into(), right: PageId(reader.varint()?) })
-            }
-            INSERT_CHILD => {
-                Ok(PageOp::InsertChild { separator: reader.bytes()?.into(), child: PageId(reader.varint()?) })
-            }
+            SPLIT_LEFT => Ok(PageOp::SplitLeft {
+                separator: reader.bytes()?.into(),
+                right: PageId(reader.varint()?),
+            }),
+            INSERT_CHILD => Ok(PageOp::InsertChild {
+                separator: reader.bytes()?.into(),
+                child: PageId(reader.varint()?),
+            }),
             MAP_SET => {
                 let bits = reader.byte()?;
                 let first_index = reader.varint_u32("an index that no map has")?;
                 let count = reader.varint_u32("more pages than a map has")?;
-                Ok(PageOp::MapSet { first_index, count, bits })
+                Ok(PageOp::MapSet {
+                    first_index,
+                    count,
+                    bits,
+                })
             }
             _ => Err(reader.error("an unknown operation")),
         }
@@ -129,10 +177,25 @@ fn decode_format<'a>(reader: &mut Reader<'a>, id: PageId) -> Result<PageOp<'a>, 
     }
     let tree = TableId(reader.varint_u32("a tree that cannot be")?);
     let right = PageId::from_link(reader.varint()?);
-    let mut fence = |flag| if fences & flag != 0 { reader.bytes().map(|key| Some(Cow::Borrowed(key))) } else { Ok(None) };
+    let mut fence = |flag| {
+        if fences & flag != 0 {
+            reader.bytes().map(|key| Some(Cow::Borrowed(key)))
+        } else {
+            Ok(None)
+        }
+    };
     let low = fence(HAS_LOW)?;
     let high = fence(HAS_HIGH)?;
-    Ok(PageOp::Format { id, kind, level, tree, low, high, right, cells: reader.bytes()?.into() })
+    Ok(PageOp::Format {
+        id,
+        kind,
+        level,
+        tree,
+        low,
+        high,
+        right,
+        cells: reader.bytes()?.into(),
+    })
 }
 
 fn decode_remove<'a>(reader: &mut Reader<'a>) -> Result<PageOp<'a>, DecodeError> {
@@ -155,12 +218,17 @@ pub(crate) struct Runs<'a> {
 
 impl<'a> Runs<'a> {
     pub(crate) fn new(runs: &'a [u8]) -> Runs<'a> {
-        Runs { reader: Reader::new(runs), at: 0 }
+        Runs {
+            reader: Reader::new(runs),
+            at: 0,
+        }
     }
 
     fn read(&mut self) -> Result<(usize, &'a [u8]), DecodeError> {
         // No value is longer than a page, so a gap of 32 bits is already too long to be true; it cannot overflow.
-        let gap = self.reader.length(u32::MAX as usize >> 1, "a gap beyond any value")?;
+        let gap = self
+            .reader
+            .length(u32::MAX as usize >> 1, "a gap beyond any value")?;
         let bytes = self.reader.bytes()?;
         let at = self.at.saturating_add(gap);
         self.at = at.saturating_add(bytes.len());

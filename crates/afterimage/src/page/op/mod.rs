@@ -6,11 +6,15 @@
 
 mod apply;
 mod build;
-pub(crate) mod codec;
+mod codec;
+mod plan;
 
 use std::borrow::Cow;
 
-pub(crate) use self::apply::{ApplyError, apply, check_op};
+pub(crate) use self::apply::{apply, check_op};
+#[cfg(test)]
+pub(crate) use self::codec::CODES;
+pub(crate) use self::plan::ApplyError;
 use super::file_header::FileHeader;
 use super::header::Kind;
 use crate::ids::{PageId, TableId};
@@ -34,19 +38,36 @@ pub(crate) enum PageOp<'a> {
     /// Makes page 0. Needs no old contents.
     FileHeader(FileHeader),
     /// Sets the cell of a key to exactly this, whether there is one or not.
-    PutCell { key: Cow<'a, [u8]>, value: Cow<'a, [u8]>, flags: u8 },
+    PutCell {
+        key: Cow<'a, [u8]>,
+        value: Cow<'a, [u8]>,
+        flags: u8,
+    },
     /// Turns a row into a ghost, or a ghost into a row. The value stays.
     SetGhost { key: Cow<'a, [u8]>, ghost: bool },
     /// Changes bytes of the value of a row that is there, keeping its length. Its own inverse.
-    XorValue { key: Cow<'a, [u8]>, runs: Cow<'a, [u8]> },
+    XorValue {
+        key: Cow<'a, [u8]>,
+        runs: Cow<'a, [u8]>,
+    },
     /// Removes cells, which must be there, in ascending order of their keys.
     RemoveCells { keys: Vec<Cow<'a, [u8]>> },
     /// Drops what is at or above the separator, which becomes the high fence.
-    SplitLeft { separator: Cow<'a, [u8]>, right: PageId },
+    SplitLeft {
+        separator: Cow<'a, [u8]>,
+        right: PageId,
+    },
     /// Adds a child for the keys from the separator on.
-    InsertChild { separator: Cow<'a, [u8]>, child: PageId },
+    InsertChild {
+        separator: Cow<'a, [u8]>,
+        child: PageId,
+    },
     /// Sets the bits of pages on an allocation map.
-    MapSet { first_index: u32, count: u32, bits: u8 },
+    MapSet {
+        first_index: u32,
+        count: u32,
+        bits: u8,
+    },
 }
 
 impl PageOp<'_> {

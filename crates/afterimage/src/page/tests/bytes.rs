@@ -1,11 +1,13 @@
 //! Bytes from disk: what seal writes verify accepts, and whatever check accepts can be used without a panic.
 
+use std::borrow::Cow;
+
 use afterimage_log::Lsn;
 use proptest::prelude::*;
 
 use super::super::check::PageError;
 use super::super::{Kind, Page, PageOp, apply, check_op};
-use super::{ID, SIZE, TREE, any_op, empty_leaf, formatted, key, value};
+use super::{ID, SIZE, TREE, any_op, cases, empty_leaf, formatted, key, value};
 use crate::ids::PageId;
 
 const FILE: u128 = 0xfeed;
@@ -16,8 +18,15 @@ fn lived_in() -> impl Strategy<Value = Page> {
     let leaf = rows.prop_map(|rows| {
         let mut page = empty_leaf();
         for (key, value, remove) in rows {
-            let key = std::borrow::Cow::Owned(key);
-            let _ = apply(&mut page, &PageOp::PutCell { key: key.clone(), value: value.into(), flags: 0 });
+            let key: Cow<'_, [u8]> = key.into();
+            let _ = apply(
+                &mut page,
+                &PageOp::PutCell {
+                    key: key.clone(),
+                    value: value.into(),
+                    flags: 0,
+                },
+            );
             if remove {
                 let _ = apply(&mut page, &PageOp::RemoveCells { keys: vec![key] });
             }
@@ -37,10 +46,17 @@ fn lived_in() -> impl Strategy<Value = Page> {
 /// Reads everything that a page which passed its check may be asked for.
 fn use_it(page: &Page) {
     let _ = format!("{page:?}");
-    let _ = (page.low_fence(), page.high_fence(), page.right_link(), page.room());
+    let _ = (
+        page.low_fence(),
+        page.high_fence(),
+        page.right_link(),
+        page.room(),
+    );
     match page.kind() {
         Some(Kind::Map) => {
-            let _ = (0..page.map_len()).filter(|&index| page.map_get(index) == 0).count();
+            let _ = (0..page.map_len())
+                .filter(|&index| page.map_get(index) == 0)
+                .count();
             let _ = page.find_free(0);
         }
         Some(Kind::FileHeader) => assert!(page.file_header().is_ok()),
@@ -53,7 +69,7 @@ fn use_it(page: &Page) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(cases(600))]
 
     #[test]
     fn sealed_pages_verify_and_no_flipped_bit_does(page in lived_in(), lsn in 1u64..u64::MAX, at in 0..SIZE, bit in 0..8) {
@@ -65,7 +81,7 @@ proptest! {
         prop_assert_eq!(page.check(), Ok(()));
         prop_assert!(page.verify(FILE + 1, id).is_err(), "another file");
         prop_assert_eq!(page.verify(FILE, PageId(99)), Err(PageError::Misplaced { found: id, expected: PageId(99) }));
-        page.bytes_mut()[at] ^= 1 << bit;
+        page.bytes_mut()[at] ^= 1u8 << bit;
         prop_assert!(page.verify(FILE, id).is_err());
     }
 
@@ -129,7 +145,10 @@ fn a_page_of_zeroes_is_told_from_a_bad_one() {
     assert_eq!((page.kind(), page.lsn()), (None, None));
     page.bytes_mut()[SIZE - 1] = 1;
     assert!(!page.is_zero());
-    assert!(matches!(page.verify(FILE, ID), Err(PageError::Checksum { .. })));
+    assert!(matches!(
+        page.verify(FILE, ID),
+        Err(PageError::Checksum { .. })
+    ));
     assert!(matches!(page.check(), Err(PageError::Structure { .. })));
 }
 
@@ -139,11 +158,22 @@ fn overlapping_cells_are_found() {
     let mut page = empty_leaf();
     for key in [b"a", b"b"] {
         let value = b"0123456789"[..].into();
-        apply(&mut page, &PageOp::PutCell { key: key[..].into(), value, flags: 0 }).expect("room");
+        apply(
+            &mut page,
+            &PageOp::PutCell {
+                key: key[..].into(),
+                value,
+                flags: 0,
+            },
+        )
+        .expect("room");
     }
     let second = page.u16_at(98);
     page.bytes_mut()[96..98].copy_from_slice(&second.to_le_bytes());
-    assert!(matches!(page.check(), Err(PageError::Structure { at: 98, .. })));
+    assert!(matches!(
+        page.check(),
+        Err(PageError::Structure { at: 98, .. })
+    ));
 }
 
 #[test]

@@ -1,1 +1,139 @@
-//! The layout, byte for byte: if one of these tests fails, old databases would no longer open.
+//! The layout, byte for byte. If one of these tests fails, databases that exist would no longer open: the change needs
+//! a new format version, not a new golden value.
+
+use afterimage_log::Lsn;
+
+use super::super::{Kind, Page, PageOp, apply, file_header, header};
+use super::{TREE, file_header as sample_file_header, formatted};
+use crate::ids::PageId;
+
+const FORMAT_DOC: &str = include_str!("../../../../../docs/format.md");
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The page sealed as it would be written, in two parts: its first bytes and its last.
+fn ends(page: &mut Page, first: usize, last: usize) -> (String, String) {
+    page.set_lsn(Lsn::new(0x0123_4567).expect("not zero"));
+    page.seal(0x1112_1314_1516_1718_191a_1b1c_1d1e_1f20);
+    let bytes = page.bytes();
+    assert!(
+        bytes[first..bytes.len() - last]
+            .iter()
+            .all(|&byte| byte == 0),
+        "between the two parts all is free"
+    );
+    (hex(&bytes[..first]), hex(&bytes[bytes.len() - last..]))
+}
+
+#[test]
+fn a_leaf() {
+    let mut page = formatted(&PageOp::Format {
+        id: PageId(7),
+        kind: Kind::Leaf,
+        level: 0,
+        tree: TREE,
+        low: Some(b"b"[..].into()),
+        high: Some(b"yy"[..].into()),
+        right: Some(PageId(9)),
+        cells: b"\x00\x03\x05keyvalue\x01\x03\x05manghost"[..].into(),
+    });
+    let longer = PageOp::PutCell {
+        key: b"key"[..].into(),
+        value: b"longer value"[..].into(),
+        flags: 0,
+    };
+    apply(&mut page, &longer).expect("room");
+    assert_eq!(page.garbage(), 11);
+    let (head, heap) = ends(&mut page, 100, 43);
+    assert_eq!(head, GOLDEN_LEAF_HEAD);
+    assert_eq!(heap, GOLDEN_LEAF_HEAP);
+}
+
+#[test]
+fn an_inner_page() {
+    let mut page = formatted(&PageOp::format_root(
+        PageId(7),
+        TREE,
+        1,
+        &[(b"", PageId(8)), (b"m", PageId(9))],
+    ));
+    let (head, heap) = ends(&mut page, 100, 21);
+    assert_eq!(head, GOLDEN_INNER_HEAD);
+    assert_eq!(heap, GOLDEN_INNER_HEAP);
+}
+
+#[test]
+fn a_map() {
+    let mut page = formatted(&PageOp::format_empty_map(PageId(1)));
+    apply(&mut page, &PageOp::map_set(1, 4, true)).expect("four pages of this map");
+    assert_eq!(ends(&mut page, 98, 0).0, GOLDEN_MAP);
+}
+
+#[test]
+fn a_file_header() {
+    let mut page = formatted(&PageOp::FileHeader(sample_file_header()));
+    assert_eq!(ends(&mut page, 176, 0).0, GOLDEN_FILE_HEADER);
+}
+
+/// The rows `| offset | length | name | ...` under a heading of docs/format.md.
+fn rows_under(heading: &str) -> Vec<(usize, usize, String)> {
+    let section = FORMAT_DOC
+        .split(heading)
+        .nth(1)
+        .unwrap_or_else(|| panic!("docs/format.md has no {heading}"));
+    let section = section.split("\n#").next().unwrap_or_default();
+    let cells = |line: &str| {
+        line.split('|')
+            .map(|cell| cell.trim().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let row = |line: &str| match &cells(line)[..] {
+        [_, offset, length, name, ..] => {
+            Some((offset.parse().ok()?, length.parse().ok()?, name.clone()))
+        }
+        _ => None,
+    };
+    section.lines().filter_map(row).collect()
+}
+
+#[test]
+fn the_document_states_the_fields_of_the_code() {
+    for (heading, fields) in [
+        ("### Page header\n", header::FIELDS),
+        ("### File header page\n", file_header::FIELDS),
+    ] {
+        let stated = rows_under(heading);
+        let coded: Vec<_> = fields
+            .iter()
+            .map(|&(name, at, len)| (at, len, name.to_owned()))
+            .collect();
+        assert_eq!(stated, coded, "{heading}");
+        for pair in coded.windows(2) {
+            assert_eq!(
+                pair[0].0 + pair[0].1,
+                pair[1].0,
+                "no gap before {}",
+                pair[1].2
+            );
+        }
+    }
+}
+
+const GOLDEN_LEAF_HEAD: &str = "b4191a0701a103000700000000000000674523010000000010000000000002000900000000000000d50f00000b000000\
+    ff0f0100fd0f020000000000000000000000000000000000000000000000000000000000000000000000000000000000\
+    d50fe70f";
+const GOLDEN_LEAF_HEAP: &str =
+    "00030c6b65796c6f6e6765722076616c75650103056d616e67686f73740003056b657976616c7565797962";
+const GOLDEN_INNER_HEAD: &str = "6028b0b801a104010700000000000000674523010000000010000000000002000000000000000000eb0f000000000000\
+    0000ffff0000ffff00000000000000000000000000000000000000000000000000000000000000000000000000000000\
+    f60feb0f";
+const GOLDEN_INNER_HEAP: &str = "00016d090000000000000000000800000000000000";
+const GOLDEN_MAP: &str = "0b8d6d4401a1020001000000000000006745230100000000000000000000000000000000000000000000000000000000\
+    0000ffff0000ffff00000000000000000000000000000000000000000000000000000000000000000000000000000000\
+    5501";
+const GOLDEN_FILE_HEADER: &str = "034fe13101a1010000000000000000006745230100000000000000000000000000000000000000000000000000000000\
+    0000ffff0000ffff00000000000000000000000000000000000000000000000000000000000000000000000000000000\
+    41465452504147450100000000100000100f0e0d0c0b0a090807060504030201201f1e1d1c1b1a191817161514131211\
+    4000000000000000000000000000000000000000000000800000000000000000";

@@ -13,6 +13,14 @@ use super::file_header::FileHeader;
 use super::{Kind, Page, PageOp};
 use crate::ids::{PageId, TableId};
 
+/// How many random cases a test tries. Failures print what failed, shrunk; nothing is written to disk.
+pub(crate) fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(cases)
+    }
+}
+
 /// Small pages, so that they fill up.
 pub(crate) const SIZE: usize = 4096;
 pub(crate) const TREE: TableId = TableId(16);
@@ -56,7 +64,14 @@ pub(crate) fn value() -> impl Strategy<Value = Vec<u8>> {
 pub(crate) fn any_op() -> impl Strategy<Value = PageOp<'static>> {
     let bytes = || prop::collection::vec(any::<u8>(), 0..60).prop_map(Cow::<'static, [u8]>::Owned);
     prop_oneof![
-        (any::<u8>(), any::<u32>(), proptest::option::of(bytes()), proptest::option::of(bytes()), 0u64..9, bytes())
+        (
+            any::<u8>(),
+            any::<u32>(),
+            proptest::option::of(bytes()),
+            proptest::option::of(bytes()),
+            0u64..9,
+            bytes()
+        )
             .prop_map(|(level, tree, low, high, right, cells)| PageOp::Format {
                 id: ID,
                 kind: [Kind::Map, Kind::Leaf, Kind::Inner][usize::from(level) % 3],
@@ -67,14 +82,29 @@ pub(crate) fn any_op() -> impl Strategy<Value = PageOp<'static>> {
                 right: PageId::from_link(right),
                 cells,
             }),
-        (bytes(), bytes(), any::<u8>()).prop_map(|(key, value, flags)| PageOp::PutCell { key, value, flags }),
+        (bytes(), bytes(), any::<u8>()).prop_map(|(key, value, flags)| PageOp::PutCell {
+            key,
+            value,
+            flags
+        }),
         (bytes(), any::<bool>()).prop_map(|(key, ghost)| PageOp::SetGhost { key, ghost }),
         (bytes(), bytes()).prop_map(|(key, runs)| PageOp::XorValue { key, runs }),
         prop::collection::vec(bytes(), 0..5).prop_map(|keys| PageOp::RemoveCells { keys }),
-        (bytes(), any::<u64>()).prop_map(|(separator, right)| PageOp::SplitLeft { separator, right: PageId(right) }),
-        (bytes(), any::<u64>()).prop_map(|(separator, child)| PageOp::InsertChild { separator, child: PageId(child) }),
-        (any::<u32>(), any::<u32>(), any::<u8>())
-            .prop_map(|(first_index, count, bits)| PageOp::MapSet { first_index, count, bits }),
+        (bytes(), any::<u64>()).prop_map(|(separator, right)| PageOp::SplitLeft {
+            separator,
+            right: PageId(right)
+        }),
+        (bytes(), any::<u64>()).prop_map(|(separator, child)| PageOp::InsertChild {
+            separator,
+            child: PageId(child)
+        }),
+        (any::<u32>(), any::<u32>(), any::<u8>()).prop_map(|(first_index, count, bits)| {
+            PageOp::MapSet {
+                first_index,
+                count,
+                bits,
+            }
+        }),
     ]
 }
 

@@ -10,17 +10,31 @@ use proptest::prelude::*;
 
 use super::super::map::{USED, is_map_page, map_page, map_position};
 use super::super::{GHOST, Kind, PLAIN, Page, PageOp, apply, check_op, inner_bytes, leaf_bytes};
-use super::{ID, SIZE, TREE, empty_leaf, formatted, key, value};
+use super::{ID, SIZE, TREE, cases, empty_leaf, formatted, key, value};
 use crate::ids::PageId;
 use crate::limits::PAGE_HEADER_BYTES;
 
 #[derive(Clone, Debug)]
 enum Action {
-    Put { key: Vec<u8>, value: Vec<u8>, flags: u8 },
-    Ghost { key: Vec<u8>, ghost: bool },
-    Flip { key: Vec<u8>, mask: Vec<u8> },
-    Remove { key: Vec<u8> },
-    Split { key: Vec<u8> },
+    Put {
+        key: Vec<u8>,
+        value: Vec<u8>,
+        flags: u8,
+    },
+    Ghost {
+        key: Vec<u8>,
+        ghost: bool,
+    },
+    Flip {
+        key: Vec<u8>,
+        mask: Vec<u8>,
+    },
+    Remove {
+        key: Vec<u8>,
+    },
+    Split {
+        key: Vec<u8>,
+    },
     Rebuild,
 }
 
@@ -43,7 +57,11 @@ struct Model {
 
 impl Model {
     fn bytes(&self) -> usize {
-        let cells: usize = self.cells.iter().map(|(key, (_, value))| 2 + leaf_bytes(key.len(), value.len())).sum();
+        let cells: usize = self
+            .cells
+            .iter()
+            .map(|(key, (_, value))| 2 + leaf_bytes(key.len(), value.len()))
+            .sum();
         PAGE_HEADER_BYTES + cells + self.high.as_ref().map_or(0, Vec::len)
     }
 
@@ -67,7 +85,10 @@ impl Model {
                     return None;
                 }
                 // The tests' XOR is one run from the start: gap 0, a length of one byte, the bytes.
-                value.iter_mut().zip(&runs[2..]).for_each(|(byte, mask)| *byte ^= mask);
+                value
+                    .iter_mut()
+                    .zip(&runs[2..])
+                    .for_each(|(byte, mask)| *byte ^= mask);
             }
             PageOp::RemoveCells { keys } => {
                 for key in keys {
@@ -94,7 +115,10 @@ impl Model {
         assert_eq!(page.room(), SIZE - self.bytes());
         for (index, (key, (flags, value))) in self.cells.iter().enumerate() {
             let cell = page.leaf_cell(index);
-            assert_eq!((cell.key, cell.flags, cell.value), (key.as_slice(), *flags, value.as_slice()));
+            assert_eq!(
+                (cell.key, cell.flags, cell.value),
+                (key.as_slice(), *flags, value.as_slice())
+            );
             assert_eq!(page.search(key), Ok(index));
             assert_eq!(page.key(index), key.as_slice());
         }
@@ -103,23 +127,33 @@ impl Model {
 
 fn to_op<'a>(model: &Model, action: &'a Action) -> Option<PageOp<'a>> {
     Some(match action {
-        Action::Put { key, value, flags } => {
-            PageOp::PutCell { key: key.into(), value: value.into(), flags: *flags }
-        }
-        Action::Ghost { key, ghost } => PageOp::SetGhost { key: key.into(), ghost: *ghost },
+        Action::Put { key, value, flags } => PageOp::PutCell {
+            key: key.into(),
+            value: value.into(),
+            flags: *flags,
+        },
+        Action::Ghost { key, ghost } => PageOp::SetGhost {
+            key: key.into(),
+            ghost: *ghost,
+        },
         Action::Flip { key, mask } => {
             let len = model.cells.get(key)?.1.len().min(mask.len());
             let runs = [&[0, len as u8], &mask[..len]].concat();
-            PageOp::XorValue { key: key.into(), runs: Cow::Owned(runs) }
+            PageOp::XorValue {
+                key: key.into(),
+                runs: Cow::Owned(runs),
+            }
         }
-        Action::Remove { key } => PageOp::RemoveCells { keys: vec![key.into()] },
+        Action::Remove { key } => PageOp::RemoveCells {
+            keys: vec![key.into()],
+        },
         Action::Split { key } => PageOp::split_left(key, PageId(9)),
         Action::Rebuild => return None,
     })
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(cases(400))]
 
     #[test]
     fn a_leaf_does_what_an_ordered_map_does(actions in prop::collection::vec(action(), 1..80)) {
@@ -279,8 +313,19 @@ proptest! {
 fn maps_stand_at_their_distance_and_speak_for_every_page() {
     assert_eq!(map_position(PageId(0), SIZE), None);
     let interval = 2 * SIZE as u64;
-    for page in [1, 2, 3, interval - 1, interval, interval + 1, interval + 2, 5 * interval, 5 * interval + 1] {
-        let (map, index) = map_position(PageId(page), SIZE).expect("every page but the first has bits");
+    for page in [
+        1,
+        2,
+        3,
+        interval - 1,
+        interval,
+        interval + 1,
+        interval + 2,
+        5 * interval,
+        5 * interval + 1,
+    ] {
+        let (map, index) =
+            map_position(PageId(page), SIZE).expect("every page but the first has bits");
         assert_eq!((map.get() - 1) % interval, 0);
         assert!(u64::from(index) < interval);
         assert_eq!(map_page(map, index), PageId(page));
@@ -306,8 +351,16 @@ fn the_longest_rows_split_until_they_fit() {
         };
         let mut page = Page::new(page_size);
         apply(&mut page, &op).expect("two fences fit");
-        let put = PageOp::PutCell { key: long(b'b').into(), value: value.into(), flags: PLAIN };
-        assert_eq!(apply(&mut page, &put), Ok(()), "an empty page takes the largest row");
+        let put = PageOp::PutCell {
+            key: long(b'b').into(),
+            value: value.into(),
+            flags: PLAIN,
+        };
+        assert_eq!(
+            apply(&mut page, &put),
+            Ok(()),
+            "an empty page takes the largest row"
+        );
         page.check().expect("sound");
     }
 }

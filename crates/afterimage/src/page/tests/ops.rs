@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::super::op::ApplyError;
 use super::super::{Kind, Page, PageOp, apply, check_op};
-use super::{ID, SIZE, TREE, any_op, empty_leaf, file_header, formatted};
+use super::{ID, SIZE, TREE, any_op, cases, empty_leaf, file_header, formatted};
 use crate::codec::Reader;
 use crate::ids::{PageId, TableId};
 
@@ -15,7 +15,7 @@ fn encoded(op: &PageOp<'_>) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(cases(2000))]
 
     #[test]
     fn operations_come_back(op in any_op()) {
@@ -57,8 +57,14 @@ proptest! {
 fn file_headers_come_back() {
     let op = PageOp::FileHeader(file_header());
     let bytes = encoded(&op);
-    assert_eq!(PageOp::decode(&mut Reader::new(&bytes), PageId::FILE_HEADER), Ok(op.clone()));
-    assert!(PageOp::decode(&mut Reader::new(&bytes), ID).is_err(), "only page 0 is a file header");
+    assert_eq!(
+        PageOp::decode(&mut Reader::new(&bytes), PageId::FILE_HEADER),
+        Ok(op.clone())
+    );
+    assert!(
+        PageOp::decode(&mut Reader::new(&bytes), ID).is_err(),
+        "only page 0 is a file header"
+    );
     let page = formatted(&op);
     assert_eq!(page.file_header(), Ok(file_header()));
     assert_eq!(PageOp::image_of(&page), op);
@@ -77,17 +83,40 @@ fn operations_refuse_other_kinds_of_pages() {
         formatted(&PageOp::FileHeader(file_header())),
         formatted(&PageOp::format_empty_map(PageId::FIRST_MAP)),
         formatted(&PageOp::format_leaf(ID, TREE)),
-        formatted(&PageOp::format_root(ID, TREE, 1, &[(b"", PageId(8)), (b"m", PageId(9))])),
+        formatted(&PageOp::format_root(
+            ID,
+            TREE,
+            1,
+            &[(b"", PageId(8)), (b"m", PageId(9))],
+        )),
         Page::new(SIZE),
     ];
-    let put = PageOp::PutCell { key: b"k"[..].into(), value: b"v"[..].into(), flags: 0 };
-    let ghost = PageOp::SetGhost { key: b"k"[..].into(), ghost: true };
-    let remove = PageOp::RemoveCells { keys: vec![b"k"[..].into()] };
+    let put = PageOp::PutCell {
+        key: b"k"[..].into(),
+        value: b"v"[..].into(),
+        flags: 0,
+    };
+    let ghost = PageOp::SetGhost {
+        key: b"k"[..].into(),
+        ghost: true,
+    };
+    let remove = PageOp::RemoveCells {
+        keys: vec![b"k"[..].into()],
+    };
     let cases = [
         (put, [false, false, true, false, false]),
-        (PageOp::insert_child(b"p", PageId(10)), [false, false, false, true, false]),
-        (PageOp::split_left(b"m", PageId(10)), [false, false, true, true, false]),
-        (PageOp::map_set(1, 1, true), [false, true, false, false, false]),
+        (
+            PageOp::insert_child(b"p", PageId(10)),
+            [false, false, false, true, false],
+        ),
+        (
+            PageOp::split_left(b"m", PageId(10)),
+            [false, false, true, true, false],
+        ),
+        (
+            PageOp::map_set(1, 1, true),
+            [false, true, false, false, false],
+        ),
         (ghost, [false; 5]),
         (remove, [false; 5]),
         (PageOp::format_leaf(ID, TREE), [true; 5]),
@@ -105,24 +134,64 @@ fn operations_refuse_other_kinds_of_pages() {
 #[test]
 fn what_cannot_be_is_refused_by_name() {
     let mut leaf = empty_leaf();
-    let put = |key: &'static [u8], value: Vec<u8>| PageOp::PutCell { key: key.into(), value: value.into(), flags: 0 };
-    assert_eq!(check_op(&leaf, &put(&[1; 513], vec![])), Err(ApplyError::TooLong { len: 513, max: 512 }));
-    assert_eq!(check_op(&leaf, &put(b"k", vec![0; 1025])), Err(ApplyError::TooLong { len: 1025, max: 1024 }));
+    let put = |key: &'static [u8], value: Vec<u8>| PageOp::PutCell {
+        key: key.into(),
+        value: value.into(),
+        flags: 0,
+    };
+    assert_eq!(
+        check_op(&leaf, &put(&[1; 513], vec![])),
+        Err(ApplyError::TooLong { len: 513, max: 512 })
+    );
+    assert_eq!(
+        check_op(&leaf, &put(b"k", vec![0; 1025])),
+        Err(ApplyError::TooLong {
+            len: 1025,
+            max: 1024
+        })
+    );
     for key in [b"a", b"b", b"c"] {
         apply(&mut leaf, &put(key, vec![7; 1024])).expect("three large rows fit");
     }
-    assert!(matches!(check_op(&leaf, &put(b"d", vec![7; 1024])), Err(ApplyError::NoRoom { .. })));
-    assert_eq!(check_op(&leaf, &put(b"c", vec![8; 1024])), Ok(()), "a row of the same size takes the old one's place");
-    apply(&mut leaf, &PageOp::split_left(b"b", PageId(9))).expect("splits");
-    assert_eq!(check_op(&leaf, &put(b"b", vec![])), Err(ApplyError::OutsideFences));
-    assert_eq!(check_op(&leaf, &PageOp::split_left(b"", PageId(9))).is_err(), true);
+    assert!(matches!(
+        check_op(&leaf, &put(b"d", vec![7; 1024])),
+        Err(ApplyError::NoRoom { .. })
+    ));
     assert_eq!(
-        check_op(&leaf, &PageOp::SetGhost { key: b"aa"[..].into(), ghost: true }),
+        check_op(&leaf, &put(b"c", vec![8; 1024])),
+        Ok(()),
+        "a row of the same size takes the old one's place"
+    );
+    apply(&mut leaf, &PageOp::split_left(b"b", PageId(9))).expect("splits");
+    assert_eq!(
+        check_op(&leaf, &put(b"b", vec![])),
+        Err(ApplyError::OutsideFences)
+    );
+    assert!(check_op(&leaf, &PageOp::split_left(b"", PageId(9))).is_err());
+    assert_eq!(
+        check_op(
+            &leaf,
+            &PageOp::SetGhost {
+                key: b"aa"[..].into(),
+                ghost: true
+            }
+        ),
         Err(ApplyError::NotFound)
     );
-    let inner = formatted(&PageOp::format_root(ID, TREE, 1, &[(b"", PageId(8)), (b"m", PageId(9))]));
-    assert_eq!(check_op(&inner, &PageOp::insert_child(b"m", PageId(5))), Err(ApplyError::Exists));
-    assert_eq!(check_op(&inner, &PageOp::split_left(b"n", PageId(5))), Err(ApplyError::NotFound));
+    let inner = formatted(&PageOp::format_root(
+        ID,
+        TREE,
+        1,
+        &[(b"", PageId(8)), (b"m", PageId(9))],
+    ));
+    assert_eq!(
+        check_op(&inner, &PageOp::insert_child(b"m", PageId(5))),
+        Err(ApplyError::Exists)
+    );
+    assert_eq!(
+        check_op(&inner, &PageOp::split_left(b"n", PageId(5))),
+        Err(ApplyError::NotFound)
+    );
 }
 
 #[test]
@@ -152,8 +221,14 @@ fn formats_that_make_no_page_are_refused() {
     assert!(set!(id, PageId(0)).is_err());
     assert!(set!(id, PageId(1)).is_err());
     assert!(set!(tree, TableId::NONE).is_err());
-    assert!(set!(low, Some(b"a"[..].into())).is_err(), "the first child begins below the low fence");
-    assert!(set!(high, Some(b"m"[..].into())).is_err(), "a child at the high fence");
+    assert!(
+        set!(low, Some(b"a"[..].into())).is_err(),
+        "the first child begins below the low fence"
+    );
+    assert!(
+        set!(high, Some(b"m"[..].into())).is_err(),
+        "a child at the high fence"
+    );
     assert!(set!(high, Some(b""[..].into())).is_err());
     assert!(set!(right, Some(PageId(0))).is_err());
     assert!(set!(cells, b""[..].into()).is_err());
