@@ -13,6 +13,7 @@ pub mod life;
 pub mod model;
 pub mod oracle;
 pub mod outcome;
+pub mod reference;
 // pub mod planted;
 // pub mod random;
 pub mod store;

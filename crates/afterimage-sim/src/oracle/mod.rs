@@ -59,7 +59,6 @@ struct State {
     segments: segments::Segments,
     ack: ack::State,
     silence: silence::State,
-    truncation: truncation::State,
     objection: Option<String>,
 }
 
@@ -68,8 +67,7 @@ impl Oracles {
     #[must_use]
     pub fn new(layout: &Layout, disk: &DiskState) -> Oracles {
         let segments = segments::Segments::on(layout, disk);
-        let truncation = truncation::State::on(layout, disk, &segments);
-        let state = State { segments, truncation, ack: ack::State::default(), silence: silence::State::default(), objection: None };
+        let state = State { segments, ack: ack::State::default(), silence: silence::State::default(), objection: None };
         Oracles { layout: layout.clone(), state: Mutex::new(state) }
     }
 
@@ -92,7 +90,7 @@ impl Observer for Oracles {
             .and_then(|()| doublewrite::check(layout, disk, event))
             .and_then(|()| state.ack.check(layout, &state.segments, disk, event))
             .and_then(|()| state.silence.check(layout, event))
-            .and_then(|()| state.truncation.check(layout, &state.segments, disk, event));
+            .and_then(|()| truncation::check(layout, &state.segments, disk, event));
         state.segments.follow(layout, event);
         if let Err(objection) = verdict {
             state.objection.get_or_insert(objection);

@@ -1,26 +1,42 @@
 //! The truncation bound: no segment goes away that a recovery could still read.
+//!
+//! A segment may be removed, or renamed to be used again, only if it ends at or below the redo point of *both* durable control copies, and at or below the
+//! first record of every transaction whose commit or end record is not durable. Segments that no recovery would reach (prepared ones, or those behind a cut) are
+//! free. Everything is judged by the durable bytes alone: what is only in the page cache may be gone with the power.
 
 use super::Layout;
 use super::segments::{Segments, number_of};
+use crate::reference::{self, Frame, Log};
 use afterimage_io::sim::{DiskState, Event};
+use std::path::Path;
 
-/// What the rule remembers.
-pub struct State {}
-
-impl State {
-    /// The state of a machine that boots.
-    #[must_use]
-    pub fn on(_layout: &Layout, _disk: &DiskState, _segments: &Segments) -> State {
-        State {}
+/// Checks one event.
+///
+/// # Errors
+/// The objection.
+pub fn check(layout: &Layout, segments: &Segments, disk: &DiskState, event: &Event<'_>) -> Result<(), String> {
+    let (Event::Removed { path } | Event::Renamed { from: path, .. }) = *event else { return Ok(()) };
+    let Some(number) = number_of(layout, path) else { return Ok(()) };
+    if matches!(*event, Event::Renamed { to, .. } if number_of(layout, to) == Some(number)) {
+        return Ok(());
     }
-
-    /// Checks one event.
-    ///
-    /// # Errors
-    /// The objection.
-    pub fn check(&mut self, layout: &Layout, _segments: &Segments, _disk: &DiskState, event: &Event<'_>) -> Result<(), String> {
-        let (Event::Removed { path } | Event::Renamed { from: path, .. }) = *event else { return Ok(()) };
-        let Some(_number) = number_of(layout, path) else { return Ok(()) };
-        Ok(())
+    // The names as they were before this event: it is not durable yet, so neither are its consequences.
+    let paths = segments.from(0).map(|(n, p)| (n, p.to_string())).collect();
+    let read = |path: &str, at: u64, len: usize| disk.read_durable(Path::new(path), at, len);
+    let copies = reference::control(&layout.path("control"), &read);
+    let Some(newest) = copies.iter().max_by_key(|c| c.generation) else { return Ok(()) };
+    let log = Log::new(&read, layout.segment_bytes, newest, &paths);
+    let chain = log.chain(newest.checkpoint);
+    if !chain.contains(&number) {
+        return Ok(());
+    }
+    let end = (number + 1) * layout.segment_bytes;
+    if let Some(copy) = copies.iter().find(|c| c.redo < end) {
+        return Err(format!("truncation bound: segment {number} was given up, and the control copy of generation {} redoes from {}", copy.generation, copy.redo));
+    }
+    let frames: Vec<Frame> = chain.iter().flat_map(|n| log.frames(*n)).collect();
+    match reference::unfinished(frames.iter()).first() {
+        Some(txn) if *txn < end => Err(format!("truncation bound: segment {number} was given up, and transaction {txn} is not durably over")),
+        _ => Ok(()),
     }
 }
