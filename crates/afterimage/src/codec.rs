@@ -88,7 +88,7 @@ impl<'a> Reader<'a> {
         DecodeError { at: self.at, what }
     }
 
-    pub(crate) fn byte(&mut self) -> Result<u8, DecodeError> {
+    pub(crate) fn u8(&mut self) -> Result<u8, DecodeError> {
         let Some(&byte) = self.bytes.get(self.at) else {
             return Err(self.error("ends too early"));
         };
@@ -109,7 +109,7 @@ impl<'a> Reader<'a> {
     pub(crate) fn varint(&mut self) -> Result<u64, DecodeError> {
         let mut value = 0u64;
         for index in 0..10 {
-            let byte = self.byte()?;
+            let byte = self.u8()?;
             let bits = u64::from(byte & 0x7f);
             if index == 9 && byte > 1 {
                 return Err(self.error("a number of more than 64 bits"));

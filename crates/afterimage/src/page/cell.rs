@@ -44,7 +44,7 @@ impl<'a> LeafCell<'a> {
     }
 
     pub(super) fn read(reader: &mut Reader<'a>) -> Result<LeafCell<'a>, DecodeError> {
-        let flags = reader.byte()?;
+        let flags = reader.u8()?;
         if flags > GHOST {
             return Err(reader.error("an unknown kind of leaf cell"));
         }
@@ -76,7 +76,7 @@ impl<'a> InnerCell<'a> {
     }
 
     pub(super) fn read(reader: &mut Reader<'a>) -> Result<InnerCell<'a>, DecodeError> {
-        if reader.byte()? != PLAIN {
+        if reader.u8()? != PLAIN {
             return Err(reader.error("an unknown kind of inner cell"));
         }
         let key = reader.bytes()?;

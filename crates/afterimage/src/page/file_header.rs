@@ -24,11 +24,11 @@ pub(super) const FIELDS: &[(&str, usize, usize)] = &[
     ("page size", 108, 4),
     ("database id", 112, 16),
     ("file id", 128, 16),
-    ("page count", 144, 8),
-    ("required features", 152, 8),
-    ("optional features", 160, 8),
-    ("tail bytes of every page", 168, 2),
-    ("reserved", 170, 6),
+    ("required features", 144, 8),
+    ("optional features", 152, 8),
+    ("next table", 160, 4),
+    ("tail bytes of every page", 164, 2),
+    ("reserved", 166, 10),
 ];
 
 /// What the pages file says about itself.
@@ -40,17 +40,30 @@ pub(crate) struct FileHeader {
     pub(crate) database_id: u128,
     /// Enters the checksum of every page of this file.
     pub(crate) file_id: u128,
-    /// Pages that the file had, allocated and synced, when this was written.
-    pub(crate) page_count: u64,
     /// Features without which the file cannot be read. None are defined in version 1.
     pub(crate) required_features: u64,
     /// Features that may be ignored.
     pub(crate) optional_features: u64,
+    /// The number that the next table gets.
+    pub(crate) next_table: u32,
     /// Bytes set aside at each page's end. None in version 1.
     pub(crate) tail_bytes: u16,
 }
 
 impl FileHeader {
+    /// The header of a database's `pages`, which has the database's id for its own.
+    pub(crate) const fn new(page_size: u32, database_id: u128, next_table: u32) -> FileHeader {
+        FileHeader {
+            page_size,
+            database_id,
+            file_id: database_id,
+            required_features: 0,
+            optional_features: 0,
+            next_table,
+            tail_bytes: 0,
+        }
+    }
+
     /// Appends the body, as it stands in the page and in the log.
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         let start = out.len();
@@ -59,9 +72,9 @@ impl FileHeader {
         out.extend_from_slice(&self.page_size.to_le_bytes());
         out.extend_from_slice(&self.database_id.to_le_bytes());
         out.extend_from_slice(&self.file_id.to_le_bytes());
-        out.extend_from_slice(&self.page_count.to_le_bytes());
         out.extend_from_slice(&self.required_features.to_le_bytes());
         out.extend_from_slice(&self.optional_features.to_le_bytes());
+        out.extend_from_slice(&self.next_table.to_le_bytes());
         out.extend_from_slice(&self.tail_bytes.to_le_bytes());
         out.resize(start + BODY_BYTES, 0);
     }
@@ -77,12 +90,12 @@ impl FileHeader {
             page_size: reader.u32()?,
             database_id: reader.u128()?,
             file_id: reader.u128()?,
-            page_count: reader.u64()?,
             required_features: reader.u64()?,
             optional_features: reader.u64()?,
+            next_table: reader.u32()?,
             tail_bytes: reader.u16()?,
         };
-        if reader.take(6)? != [0; 6] {
+        if reader.take(10)? != [0; 10] {
             return Err(reader.error("reserved bytes are not zero"));
         }
         header.check().map_err(|what| reader.error(what))?;

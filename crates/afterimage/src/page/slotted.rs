@@ -177,12 +177,18 @@ impl Page {
         }
     }
 
-    /// Room for a new high fence once the cells from `first` on, and the high fence, are gone.
-    pub(super) fn room_below(&self, first: usize) -> usize {
-        let dropped: usize = (first..self.cell_count())
-            .map(|index| self.cell_extent(index).len() + CELL_OFFSET_BYTES)
-            .sum();
-        self.room() + dropped + self.high_fence().map_or(0, <[u8]>::len)
+    /// Whether the page takes a separator of this length as its high fence once the cells from `first_right` on are gone.
+    /// Always so if one of those has a key at least as long; not always if a full page is cut behind its last cell.
+    pub(crate) fn fits_split(&self, first_right: usize, separator_len: usize) -> bool {
+        self.missing_for_split(first_right, separator_len) == 0
+    }
+
+    /// How many bytes are missing for that separator.
+    pub(super) fn missing_for_split(&self, first_right: usize, separator_len: usize) -> usize {
+        let dropped = (first_right..self.cell_count())
+            .map(|index| self.cell_extent(index).len() + CELL_OFFSET_BYTES);
+        let old_fence = self.high_fence().map_or(0, <[u8]>::len);
+        separator_len.saturating_sub(self.room() + dropped.sum::<usize>() + old_fence)
     }
 
     /// Which cell should be the first of the right page when this page splits in half by bytes. At least 1 where there

@@ -32,7 +32,7 @@ impl<'a> Record<'a> {
 }
 
 fn decode_one<'a>(reader: &mut Reader<'a>) -> Result<Record<'a>, DecodeError> {
-    match reader.byte()? {
+    match reader.u8()? {
         ROW => decode_row(reader).map(Record::Row),
         CLR => decode_clr(reader).map(Record::Clr),
         COMMIT => decode_last(reader).map(|(txn, prev)| Record::Commit { txn, prev }),
@@ -49,7 +49,7 @@ fn decode_one<'a>(reader: &mut Reader<'a>) -> Result<Record<'a>, DecodeError> {
 }
 
 fn decode_row<'a>(reader: &mut Reader<'a>) -> Result<RowRecord<'a>, DecodeError> {
-    let flags = reader.byte()?;
+    let flags = reader.u8()?;
     let txn = Lsn::new(reader.varint()?);
     let prev = match txn {
         Some(txn) => optional_since(reader, txn)?,
@@ -73,7 +73,7 @@ fn decode_row<'a>(reader: &mut Reader<'a>) -> Result<RowRecord<'a>, DecodeError>
 }
 
 fn decode_clr<'a>(reader: &mut Reader<'a>) -> Result<ClrRecord<'a>, DecodeError> {
-    let flags = reader.byte()?;
+    let flags = reader.u8()?;
     let (txn, prev) = decode_last(reader)?;
     let undo_next = optional_since(reader, txn)?;
     let page_prev = decode_page_prev(reader, Some(txn))?;
@@ -114,7 +114,7 @@ fn decode_change<'a>(reader: &mut Reader<'a>, flags: u8) -> Result<Change<'a>, D
 }
 
 fn decode_structure<'a>(reader: &mut Reader<'a>) -> Result<Structure<'a>, DecodeError> {
-    let kind = StructureKind::from_byte(reader.byte()?)
+    let kind = StructureKind::from_byte(reader.u8()?)
         .ok_or(reader.error("an unknown kind of structure change"))?;
     let count = reader.length(
         STRUCTURE_PAGES_MAX,

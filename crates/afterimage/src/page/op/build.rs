@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::super::cell::InnerCell;
+use super::super::cell::{InnerCell, PLAIN};
 use super::super::map::USED;
 use super::super::{Kind, Page};
 use super::PageOp;
@@ -101,7 +101,8 @@ impl<'a> PageOp<'a> {
         PageOp::format_map(id, ITSELF)
     }
 
-    fn format_map(id: PageId, bits: &[u8]) -> PageOp<'_> {
+    /// Makes an allocation map with these bits; those of its first page, itself, say "used".
+    pub(crate) fn format_map(id: PageId, bits: &[u8]) -> PageOp<'_> {
         PageOp::Format {
             id,
             kind: Kind::Map,
@@ -111,6 +112,15 @@ impl<'a> PageOp<'a> {
             high: None,
             right: None,
             cells: Cow::Borrowed(bits),
+        }
+    }
+
+    /// Sets a row, whether there is one, a ghost, or nothing.
+    pub(crate) fn put_cell(key: &'a [u8], value: &'a [u8]) -> PageOp<'a> {
+        PageOp::PutCell {
+            key: Cow::Borrowed(key),
+            value: Cow::Borrowed(value),
+            flags: PLAIN,
         }
     }
 

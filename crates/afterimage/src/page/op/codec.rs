@@ -113,7 +113,7 @@ impl<'a> PageOp<'a> {
 
     /// Reads an operation on page `id`.
     pub(crate) fn decode(reader: &mut Reader<'a>, id: PageId) -> Result<PageOp<'a>, DecodeError> {
-        match reader.byte()? {
+        match reader.u8()? {
             FORMAT => decode_format(reader, id),
             FILE_HEADER => {
                 let mut body = Reader::new(reader.take(BODY_BYTES)?);
@@ -125,7 +125,7 @@ impl<'a> PageOp<'a> {
                 }
             }
             PUT_CELL => {
-                let flags = reader.byte()?;
+                let flags = reader.u8()?;
                 Ok(PageOp::PutCell {
                     key: reader.bytes()?.into(),
                     value: reader.bytes()?.into(),
@@ -154,7 +154,7 @@ impl<'a> PageOp<'a> {
                 child: PageId(reader.varint()?),
             }),
             MAP_SET => {
-                let bits = reader.byte()?;
+                let bits = reader.u8()?;
                 let first_index = reader.varint_u32("an index that no map has")?;
                 let count = reader.varint_u32("more pages than a map has")?;
                 Ok(PageOp::MapSet {
@@ -169,9 +169,9 @@ impl<'a> PageOp<'a> {
 }
 
 fn decode_format<'a>(reader: &mut Reader<'a>, id: PageId) -> Result<PageOp<'a>, DecodeError> {
-    let kind = Kind::from_byte(reader.byte()?).ok_or(reader.error("an unknown kind of page"))?;
-    let level = reader.byte()?;
-    let fences = reader.byte()?;
+    let kind = Kind::from_byte(reader.u8()?).ok_or(reader.error("an unknown kind of page"))?;
+    let level = reader.u8()?;
+    let fences = reader.u8()?;
     if fences & !(HAS_LOW | HAS_HIGH) != 0 {
         return Err(reader.error("unknown flags of a format"));
     }

@@ -196,7 +196,7 @@ fn plan_split(page: &Page, separator: &[u8], right: PageId) -> Result<Step, Appl
         return Err(ApplyError::NotFound);
     }
     let (Ok(first) | Err(first)) = at;
-    let missing = separator.len().saturating_sub(page.room_below(first));
+    let missing = page.missing_for_split(first, separator.len());
     if missing > 0 {
         return Err(ApplyError::NoRoom { missing });
     }

@@ -114,9 +114,9 @@ pub(crate) fn file_header() -> FileHeader {
         page_size: SIZE as u32,
         database_id: 0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10,
         file_id: 0x1112_1314_1516_1718_191a_1b1c_1d1e_1f20,
-        page_count: 64,
         required_features: 0,
         optional_features: 1 << 63,
+        next_table: 16,
         tail_bytes: 0,
     }
 }

@@ -223,6 +223,16 @@ proptest! {
         }
         prop_assume!(page.cell_count() >= 2);
         let first = page.split_index();
+        for at in 0..=page.cell_count() {
+            // Behind the last cell: the next possible key.
+            let key = if at < page.cell_count() { page.key(at).to_vec() } else { [page.key(at - 1), b"\0"].concat() };
+            if key.len() > SIZE / 8 {
+                continue;
+            }
+            let allowed = check_op(&page, &PageOp::split_left(&key, PageId(9)));
+            prop_assert_eq!(allowed.is_ok(), !key.is_empty() && page.fits_split(at, key.len()));
+            prop_assert!(at == page.cell_count() || page.fits_split(at, key.len()));
+        }
         prop_assert!(first >= 1 && first < page.cell_count());
         let separator = super::super::separator(page.key(first - 1), page.key(first)).to_vec();
         prop_assert!(page.key(first - 1) < &separator[..] && &separator[..] <= page.key(first));
