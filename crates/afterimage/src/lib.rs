@@ -3,7 +3,27 @@
 #![doc = include_str!("../README.md")]
 
 mod codec;
+mod error;
 mod ids;
 mod limits;
+mod options;
+
 mod page;
 mod record;
+
+mod buffer;
+mod checkpoint;
+mod database;
+pub mod inspect;
+mod recovery;
+mod transaction;
+mod tree;
+
+pub use afterimage_io::{Io, Progress};
+pub use afterimage_log::Lsn;
+pub use database::{
+    CommitTicket, Database, Scan, StatusFile, Stats, Table, Transaction, VerifyFinding, VerifyReport,
+};
+pub use error::{Error, Result};
+pub use options::{Durability, Options};
+pub use recovery::RecoveryReport;

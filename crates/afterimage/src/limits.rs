@@ -48,6 +48,9 @@ pub(crate) const fn value_bytes_max(page_size: usize) -> usize {
     page_size / 4
 }
 
+/// Fewest frames of a buffer pool: those that one structure change pins, and two for the cleaner.
+pub(crate) const POOL_FRAMES_MIN: usize = 8;
+
 /// Most bytes of a leaf cell beside key and value: flags and two lengths.
 pub(crate) const LEAF_CELL_OVERHEAD_MAX: usize = 1 + 3 + 3;
 /// Most bytes of an inner cell beside its key: flags, a length, a page number.

@@ -350,6 +350,23 @@ fn a_victim_lets_those_behind_it_pass_at_once() {
     assert_eq!(desk.verdict(1), Verdict::Granted);
 }
 
+#[test]
+fn who_is_revoked_lets_those_behind_it_pass_at_once() {
+    let mut desk = Desk::new(4);
+    assert_eq!(desk.ask(0, "k", S), Told::Granted);
+    assert_eq!(desk.ask(1, "k", X), Told::Waits);
+    assert_eq!(desk.ask(2, "k", S), Told::Waits);
+    let mut wakes = Wakes::new();
+    let slot = desk.owners[1].1;
+    desk.state.end_wait(slot, Verdict::Revoked, &mut wakes);
+    desk.state.check();
+    assert_eq!(desk.numbers(&wakes), [1, 2]);
+    assert_eq!(desk.verdict(1), Verdict::Revoked);
+    assert_eq!(desk.verdict(2), Verdict::Granted);
+    desk.state.end_wait(slot, Verdict::Revoked, &mut wakes);
+    assert_eq!(wakes.len(), 2, "it waits no more");
+}
+
 /// The victim's going may be all that the requester waited for.
 #[test]
 fn breaking_the_cycle_can_grant_the_request() {

@@ -1,5 +1,5 @@
 //! Many clients at once, at random: no two incompatible holders ever coexist, every reader learns the commits that it
-//! sees, and every run ends, so no wake-up is lost and no deadlock is left standing. Under many seeds in the simulated
+//! sees, nobody waits without a reason, and every run ends, so no wake-up is lost and no deadlock is left standing. Under many seeds in the simulated
 //! world, where a schedule is one seed; and with real threads.
 //!
 //! What is held is written down independently of the lock table: after a lock is granted, and until just before it is
@@ -17,6 +17,7 @@ use afterimage_log::Lsn;
 
 use crate::ids::TableId;
 use crate::transaction::locks::mode::Mode;
+use crate::transaction::locks::state::State;
 use crate::transaction::locks::{LockError, LockOwner, LockTable, Resource};
 
 const TABLES: u64 = 2;
@@ -165,6 +166,7 @@ impl Attempt<'_> {
         self.world.living.lock().remove(&self.age);
         self.world.ledger.lock().released(self.age, commit);
         self.world.locks.release_all(&self.owner, commit);
+        self.world.locks.with_state(State::check);
     }
 }
 
@@ -208,6 +210,7 @@ fn revoker(world: &World, times: u64) {
         let oldest = world.living.lock().values().next().cloned();
         if let Some(owner) = oldest {
             world.locks.revoke(&owner, "in a test");
+            world.locks.with_state(State::check);
         }
     }
 }

@@ -1,0 +1,110 @@
+//! The way home: dirty pages are copied, the log is made durable beyond them, the copies go to the doublewrite area
+//! and are synced, then to their homes and are synced; only then do they count as clean. The sole caller of page
+//! writes.
+
+use afterimage_io::planted::{self, Bug};
+use afterimage_log::Lsn;
+
+use super::doublewrite::Doublewrite;
+use super::{Pager, Pin};
+use crate::error::Result;
+use crate::ids::PageId;
+
+struct Batch<'p> {
+    pages: Vec<(PageId, Pin<'p>)>,
+    newest: Option<Lsn>,
+}
+
+impl Pager {
+    /// Writes up to `limit` dirty pages home, those with the oldest recLSN first, and only those with a recLSN below
+    /// `below` if one is given. Returns how many went. Waits for I/O; call it without latches.
+    pub(crate) fn clean(&self, limit: usize, below: Option<Lsn>) -> Result<usize> {
+        let mut area = self.doublewrite.lock();
+        let limit = limit.min(area.cells());
+        let batch = self.copy_dirty(&mut area, limit, below);
+        if batch.pages.is_empty() {
+            return Ok(0);
+        }
+        match self.write_home(&mut area, &batch) {
+            Ok(()) => Ok(batch.pages.len()),
+            Err(error) => {
+                // What reached the disk is unknown, and a sync is never tried again and believed.
+                self.log.fail(format!("writing pages home: {error}"));
+                Err(error)
+            }
+        }
+    }
+
+    /// Cleans everything that was dirty with a recLSN below `below`.
+    pub(crate) fn clean_below(&self, below: Lsn) -> Result<()> {
+        loop {
+            let cleaned = self.clean(usize::MAX, Some(below))?;
+            if cleaned == 0 && !self.pool.dirty_pages().iter().any(|(_, rec_lsn)| *rec_lsn < below) {
+                return Ok(());
+            }
+            if cleaned == 0 {
+                // Somebody holds the latch of what is left; a moment passes, then it is free.
+                self.io.sleep(std::time::Duration::from_micros(50));
+            }
+        }
+    }
+
+    fn copy_dirty<'p>(&'p self, area: &mut Doublewrite, limit: usize, below: Option<Lsn>) -> Batch<'p> {
+        area.begin();
+        let mut batch = Batch { pages: Vec::new(), newest: None };
+        let mut pins = self.pool.oldest_dirty(limit, below);
+        // In file order, so that neighbours go home in one write.
+        pins.sort_unstable_by_key(Pin::page);
+        for pin in pins {
+            // A page that somebody is changing is left for the next round: the cleaner waits for no latch.
+            let Some(page) = pin.try_shared() else { continue };
+            let (Some(lsn), id) = (page.lsn(), page.page_id()) else { continue };
+            let mut copy = page.clone();
+            let pin = page.begin_write();
+            self.store.seal(&mut copy);
+            area.push(id, lsn, copy.bytes());
+            batch.newest = batch.newest.max(Some(lsn));
+            batch.pages.push((id, pin));
+        }
+        batch
+    }
+
+    fn write_home(&self, area: &mut Doublewrite, batch: &Batch<'_>) -> Result<()> {
+        let newest = batch.newest.expect("a batch has a page, a page an LSN");
+        if !planted::active(Bug::PageAheadOfLog) {
+            self.log.wait_durable(Lsn::new(newest.get() + 1).expect("more than zero"))?;
+            assert!(newest < self.log.durable_lsn(), "PAGE-1: no page goes anywhere before its log is durable");
+        }
+        area.write()?;
+        if planted::active(Bug::HomeBeforeDoublewrite) {
+            self.write_homes(area, batch)?;
+            area.sync()?;
+        } else {
+            area.sync()?;
+            self.write_homes(area, batch)?;
+        }
+        self.store.sync()?;
+        for (_, pin) in &batch.pages {
+            pin.end_write();
+        }
+        self.counters.pages_written.add(batch.pages.len() as u64);
+        Ok(())
+    }
+
+    /// One write for each run of neighbours.
+    fn write_homes(&self, area: &Doublewrite, batch: &Batch<'_>) -> Result<()> {
+        let mut first = 0;
+        while first < batch.pages.len() {
+            let start = batch.pages[first].0;
+            let follows = |index: usize| batch.pages[index].0.get() == start.get() + (index - first) as u64;
+            let mut end = first + 1;
+            while end < batch.pages.len() && follows(end) {
+                end += 1;
+            }
+            let run: Vec<u8> = (first..end).flat_map(|cell| area.image(cell)).copied().collect();
+            self.store.write_run(start, &run)?;
+            first = end;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,119 @@
+//! One frame: the place in the pool that holds a page, with its pin count, its latch and what is known of its
+//! dirtiness. The rules are in this folder's README.
+
+use afterimage_io::Io;
+use afterimage_io::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use afterimage_io::sync::{Mutex, RwLock};
+use afterimage_log::Lsn;
+
+use crate::ids::PageId;
+use crate::page::Page;
+
+/// Stands for "this frame holds no page".
+const NO_PAGE: u64 = u64::MAX;
+
+/// What the dirty page table knows of one frame.
+#[derive(Debug, Default, Clone, Copy)]
+struct Dirtiness {
+    /// The first LSN not covered by a home write that has been synced.
+    rec_lsn: Option<Lsn>,
+    /// Where the next recLSN will be once the write in flight is synced: the first change after the copy was taken.
+    second_rec_lsn: Option<Lsn>,
+    /// A copy of the page is on its way to its home.
+    writing: bool,
+}
+
+pub(super) struct Frame {
+    pub(super) latch: RwLock<Page>,
+    pins: AtomicU32,
+    used: AtomicBool,
+    page: AtomicU64,
+    dirtiness: Mutex<Dirtiness>,
+}
+
+impl Frame {
+    pub(super) fn new(io: &Io, page_size: usize) -> Frame {
+        Frame {
+            latch: RwLock::new(io, Page::new(page_size)),
+            pins: AtomicU32::new(0),
+            used: AtomicBool::new(false),
+            page: AtomicU64::new(NO_PAGE),
+            dirtiness: Mutex::new(io, Dirtiness::default()),
+        }
+    }
+
+    pub(super) fn page(&self) -> Option<PageId> {
+        match self.page.load(Ordering::Acquire) {
+            NO_PAGE => None,
+            number => Some(PageId(number)),
+        }
+    }
+
+    pub(super) fn set_page(&self, page: Option<PageId>) {
+        self.page.store(page.map_or(NO_PAGE, PageId::get), Ordering::Release);
+    }
+
+    pub(super) fn pin(&self) {
+        self.pins.fetch_add(1, Ordering::AcqRel);
+        self.touch();
+    }
+
+    pub(super) fn touch(&self) {
+        self.used.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn unpin(&self) {
+        let before = self.pins.fetch_sub(1, Ordering::AcqRel);
+        assert!(before > 0, "POOL-1: a frame is unpinned as often as it was pinned");
+    }
+
+    pub(super) fn is_pinned(&self) -> bool {
+        self.pins.load(Ordering::Acquire) > 0
+    }
+
+    /// Takes a frame that holds no page; false if somebody has it.
+    pub(super) fn claim_empty(&self) -> bool {
+        self.page().is_none() && self.pins.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// The second chance of the clock: was the frame used since the hand last came by?
+    pub(super) fn take_used(&self) -> bool {
+        self.used.swap(false, Ordering::Relaxed)
+    }
+
+    pub(super) fn rec_lsn(&self) -> Option<Lsn> {
+        self.dirtiness.lock().rec_lsn
+    }
+
+    pub(super) fn is_writing(&self) -> bool {
+        self.dirtiness.lock().writing
+    }
+
+    /// Called with the latch held exclusively, before the record is appended: `rec_lsn` is no later than the record.
+    pub(super) fn mark_dirty(&self, rec_lsn: Lsn) {
+        let mut dirtiness = self.dirtiness.lock();
+        if dirtiness.rec_lsn.is_none() {
+            dirtiness.rec_lsn = Some(rec_lsn);
+        } else if dirtiness.writing && dirtiness.second_rec_lsn.is_none() {
+            dirtiness.second_rec_lsn = Some(rec_lsn);
+        }
+    }
+
+    /// Called with the latch held shared, as the copy is taken: changes from now on are not in it.
+    pub(super) fn begin_write(&self) {
+        let mut dirtiness = self.dirtiness.lock();
+        assert!(!dirtiness.writing, "PAGE-4: one write of a page is in flight at a time");
+        assert!(dirtiness.rec_lsn.is_some(), "PAGE-2: only a dirty page is written");
+        dirtiness.writing = true;
+    }
+
+    /// Called when the home write has been synced.
+    pub(super) fn end_write(&self) {
+        let mut dirtiness = self.dirtiness.lock();
+        assert!(dirtiness.writing, "PAGE-4: the write that ends has begun");
+        let (old, new) = (dirtiness.rec_lsn, dirtiness.second_rec_lsn.take());
+        assert!(new.is_none_or(|new| old <= Some(new)), "PAGE-2: recLSN only grows");
+        dirtiness.rec_lsn = new;
+        dirtiness.writing = false;
+    }
+}

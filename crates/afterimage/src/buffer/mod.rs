@@ -1,0 +1,215 @@
+//! The buffer layer: pages in memory, and their ways from and to the disk.
+#![doc = include_str!("README.md")]
+
+mod alloc;
+mod cleaner;
+mod doublewrite;
+mod frame;
+mod mutate;
+mod permits;
+mod pool;
+mod store;
+
+use std::path::Path;
+
+use afterimage_io::sync::Mutex;
+use afterimage_io::sync::atomic::{AtomicU64, Ordering};
+use afterimage_io::{Io, OpenMode};
+use afterimage_log::{Log, Lsn};
+
+pub(crate) use alloc::Claimed;
+pub(crate) use doublewrite::{Copy as DoublewriteCopy, Doublewrite};
+pub(crate) use permits::Permit;
+pub(crate) use pool::{Blank, Exclusive, Pin, Shared};
+pub(crate) use store::{Found, PAGES_FILE, Store};
+
+use crate::error::Result;
+use crate::ids::PageId;
+use crate::page::Page;
+use alloc::Allocator;
+use permits::Permits;
+use pool::Pool;
+
+/// Frames that one operation may pin at once: a path from root to leaf, a new page, its map page.
+const FRAMES_PER_OPERATION: usize = 6;
+
+/// A counter that only statistics read.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) pages_read: Counter,
+    pub(crate) pages_written: Counter,
+    pub(crate) evictions_waited: Counter,
+}
+
+/// Pages in memory, their files, and the log they are tied to.
+pub(crate) struct Pager {
+    pub(crate) io: Io,
+    pub(crate) log: Log,
+    pool: Pool,
+    store: Store,
+    doublewrite: Mutex<Doublewrite>,
+    alloc: Allocator,
+    permits: Permits,
+    pub(crate) counters: Counters,
+}
+
+impl Pager {
+    pub(crate) fn new(io: &Io, log: Log, store: Store, doublewrite: Doublewrite, frames: usize) -> Pager {
+        Pager {
+            io: io.clone(),
+            log,
+            pool: Pool::new(io, frames, store.page_size()),
+            store,
+            doublewrite: Mutex::new(io, doublewrite),
+            alloc: Allocator::new(io),
+            permits: Permits::new(io, (frames - 2) / FRAMES_PER_OPERATION),
+            counters: Counters::default(),
+        }
+    }
+
+    pub(crate) fn open_store(io: &Io, directory: &Path, page_size: usize, id: u128, mode: OpenMode) -> Result<Store> {
+        Store::open(io, directory, page_size, id, mode)
+    }
+
+    pub(crate) fn page_size(&self) -> usize {
+        self.store.page_size()
+    }
+
+    pub(crate) fn frame_count(&self) -> usize {
+        self.pool.frame_count()
+    }
+
+    pub(crate) fn dirty_count(&self) -> usize {
+        self.pool.dirty_count()
+    }
+
+    /// The dirty page table: every page whose home is, or may be, older than its frame, with its recLSN.
+    pub(crate) fn dirty_pages(&self) -> Vec<(PageId, Lsn)> {
+        self.pool.dirty_pages()
+    }
+
+    /// The right to pin the frames of one operation. Never held over a lock wait or a return to the caller.
+    pub(crate) fn permit(&self) -> Permit<'_> {
+        self.permits.take()
+    }
+
+    /// Pins `page` if it is in memory.
+    pub(crate) fn pin(&self, page: PageId) -> Option<Pin<'_>> {
+        self.pool.pin(page)
+    }
+
+    /// Pins `page`, loading it if need be. Waits for I/O; call it without latches.
+    ///
+    /// # Errors
+    ///
+    /// `PageCorrupt` where the page's home is not what it should be, `Io`.
+    pub(crate) fn fetch(&self, page: PageId) -> Result<Pin<'_>> {
+        loop {
+            if let Some(pin) = self.pool.pin(page) {
+                return Ok(pin);
+            }
+            let Some(mut frame) = self.blank_frame()?.install(page) else { continue };
+            self.counters.pages_read.add(1);
+            match self.store.read(page, &mut frame) {
+                Ok(()) => return Ok(frame.into_pin()),
+                Err(error) => {
+                    frame.discard();
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Fetches and latches shared.
+    pub(crate) fn fetch_shared(&self, page: PageId) -> Result<Shared<'_>> {
+        loop {
+            if let Some(shared) = self.fetch(page)?.shared() {
+                return Ok(shared);
+            }
+        }
+    }
+
+    /// Fetches and latches exclusively.
+    pub(crate) fn fetch_exclusive(&self, page: PageId) -> Result<Exclusive<'_>> {
+        loop {
+            if let Some(exclusive) = self.fetch(page)?.exclusive() {
+                return Ok(exclusive);
+            }
+        }
+    }
+
+    /// Latches `page` for redo: where its home holds nothing good, the frame is blank and the reason comes with it.
+    pub(crate) fn fetch_for_redo(&self, page: PageId) -> Result<(Exclusive<'_>, Option<String>)> {
+        loop {
+            if let Some(frame) = self.pool.pin(page).and_then(Pin::exclusive) {
+                return Ok((frame, None));
+            }
+            let Some(mut frame) = self.blank_frame()?.install(page) else { continue };
+            self.counters.pages_read.add(1);
+            let unreadable = match self.store.look(page, &mut frame) {
+                Ok(Found::Good) => return Ok((frame, None)),
+                Ok(Found::Never) => "the page was never written".to_owned(),
+                Ok(Found::Bad(what)) => what,
+                Err(error) => {
+                    frame.discard();
+                    return Err(error);
+                }
+            };
+            frame.clear();
+            return Ok((frame, Some(unreadable)));
+        }
+    }
+
+    /// Latches a frame for a page that has no history.
+    pub(crate) fn install_new(&self, page: PageId) -> Result<Exclusive<'_>> {
+        loop {
+            if let Some(mut frame) = self.blank_frame()?.install(page) {
+                frame.clear();
+                return Ok(frame);
+            }
+        }
+    }
+
+    /// An empty frame. If all are dirty, this call cleans some itself: it waits for I/O alone.
+    pub(crate) fn blank_frame(&self) -> Result<Blank<'_>> {
+        loop {
+            if let Some(blank) = self.pool.take_frame() {
+                return Ok(blank);
+            }
+            self.counters.evictions_waited.add(1);
+            if self.clean(self.frame_count() / 4 + 1, None)? == 0 {
+                self.io.sleep(std::time::Duration::from_micros(50));
+            }
+        }
+    }
+
+    pub(crate) fn corrupt(&self, page: PageId, what: String) -> crate::Error {
+        self.store.corrupt(page, what)
+    }
+
+    /// Checks the home of `page` on disk, past the pool: for the verifier.
+    pub(crate) fn look_at_home(&self, page: PageId, into: &mut Page) -> Result<Found> {
+        self.store.look(page, into)
+    }
+
+    pub(crate) fn is_dirty(&self, page: PageId) -> bool {
+        self.pool.is_dirty(page)
+    }
+
+    pub(crate) fn file_id(&self) -> u128 {
+        self.store.file_id()
+    }
+}

@@ -1,0 +1,79 @@
+//! The one way to change a page. Forward work, rollback and structure changes all come through here with latched
+//! frames and a record; what is then done to the pages is what redo will do to them: do is redo.
+
+use afterimage_io::planted::{self, Bug};
+use afterimage_log::{Appended, Log, Lsn, Reservation};
+
+use super::{Exclusive, Pager};
+use crate::error::{Error, Result};
+use crate::page::{apply, check_op};
+use crate::record::Record;
+
+impl Pager {
+    /// Log space for `record`, got before any latch. Ends by I/O alone.
+    pub(crate) fn reserve_for(&self, record: &Record<'_>) -> Result<Reservation> {
+        let mut payload = Vec::new();
+        record.encode(&mut payload);
+        self.reserve(Log::frame_bytes(payload.len(), true))
+    }
+
+    /// Log space for records of `bytes` bytes in all, got before any latch.
+    pub(crate) fn reserve(&self, bytes: usize) -> Result<Reservation> {
+        Ok(self.log.reserve(bytes)?)
+    }
+
+    /// Appends `record` and applies it to `pages`, which are those it names, in its order, exclusively latched.
+    /// `inside` runs in the reservation, with the record's LSN: what it changes is in step with the log.
+    ///
+    /// Everything that can fail is checked before anything is marked, and the frames are marked dirty before the
+    /// record is appended: a checkpoint between the two sees a page too many, never one too few (T22).
+    pub(crate) fn mutate(
+        &self,
+        reservation: &mut Reservation,
+        record: &Record<'_>,
+        pages: &mut [&mut Exclusive<'_>],
+        timed: bool,
+        inside: &mut dyn FnMut(Lsn, u64),
+    ) -> Result<Appended> {
+        self.check(record, pages)?;
+        if !planted::active(Bug::RecLsnTooLate) {
+            mark_dirty(pages, self.log.next_lsn());
+        }
+        let mut payload = Vec::with_capacity(256);
+        record.encode(&mut payload);
+        let appended = self.log.append(reservation, &payload, timed, inside)?;
+        if planted::active(Bug::RecLsnTooLate) {
+            mark_dirty(pages, self.log.next_lsn());
+        }
+        let mut index = 0;
+        record.for_each_page(|_, _, op| {
+            apply(pages[index], &op).expect("checked before the record was appended");
+            if !planted::active(Bug::PageLsnNotStamped) {
+                pages[index].set_lsn(appended.lsn);
+            }
+            index += 1;
+        });
+        Ok(appended)
+    }
+
+    fn check(&self, record: &Record<'_>, pages: &[&mut Exclusive<'_>]) -> Result<()> {
+        let (mut index, mut refused) = (0, None);
+        record.for_each_page(|page, previous, op| {
+            let frame = &pages[index];
+            assert_eq!(frame.page_id(), page, "MUT-1: the frames are those the record names");
+            assert_eq!(frame.lsn(), previous, "PAGE-3: the record carries the page's previous LSN");
+            if let Err(e) = check_op(frame, &op) {
+                refused.get_or_insert_with(|| Error::corruption(format!("page {page}"), e.to_string()));
+            }
+            index += 1;
+        });
+        assert_eq!(index, pages.len(), "MUT-1: the record names every frame");
+        refused.map_or(Ok(()), Err)
+    }
+}
+
+fn mark_dirty(pages: &[&mut Exclusive<'_>], rec_lsn: Lsn) {
+    for page in pages {
+        page.mark_dirty(rec_lsn);
+    }
+}

@@ -1,0 +1,49 @@
+//! How many operations may pin frames at once: as many as the pool can serve if each pins its most. A pool of eight
+//! frames serves one at a time, and it ends; a pool of thousands never makes anyone wait here.
+
+use afterimage_io::Io;
+use afterimage_io::sync::{Condvar, Mutex};
+
+pub(super) struct Permits {
+    left: Mutex<usize>,
+    returned: Condvar,
+    /// With more permits than there can be threads, nobody counts.
+    counted: bool,
+}
+
+/// More operations than this are never under way at once.
+const THREADS_MAX: usize = 1 << 10;
+
+pub(crate) struct Permit<'p> {
+    permits: &'p Permits,
+}
+
+impl Permits {
+    pub(super) fn new(io: &Io, count: usize) -> Permits {
+        Permits {
+            left: Mutex::new(io, count.max(1)),
+            returned: Condvar::new(io),
+            counted: count < THREADS_MAX,
+        }
+    }
+
+    pub(super) fn take(&self) -> Permit<'_> {
+        if self.counted {
+            let mut left = self.left.lock();
+            while *left == 0 {
+                left = self.returned.wait(left);
+            }
+            *left -= 1;
+        }
+        Permit { permits: self }
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        if self.permits.counted {
+            *self.permits.left.lock() += 1;
+            self.permits.returned.notify_one();
+        }
+    }
+}

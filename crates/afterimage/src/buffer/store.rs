@@ -1,0 +1,106 @@
+//! The `pages` file: where every logged page has its home. Positioned reads and writes of whole pages, each checked
+//! against its checksum and its place; no caching.
+
+use std::path::{Path, PathBuf};
+
+use afterimage_io::{File, Io, OpenMode};
+
+use crate::error::{Error, Result};
+use crate::ids::PageId;
+use crate::page::Page;
+
+pub(crate) const PAGES_FILE: &str = "pages";
+
+pub(crate) struct Store {
+    file: File,
+    path: PathBuf,
+    page_size: usize,
+    /// Part of every page's checksum: a page of another database is not taken for ours.
+    file_id: u128,
+}
+
+/// What a read found at a page's home.
+pub(crate) enum Found {
+    /// A page that is what it says.
+    Good,
+    /// Nothing was ever written there.
+    Never,
+    /// Bytes that no checksum vouches for, and why.
+    Bad(String),
+}
+
+impl Store {
+    pub(crate) fn open(io: &Io, directory: &Path, page_size: usize, file_id: u128, mode: OpenMode) -> Result<Store> {
+        let path = directory.join(PAGES_FILE);
+        let file = io.open(&path, mode).map_err(|e| Error::io(&path, "open", &e))?;
+        Ok(Store { file, path, page_size, file_id })
+    }
+
+    pub(crate) fn page_size(&self) -> usize {
+        self.page_size
+    }
+
+    fn offset(&self, page: PageId) -> u64 {
+        page.get() * self.page_size as u64
+    }
+
+    /// Whole pages in the file.
+    pub(crate) fn page_count(&self) -> Result<u64> {
+        let bytes = self.file.len().map_err(|e| Error::io(&self.path, "measure", &e))?;
+        Ok(bytes / self.page_size as u64)
+    }
+
+    /// Reads `id` into `page` and says what it is. Unless it is good, `page` is not to be trusted.
+    pub(crate) fn look(&self, id: PageId, page: &mut Page) -> Result<Found> {
+        match self.file.read_exact_at(self.offset(id), page.bytes_mut()) {
+            Ok(()) => {}
+            Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(Found::Never),
+            Err(e) => return Err(Error::io(&self.path, "read a page of", &e)),
+        }
+        if page.is_zero() {
+            return Ok(Found::Never);
+        }
+        Ok(match page.verify(self.file_id, id).and_then(|()| page.check()) {
+            Ok(()) => Found::Good,
+            Err(e) => Found::Bad(e.to_string()),
+        })
+    }
+
+    /// Reads `id` into `page`; anything but a good page is an error that names the place.
+    pub(crate) fn read(&self, id: PageId, page: &mut Page) -> Result<()> {
+        match self.look(id, page)? {
+            Found::Good => Ok(()),
+            Found::Never => Err(self.corrupt(id, "the page was never written".to_owned())),
+            Found::Bad(what) => Err(self.corrupt(id, what)),
+        }
+    }
+
+    pub(crate) fn corrupt(&self, id: PageId, what: String) -> Error {
+        Error::PageCorrupt { table: None, page: id.get(), file: self.path.clone(), offset: self.offset(id), what }
+    }
+
+    pub(crate) fn seal(&self, page: &mut Page) {
+        page.seal(self.file_id);
+    }
+
+    /// Writes sealed pages that follow each other from `first` on.
+    pub(crate) fn write_run(&self, first: PageId, bytes: &[u8]) -> Result<()> {
+        debug_assert_eq!(bytes.len() % self.page_size, 0);
+        self.file.write_all_at(self.offset(first), bytes).map_err(|e| Error::io(&self.path, "write pages to", &e))
+    }
+
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.file.sync().map_err(|e| Error::io(&self.path, "sync", &e))
+    }
+
+    /// Writes zeroes over the pages `from..to` and syncs them: room that later writes can count on.
+    pub(crate) fn prepare(&self, from: u64, to: u64) -> Result<()> {
+        let size = self.page_size as u64;
+        self.file.prefill(from * size, to * size).map_err(|e| Error::io(&self.path, "extend", &e))?;
+        self.file.sync_all().map_err(|e| Error::io(&self.path, "sync", &e))
+    }
+
+    pub(crate) fn file_id(&self) -> u128 {
+        self.file_id
+    }
+}

@@ -1,0 +1,78 @@
+//! The engine's part of the control file: which checkpoint to recover from. Bytes: `docs/format.md`, "Control file".
+
+use afterimage_log::Lsn;
+
+use crate::codec::Reader;
+use crate::error::{Error, Result};
+use crate::limits::is_page_size;
+
+const MAGIC: u64 = u64::from_le_bytes(*b"AFTRENG1");
+
+/// What recovery reads first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct EngineArea {
+    /// Bytes a page.
+    pub(crate) page_size: u32,
+    /// The checkpoint's begin record: analysis starts here.
+    pub(crate) checkpoint_lsn: Lsn,
+    /// Redo starts here, or later.
+    pub(crate) redo_lsn: Lsn,
+    /// No record below this is needed, for redo or for undo, by a recovery from this checkpoint.
+    pub(crate) scan_lsn: Lsn,
+}
+
+impl EngineArea {
+    pub(crate) fn encode(&self) -> [u8; 512] {
+        let mut area = [0; 512];
+        area[..8].copy_from_slice(&MAGIC.to_le_bytes());
+        area[8..12].copy_from_slice(&self.page_size.to_le_bytes());
+        area[16..24].copy_from_slice(&self.checkpoint_lsn.get().to_le_bytes());
+        area[24..32].copy_from_slice(&self.redo_lsn.get().to_le_bytes());
+        area[32..40].copy_from_slice(&self.scan_lsn.get().to_le_bytes());
+        area
+    }
+
+    pub(crate) fn decode(area: &[u8; 512]) -> Result<EngineArea> {
+        let bad = |what: &str| Error::corruption("control", format!("the engine's part: {what}"));
+        let mut reader = Reader::new(area);
+        let mut number = || reader.u64().map_err(|e| bad(&e.to_string()));
+        if number()? != MAGIC {
+            return Err(bad("it is not an engine's"));
+        }
+        let page_size = number()? as u32;
+        let lsn = |value: u64| Lsn::new(value).ok_or_else(|| bad("a position is missing"));
+        let decoded = EngineArea {
+            page_size,
+            checkpoint_lsn: lsn(number()?)?,
+            redo_lsn: lsn(number()?)?,
+            scan_lsn: lsn(number()?)?,
+        };
+        if !is_page_size(page_size as usize) {
+            return Err(bad("the page size is not legal"));
+        }
+        if decoded.redo_lsn > decoded.checkpoint_lsn || decoded.scan_lsn > decoded.redo_lsn {
+            return Err(bad("its positions are out of order"));
+        }
+        Ok(decoded)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let lsn = |value| Lsn::new(value).expect("not zero");
+        let area = EngineArea {
+            page_size: 8192,
+            checkpoint_lsn: lsn(900),
+            redo_lsn: lsn(800),
+            scan_lsn: lsn(700),
+        };
+        assert_eq!(EngineArea::decode(&area.encode()).expect("decodes"), area);
+        let backwards = EngineArea { redo_lsn: lsn(901), ..area };
+        assert!(EngineArea::decode(&backwards.encode()).expect_err("refused").is_corruption());
+        assert!(EngineArea::decode(&[0; 512]).expect_err("refused").is_corruption());
+    }
+}

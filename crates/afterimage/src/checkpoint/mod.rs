@@ -1,0 +1,252 @@
+//! Fuzzy checkpoints: what recovery needs in order to start late in the log, written while work goes on.
+//!
+//! Begin record; active transactions and dirty pages, read after it; end record; the log synced; and only then the
+//! control file. Nothing stops, no page is forced. Behind it the log that nobody needs any more is given up.
+
+mod area;
+
+use std::time::Duration;
+
+use afterimage_io::Io;
+use afterimage_io::planted::{self, Bug};
+use afterimage_io::sync::Mutex;
+use afterimage_io::sync::atomic::{AtomicU64, Ordering};
+use afterimage_log::{Control, ControlFile, Log, Lsn, Reservation};
+
+pub(crate) use area::EngineArea;
+
+use crate::buffer::Counter;
+use crate::error::Result;
+use crate::limits::TABLES_CHUNK_BYTES_MAX;
+use crate::record::{Record, encode_tables};
+use crate::transaction::System;
+
+/// Why a checkpoint was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// `checkpoint_timeout` had passed.
+    Timed,
+    /// The redo point had moved on by itself, because the cleaner keeps up.
+    Paced,
+    /// The log came close to `max_wal_size`.
+    Forced,
+    /// Somebody asked for it.
+    Manual,
+    /// A clean stop, or the end of a recovery.
+    Shutdown,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) timed: Counter,
+    pub(crate) paced: Counter,
+    pub(crate) forced: Counter,
+    pub(crate) manual: Counter,
+    pub(crate) shutdown: Counter,
+}
+
+impl Counters {
+    fn count(&self, cause: Cause) {
+        let counter = match cause {
+            Cause::Timed => &self.timed,
+            Cause::Paced => &self.paced,
+            Cause::Forced => &self.forced,
+            Cause::Manual => &self.manual,
+            Cause::Shutdown => &self.shutdown,
+        };
+        counter.add(1);
+    }
+}
+
+/// Takes checkpoints, one at a time, and owns the control file.
+pub(crate) struct Checkpointer {
+    inner: Mutex<Inner>,
+    checkpoint_lsn: AtomicU64,
+    redo_lsn: AtomicU64,
+    /// Where the log ended behind the last one.
+    end_lsn: AtomicU64,
+    /// Microseconds of the world's clock at the last one.
+    taken_at: AtomicU64,
+    pub(crate) counters: Counters,
+}
+
+struct Inner {
+    control: ControlFile,
+    /// Log space kept for the next checkpoint, so that a full disk does not keep the log from being given up.
+    space: Option<Reservation>,
+}
+
+impl Checkpointer {
+    /// Takes over the control file of a database that was just recovered or cleanly closed.
+    pub(crate) fn new(io: &Io, control: ControlFile, area: &EngineArea) -> Checkpointer {
+        let checkpointer = Checkpointer::with(io, control, None);
+        checkpointer.publish(io, area, area.checkpoint_lsn);
+        checkpointer
+    }
+
+    /// Takes the first checkpoint of a new database; `make` makes the control file that names it, durably.
+    pub(crate) fn create(
+        system: &System,
+        make: impl FnOnce(&EngineArea) -> Result<ControlFile>,
+    ) -> Result<Checkpointer> {
+        let mut space = None;
+        let area = write_records(system, &mut space)?;
+        let checkpointer = Checkpointer::with(&system.pager.io, make(&area)?, space);
+        checkpointer.publish(&system.pager.io, &area, system.pager.log.next_lsn());
+        Ok(checkpointer)
+    }
+
+    fn with(io: &Io, control: ControlFile, space: Option<Reservation>) -> Checkpointer {
+        Checkpointer {
+            inner: Mutex::new(io, Inner { control, space }),
+            checkpoint_lsn: AtomicU64::new(0),
+            redo_lsn: AtomicU64::new(0),
+            end_lsn: AtomicU64::new(0),
+            taken_at: AtomicU64::new(io.now().as_micros() as u64),
+            counters: Counters::default(),
+        }
+    }
+
+    pub(crate) fn checkpoint_lsn(&self) -> Option<Lsn> {
+        Lsn::new(self.checkpoint_lsn.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn redo_lsn(&self) -> Option<Lsn> {
+        Lsn::new(self.redo_lsn.load(Ordering::Acquire))
+    }
+
+    /// Bytes of log written since the last checkpoint ended.
+    pub(crate) fn log_since(&self, log: &Log) -> u64 {
+        log.next_lsn().get().saturating_sub(self.end_lsn.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn since_last(&self, io: &Io) -> Duration {
+        io.now().saturating_sub(Duration::from_micros(self.taken_at.load(Ordering::Acquire)))
+    }
+
+    /// Bytes of log that a recovery would have to read now.
+    pub(crate) fn age(&self, log: &Log) -> u64 {
+        self.redo_lsn().map_or(0, |redo| log.next_lsn().get().saturating_sub(redo.get()))
+    }
+
+    /// Takes a checkpoint, points the control file at it, and gives up the log that is no longer needed.
+    ///
+    /// # Errors
+    ///
+    /// `DiskFull` before anything was logged; anything else has stopped the engine.
+    pub(crate) fn take(&self, system: &System, cause: Cause) -> Result<()> {
+        let mut inner = self.inner.lock();
+        let area = write_records(system, &mut inner.space)?;
+        let mut control = inner.control.current().clone();
+        control.client = area.encode();
+        control.durable_lsn = Some(system.pager.log.durable_lsn());
+        control.clean_end = None;
+        self.point_at(system, &mut inner, &control, &area)?;
+        self.counters.count(cause);
+        self.truncate(system, &inner)
+    }
+
+    /// The last checkpoint of a clean stop: every page is home, nobody is active, the log ends where the control file
+    /// says.
+    pub(crate) fn close(&self, system: &System) -> Result<()> {
+        system.pager.clean_below(system.pager.log.next_lsn())?;
+        assert_eq!(system.pager.dirty_count(), 0, "CKPT-2: a clean stop leaves no dirty page");
+        let mut inner = self.inner.lock();
+        let area = write_records(system, &mut inner.space)?;
+        inner.space = None;
+        let mut control = inner.control.current().clone();
+        control.client = area.encode();
+        control.durable_lsn = Some(system.pager.log.durable_lsn());
+        control.clean_end = Some(system.pager.log.next_lsn());
+        self.point_at(system, &mut inner, &control, &area)?;
+        self.counters.count(Cause::Shutdown);
+        Ok(())
+    }
+
+    fn point_at(&self, system: &System, inner: &mut Inner, control: &Control, area: &EngineArea) -> Result<()> {
+        if let Err(error) = inner.control.write(control) {
+            system.pager.log.fail(format!("writing the control file: {error}"));
+            return Err(error.into());
+        }
+        if planted::active(Bug::ControlBeforeTables) {
+            system.pager.log.wait_durable(system.pager.log.next_lsn())?;
+        }
+        self.publish(&system.pager.io, area, system.pager.log.next_lsn());
+        Ok(())
+    }
+
+    fn publish(&self, io: &Io, area: &EngineArea, end: Lsn) {
+        self.checkpoint_lsn.store(area.checkpoint_lsn.get(), Ordering::Release);
+        self.redo_lsn.store(area.redo_lsn.get(), Ordering::Release);
+        self.end_lsn.store(end.get(), Ordering::Release);
+        self.taken_at.store(io.now().as_micros() as u64, Ordering::Release);
+    }
+
+    /// Nothing goes that recovery from either control copy, or the undo of anybody who could become a loser, may need.
+    fn truncate(&self, system: &System, inner: &Inner) -> Result<()> {
+        let log = &system.pager.log;
+        let copies = [Some(inner.control.current()), inner.control.other()];
+        let mut bound = log.durable_lsn();
+        for copy in copies.into_iter().flatten() {
+            bound = bound.min(EngineArea::decode(&copy.client)?.redo_lsn);
+        }
+        if !planted::active(Bug::TruncateActive) {
+            bound = system.active.oldest_needed(log.durable_lsn()).map_or(bound, |oldest| bound.min(oldest));
+        }
+        log.truncate_before(bound)?;
+        Ok(())
+    }
+}
+
+/// Begin, tables, end; all durable when this returns.
+fn write_records(system: &System, kept: &mut Option<Reservation>) -> Result<EngineArea> {
+    let log = &system.pager.log;
+    let mut space = match kept.take() {
+        Some(space) => space,
+        None => log.reserve(space_needed(system))?,
+    };
+    let begin = append(log, &mut space, &Record::CheckpointBegin)?;
+    // Read after the begin record has its place: every effect of the records before it is in the tables.
+    let att = system.active.snapshot();
+    let dpt = system.pager.dirty_pages();
+    let max = log.max_payload().min(TABLES_CHUNK_BYTES_MAX);
+    let mut end = begin;
+    for chunk in encode_tables(&att, &dpt, max) {
+        // The kept space is reckoned for the usual case; a table that outgrew it asks again.
+        if space.bytes() < Log::frame_bytes(chunk.len(), false) + END_BYTES {
+            space.absorb(log.reserve(Log::frame_bytes(chunk.len(), false) + END_BYTES)?);
+        }
+        end = log.append(&mut space, &chunk, false, |_, _| ())?;
+    }
+    let last = Record::CheckpointEnd { begin: begin.lsn, last_commit_time: 0 };
+    let appended = append(log, &mut space, &last)?;
+    debug_assert!(appended.lsn >= end.lsn);
+    if !planted::active(Bug::ControlBeforeTables) {
+        log.wait_durable(appended.end)?;
+    }
+    drop(space);
+    // For the next time, if there is room; if not, it asks then.
+    *kept = log.reserve(space_needed(system)).ok();
+    let redo = dpt.iter().map(|(_, rec_lsn)| *rec_lsn).min().unwrap_or(begin.lsn).min(begin.lsn);
+    let undo = att.iter().map(|entry| entry.txn).min().unwrap_or(begin.lsn);
+    Ok(EngineArea {
+        page_size: system.pager.page_size() as u32,
+        checkpoint_lsn: begin.lsn,
+        redo_lsn: redo,
+        scan_lsn: redo.min(undo),
+    })
+}
+
+fn space_needed(system: &System) -> usize {
+    let tables = 20 * system.pager.frame_count() + 32 * (system.active.count() + 16);
+    tables.min(4 * TABLES_CHUNK_BYTES_MAX) + 2 * END_BYTES
+}
+
+/// Space for the begin record, or for the end record.
+const END_BYTES: usize = 64;
+
+fn append(log: &Log, space: &mut Reservation, record: &Record<'_>) -> Result<afterimage_log::Appended> {
+    let mut payload = Vec::new();
+    record.encode(&mut payload);
+    Ok(log.append(space, &payload, false, |_, _| ())?)
+}

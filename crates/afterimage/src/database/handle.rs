@@ -1,0 +1,493 @@
+//! The database handle: opening, closing, one-row operations, and what lies behind them all.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use afterimage_io::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use afterimage_io::sync::{Condvar, Mutex};
+use afterimage_io::{Io, JoinHandle, LockAttempt, LockFile, Note, Progress};
+use afterimage_log::{ControlFile, Lsn};
+
+use super::create::{self, Contents};
+use super::maintenance::REST;
+use super::stats::Stats;
+use super::status::StatusWriter;
+use super::table::Table;
+use super::transaction::Transaction;
+use super::verify::{self, VerifyReport};
+use crate::checkpoint::{Cause, Checkpointer};
+use crate::error::{Error, Result};
+use crate::options::{Durability, Options};
+use crate::recovery::{Recovered, RecoveryReport, recover};
+use crate::transaction::System;
+
+/// Counts the opens of this process, so that a table of one database is not used in another.
+static INSTANCES: AtomicU64 = AtomicU64::new(1);
+
+/// An open database. Cheap to clone; clones are the same database, and may be used from any thread.
+///
+/// When the last handle (tables and transactions do not count, an unfinished transaction does) is dropped, the database
+/// is closed as [`close`](Database::close) does, except that errors go unseen.
+///
+/// # Examples
+///
+/// ```
+/// use afterimage::Options;
+/// # let world = afterimage_io::sim::Sim::new(1);
+/// # let options = Options::new().io(world.io()).background(false);
+/// let db = options.open("bank")?;
+/// let accounts = db.table("accounts")?;
+/// db.put(&accounts, b"alice", b"100")?;
+/// assert_eq!(db.get(&accounts, b"alice")?.as_deref(), Some(&b"100"[..]));
+/// db.close()?;
+/// # Ok::<(), afterimage::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Database {
+    handle: Arc<Handle>,
+}
+
+/// Goes when the last user goes.
+struct Handle {
+    shared: Arc<Shared>,
+    background: Mutex<Option<JoinHandle>>,
+}
+
+/// What the handles and the background thread share.
+pub(super) struct Shared {
+    pub(super) io: Io,
+    pub(super) directory: PathBuf,
+    pub(super) options: Options,
+    pub(super) system: System,
+    pub(super) checkpointer: Checkpointer,
+    pub(super) status: StatusWriter,
+    pub(super) status_written: Mutex<Duration>,
+    report: RecoveryReport,
+    instance: u64,
+    closed: AtomicBool,
+    /// Held while the database is open.
+    lock: Mutex<Option<LockFile>>,
+    stopping: Mutex<bool>,
+    stop: Condvar,
+}
+
+impl Database {
+    /// Opens the database in `directory` with the default settings, creating it where there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Options::open`].
+    pub fn open(directory: impl AsRef<Path>) -> Result<Database> {
+        Options::new().open(directory)
+    }
+
+    pub(crate) fn open_with(directory: &Path, options: Options) -> Result<Database> {
+        options.check()?;
+        let io = options.io.clone();
+        let contents = create::look(&io, directory)?;
+        if matches!(contents, Contents::Nothing) {
+            if !options.create {
+                let what = "there is no database here, and `create` is off".to_owned();
+                return Err(Error::NotADatabase { path: directory.to_owned(), what });
+            }
+            create::make_directory(&io, directory)?;
+        }
+        let lock = take_lock(&io, directory)?;
+        // Looked at again under the lock: somebody may just have made it.
+        let recovered = match create::look(&io, directory)? {
+            Contents::Nothing => create::create(&io, directory, &options)?,
+            Contents::Database => open_existing(&io, directory, &options)?,
+        };
+        let status = StatusWriter::open(&io, directory)?;
+        let Recovered { system, checkpointer, report } = recovered;
+        let shared = Arc::new(Shared {
+            system,
+            checkpointer,
+            status,
+            status_written: Mutex::new(&io, io.now()),
+            report,
+            directory: directory.to_owned(),
+            instance: INSTANCES.fetch_add(1, Ordering::Relaxed),
+            closed: AtomicBool::new(false),
+            lock: Mutex::new(&io, Some(lock)),
+            stopping: Mutex::new(&io, false),
+            stop: Condvar::new(&io),
+            options,
+            io: io.clone(),
+        });
+        shared.status.write(&io, shared.stats(), false);
+        io.note(Note::RecoveryEnded);
+        let background = if shared.options.background { Some(start_background(&shared)?) } else { None };
+        Ok(Database { handle: Arc::new(Handle { shared, background: Mutex::new(&io, background) }) })
+    }
+
+    /// The table `name`, created if there is none. A name has 1 to 255 bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadTableName`], [`Error::DiskFull`], [`Error::LogFailed`], [`Error::Io`].
+    pub fn table(&self, name: &str) -> Result<Table> {
+        let shared = self.shared()?;
+        shared.guarded(|| {
+            if shared.system.catalogue.by_name(name).is_none() {
+                shared.system.check_running()?;
+            }
+            let (tree, created) = shared.system.catalogue.open(&shared.system.pager, name)?;
+            if created {
+                shared.wait(Some(shared.system.pager.log.next_lsn()), shared.options.synchronous_commit)?;
+            }
+            Ok(Table { tree, instance: shared.instance })
+        })
+    }
+
+    /// The names of all tables, in order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`].
+    pub fn tables(&self) -> Result<Vec<String>> {
+        Ok(self.shared()?.system.catalogue.names())
+    }
+
+    /// The latest committed value of `key`. Waits for a transaction that has it locked for writing, and until the
+    /// commit that wrote it is as durable as this database's commits are.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyTooLarge`], [`Error::PageCorrupt`], [`Error::Io`], [`Error::LogFailed`], [`Error::Deadlock`] never.
+    pub fn get(&self, table: &Table, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let shared = self.shared()?;
+        shared.check_table(table)?;
+        shared.guarded(|| {
+            let (value, seen) = shared.system.read_committed(&table.tree, key)?;
+            shared.wait(seen, shared.options.synchronous_commit)?;
+            Ok(value)
+        })
+    }
+
+    /// Makes `value` the value of `key`, in a transaction of its own: when this returns, the change is as durable as
+    /// `synchronous_commit` says (by default: on stable storage).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyTooLarge`], [`Error::ValueTooLarge`], [`Error::DiskFull`] with nothing changed; [`Error::LogFailed`],
+    /// [`Error::OutcomeUnknown`] once the engine has stopped.
+    pub fn put(&self, table: &Table, key: &[u8], value: &[u8]) -> Result<()> {
+        self.autocommit(table, key, Some(value)).map(drop)
+    }
+
+    /// Deletes `key`, in a transaction of its own. True if it was there.
+    ///
+    /// # Errors
+    ///
+    /// As [`put`](Database::put).
+    pub fn delete(&self, table: &Table, key: &[u8]) -> Result<bool> {
+        self.autocommit(table, key, None)
+    }
+
+    fn autocommit(&self, table: &Table, key: &[u8], value: Option<&[u8]>) -> Result<bool> {
+        let shared = self.shared()?;
+        shared.check_table(table)?;
+        shared.guarded(|| {
+            shared.help_if_behind()?;
+            let (existed, end) = shared.system.autocommit(&table.tree, key, value)?;
+            shared.wait(end, shared.options.synchronous_commit)?;
+            Ok(existed)
+        })
+    }
+
+    /// Begins a transaction. It ends with [`Transaction::commit`] or [`Transaction::rollback`]; dropped, it is rolled
+    /// back. On a closed database every call of it answers [`Error::Closed`].
+    pub fn begin(&self) -> Transaction {
+        self.begin_at_age(None)
+    }
+
+    fn begin_at_age(&self, age: Option<u64>) -> Transaction {
+        let txn = self.handle.shared.system.begin(age);
+        Transaction::new(self.clone(), txn, self.handle.shared.options.synchronous_commit)
+    }
+
+    /// Runs `body` in a transaction and commits it; runs it again, in a new one that counts as old as the first, when it
+    /// was chosen to end a deadlock. `body` must therefore have no effects outside the transaction.
+    ///
+    /// # Errors
+    ///
+    /// What `body` returns (then the transaction is rolled back), and what [`Transaction::commit`] returns.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let world = afterimage_io::sim::Sim::new(1);
+    /// # let db = afterimage::Options::new().io(world.io()).background(false).open("bank")?;
+    /// let accounts = db.table("accounts")?;
+    /// db.transact(|tx| {
+    ///     tx.put(&accounts, b"alice", b"90")?;
+    ///     tx.put(&accounts, b"bob", b"110")
+    /// })?;
+    /// # Ok::<(), afterimage::Error>(())
+    /// ```
+    pub fn transact<T>(&self, mut body: impl FnMut(&mut Transaction) -> Result<T>) -> Result<T> {
+        let mut age = None;
+        let mut pause = Duration::from_micros(20);
+        loop {
+            let mut tx = self.begin_at_age(age);
+            age = Some(tx.age());
+            let result = match body(&mut tx) {
+                Ok(value) => tx.commit().map(|()| value),
+                Err(error) => tx.rollback().and(Err(error)),
+            };
+            match result {
+                Err(error) if error.is_retryable() => {
+                    self.handle.shared.io.sleep(pause);
+                    pause = (pause * 2).min(Duration::from_millis(5));
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Writes every page home that is dirty now, and takes a checkpoint: a recovery from here on has little to do. Other
+    /// work goes on meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DiskFull`], [`Error::LogFailed`], [`Error::Io`].
+    pub fn checkpoint(&self) -> Result<()> {
+        let shared = self.shared()?;
+        shared.guarded(|| {
+            shared.system.check_running()?;
+            shared.system.pager.clean_below(shared.system.pager.log.next_lsn())?;
+            shared.checkpointer.take(&shared.system, Cause::Manual)
+        })
+    }
+
+    /// What opening this database found and did.
+    pub fn recovery_report(&self) -> &RecoveryReport {
+        &self.handle.shared.report
+    }
+
+    /// The counters and positions of this moment.
+    pub fn stats(&self) -> Stats {
+        self.handle.shared.stats()
+    }
+
+    /// The database's directory.
+    pub fn directory(&self) -> &Path {
+        &self.handle.shared.directory
+    }
+
+    /// Does one piece of background work; for programs and tests that opened with
+    /// [`background(false)`](Options::background).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LogFailed`], [`Error::Io`].
+    pub fn step(&self) -> Result<Progress> {
+        let shared = self.shared()?;
+        shared.guarded(|| shared.step())
+    }
+
+    /// Checks every page, every tree, the allocation map and the whole log. Meant for a quiet database: changes that go
+    /// on meanwhile can look like findings.
+    ///
+    /// # Errors
+    ///
+    /// What keeps it from looking; damage is in the report.
+    pub fn verify(&self) -> Result<VerifyReport> {
+        let shared = self.shared()?;
+        shared.guarded(|| verify::verify(&shared.io, &shared.directory, &shared.system))
+    }
+
+    /// Writes everything home and closes the database for all handles; the next open has nothing to recover. Unfinished
+    /// transactions are left to that recovery.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] if it is closed already, [`Error::LogFailed`] if the engine had stopped; then too the
+    /// database is closed.
+    pub fn close(self) -> Result<()> {
+        self.shared()?;
+        self.handle.shutdown()
+    }
+
+    /// The shared part, unless the database has been closed.
+    pub(super) fn shared(&self) -> Result<&Shared> {
+        if self.handle.shared.closed.load(Ordering::Acquire) {
+            return Err(Error::Closed);
+        }
+        Ok(&self.handle.shared)
+    }
+
+    /// The shared part, closed or not: for rolling back.
+    pub(super) fn shared_even_if_closed(&self) -> &Shared {
+        &self.handle.shared
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database").field("directory", &self.handle.shared.directory).finish_non_exhaustive()
+    }
+}
+
+fn take_lock(io: &Io, directory: &Path) -> Result<LockFile> {
+    let path = directory.join("lock");
+    match io.try_lock(&path) {
+        Ok(LockAttempt::Acquired(lock)) => Ok(lock),
+        Ok(LockAttempt::Held { pid }) => Err(Error::InUse { path: directory.to_owned(), pid }),
+        Err(e) => Err(Error::io(path, "lock", &e)),
+    }
+}
+
+fn open_existing(io: &Io, directory: &Path, options: &Options) -> Result<Recovered> {
+    io.note(Note::RecoveryBegan);
+    let control = ControlFile::open(io, directory, true).inspect_err(|_| io.note(Note::RecoveryRefused))?;
+    let recovered = recover(io, directory, control, options)?;
+    create::finish(io, directory)?;
+    Ok(recovered)
+}
+
+fn start_background(shared: &Arc<Shared>) -> Result<JoinHandle> {
+    let working = shared.clone();
+    let body = move || {
+        loop {
+            let progress = working.guarded(|| working.step());
+            let mut stopping = working.stopping.lock();
+            match progress {
+                // The engine has stopped; whoever writes next will be told.
+                Err(_) if working.system.check_running().is_err() => return,
+                Ok(Progress::Worked) => {}
+                Ok(_) | Err(_) if !*stopping => stopping = working.stop.wait_timeout(stopping, REST).0,
+                _ => {}
+            }
+            if *stopping {
+                return;
+            }
+        }
+    };
+    shared
+        .io
+        .spawn("afterimage", body)
+        .map_err(|e| Error::io(&shared.directory, "start the background thread for", &e))
+}
+
+impl Handle {
+    /// Stops the background thread, then writes everything home. The first caller does it; later ones find it done.
+    fn shutdown(&self) -> Result<()> {
+        let shared = &self.shared;
+        if shared.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        *shared.stopping.lock() = true;
+        shared.stop.notify_all();
+        if let Some(thread) = self.background.lock().take() {
+            // A panic in there has stopped the engine: that is reported below.
+            let _ = thread.join();
+        }
+        let result = shared.guarded(|| shared.write_everything_home());
+        shared.status.write(&shared.io, shared.stats(), true);
+        *shared.lock.lock() = None;
+        result
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // In a simulated world that has lost its power nothing can be written any more.
+        if !self.shared.io.has_crashed() {
+            let _ = self.shutdown();
+        }
+    }
+}
+
+impl Shared {
+    fn write_everything_home(&self) -> Result<()> {
+        self.system.check_running()?;
+        if self.system.active.count() > 0 {
+            let log = &self.system.pager.log;
+            return Ok(log.wait_durable(log.next_lsn())?);
+        }
+        self.checkpointer.close(&self.system)
+    }
+
+    /// Runs `work`. If it panics, the engine stops: what the panic left half done in memory is never written.
+    pub(super) fn guarded<R>(&self, work: impl FnOnce() -> R) -> R {
+        let mut watch = Watch { shared: self, armed: true };
+        let result = work();
+        watch.armed = false;
+        result
+    }
+
+    pub(super) fn check_table(&self, table: &Table) -> Result<()> {
+        if table.instance == self.instance {
+            return Ok(());
+        }
+        let what = "it was opened by another database handle; open it again here".to_owned();
+        Err(Error::BadTableName { name: table.name().to_owned(), what })
+    }
+
+    /// Waits until the log is durable up to `end`, or sees to it that it soon will be, as `durability` asks.
+    pub(super) fn wait(&self, end: Option<Lsn>, durability: Durability) -> Result<()> {
+        let (Some(end), log) = (end, &self.system.pager.log) else { return Ok(()) };
+        match durability {
+            Durability::Disk => log.wait_durable(end)?,
+            Durability::Memory => log.note_memory_commit(),
+        }
+        Ok(())
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        let (pager, log) = (&self.system.pager, self.system.pager.log.stats());
+        let (pages, pages_free) = pager.page_counts();
+        let (lock_waits, lock_wait_time) = self.system.lock_waits();
+        let checkpoints = &self.checkpointer.counters;
+        Stats {
+            next_lsn: log.next_lsn.get(),
+            written_lsn: log.written_lsn.get(),
+            durable_lsn: log.durable_lsn.get(),
+            redo_lsn: self.checkpointer.redo_lsn().map_or(0, Lsn::get),
+            checkpoint_lsn: self.checkpointer.checkpoint_lsn().map_or(0, Lsn::get),
+            checkpoint_age: self.checkpointer.age(&pager.log),
+            max_wal_size: self.options.max_wal_size,
+            checkpoints_timed: checkpoints.timed.get(),
+            checkpoints_paced: checkpoints.paced.get(),
+            checkpoints_forced: checkpoints.forced.get(),
+            checkpoints_manual: checkpoints.manual.get(),
+            checkpoints_shutdown: checkpoints.shutdown.get(),
+            commits: self.system.counters.commits.get(),
+            rollbacks: self.system.counters.rollbacks.get(),
+            active_transactions: self.system.active.count() as u64,
+            deadlocks: self.system.deadlocks(),
+            lock_waits,
+            lock_wait_micros: lock_wait_time.as_micros() as u64,
+            wal_records: log.records,
+            wal_bytes: log.bytes,
+            wal_writes: log.writes,
+            wal_syncs: log.syncs,
+            wal_segments: log.segments,
+            wal_segments_recycled: log.segments_recycled,
+            pages_read: pager.counters.pages_read.get(),
+            pages_written: pager.counters.pages_written.get(),
+            pages,
+            pages_free,
+            pool_frames: pager.frame_count() as u64,
+            pool_dirty: pager.dirty_count() as u64,
+            pool_waits: pager.counters.evictions_waited.get(),
+        }
+    }
+}
+
+struct Watch<'a> {
+    shared: &'a Shared,
+    armed: bool,
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        if self.armed && !self.shared.io.has_crashed() {
+            self.shared.system.pager.log.fail("a panic inside the engine".to_owned());
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! The public handles, thin over the layers below.
+
+mod create;
+mod handle;
+mod maintenance;
+mod scan;
+mod stats;
+mod status;
+mod table;
+mod transaction;
+mod verify;
+
+pub use handle::Database;
+pub use scan::Scan;
+pub use stats::Stats;
+pub use status::StatusFile;
+pub use table::Table;
+pub use transaction::{CommitTicket, Transaction};
+pub use verify::{VerifyFinding, VerifyReport};

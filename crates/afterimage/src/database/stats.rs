@@ -1,0 +1,125 @@
+//! What the engine counts, as plain data.
+
+/// A look at the engine's counters and positions; got by [`Database::stats`](crate::Database::stats), or from the
+/// `status` file of a database that another process has open. Positions are log positions (LSNs), sizes are bytes,
+/// counts are since the database was opened.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Where the next record goes.
+    pub next_lsn: u64,
+    /// Up to where the log has been handed to the operating system.
+    pub written_lsn: u64,
+    /// Up to where the log is on stable storage.
+    pub durable_lsn: u64,
+    /// Where a recovery would begin to redo.
+    pub redo_lsn: u64,
+    /// The last complete checkpoint.
+    pub checkpoint_lsn: u64,
+    /// Log written since the redo point, in bytes: what a recovery would read.
+    pub checkpoint_age: u64,
+    /// The setting `max_wal_size`, in bytes.
+    pub max_wal_size: u64,
+    /// Checkpoints because `checkpoint_timeout` had passed.
+    pub checkpoints_timed: u64,
+    /// Checkpoints because the redo point had moved on by itself.
+    pub checkpoints_paced: u64,
+    /// Checkpoints because the log came close to `max_wal_size`: many of them mean a log too small.
+    pub checkpoints_forced: u64,
+    /// Checkpoints that somebody asked for.
+    pub checkpoints_manual: u64,
+    /// Checkpoints at a clean stop or at the end of a recovery.
+    pub checkpoints_shutdown: u64,
+    /// Transactions committed, those of one row included.
+    pub commits: u64,
+    /// Transactions rolled back.
+    pub rollbacks: u64,
+    /// Transactions unfinished at this moment that have written something.
+    pub active_transactions: u64,
+    /// Deadlocks ended.
+    pub deadlocks: u64,
+    /// Times a transaction waited for a lock.
+    pub lock_waits: u64,
+    /// Microseconds spent in those waits.
+    pub lock_wait_micros: u64,
+    /// Records appended to the log.
+    pub wal_records: u64,
+    /// Bytes appended to the log.
+    pub wal_bytes: u64,
+    /// Writes of the log.
+    pub wal_writes: u64,
+    /// Syncs of the log.
+    pub wal_syncs: u64,
+    /// Log segments there are, spare ones included.
+    pub wal_segments: u64,
+    /// Log segments used again instead of made anew.
+    pub wal_segments_recycled: u64,
+    /// Pages read from the disk.
+    pub pages_read: u64,
+    /// Pages written home.
+    pub pages_written: u64,
+    /// Pages in the file.
+    pub pages: u64,
+    /// Of those, free ones.
+    pub pages_free: u64,
+    /// Frames of the buffer pool.
+    pub pool_frames: u64,
+    /// Of those, dirty ones.
+    pub pool_dirty: u64,
+    /// Times a call had to clean a page before it could have a frame.
+    pub pool_waits: u64,
+}
+
+macro_rules! fields {
+    ($($name:ident),* $(,)?) => {
+        impl Stats {
+            /// Every field's name and value, in a fixed order: for printing, for the `status` file, for metrics.
+            pub fn fields(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name)),*]
+            }
+
+            /// Sets the field of this name; false if there is none.
+            pub(crate) fn set(&mut self, name: &str, value: u64) -> bool {
+                match name {
+                    $(stringify!($name) => self.$name = value,)*
+                    _ => return false,
+                }
+                true
+            }
+        }
+    };
+}
+
+fields!(
+    next_lsn,
+    written_lsn,
+    durable_lsn,
+    redo_lsn,
+    checkpoint_lsn,
+    checkpoint_age,
+    max_wal_size,
+    checkpoints_timed,
+    checkpoints_paced,
+    checkpoints_forced,
+    checkpoints_manual,
+    checkpoints_shutdown,
+    commits,
+    rollbacks,
+    active_transactions,
+    deadlocks,
+    lock_waits,
+    lock_wait_micros,
+    wal_records,
+    wal_bytes,
+    wal_writes,
+    wal_syncs,
+    wal_segments,
+    wal_segments_recycled,
+    pages_read,
+    pages_written,
+    pages,
+    pages_free,
+    pool_frames,
+    pool_dirty,
+    pool_waits,
+);

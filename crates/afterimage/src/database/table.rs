@@ -1,0 +1,33 @@
+//! A handle on one table.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::tree::Tree;
+
+/// A table: an ordered map from keys to values, both bytes. Got by [`Database::table`](crate::Database::table); cheap to
+/// clone; good for as long as the database is open.
+#[derive(Clone)]
+pub struct Table {
+    pub(super) tree: Arc<Tree>,
+    /// Which open of which database it belongs to.
+    pub(super) instance: u64,
+}
+
+impl Table {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.tree.name()
+    }
+
+    /// Its number in this database, which log records bear. Never used again for another table.
+    pub fn id(&self) -> u32 {
+        self.tree.id().get()
+    }
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table").field("name", &self.name()).field("id", &self.id()).finish()
+    }
+}

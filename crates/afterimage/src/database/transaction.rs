@@ -1,0 +1,274 @@
+//! The transaction handle.
+
+use std::fmt;
+use std::ops::RangeBounds;
+
+use afterimage_log::{Lsn, Ticket};
+
+use super::handle::{Database, Shared};
+use super::scan::Scan;
+use super::table::Table;
+use crate::error::Result;
+use crate::options::Durability;
+use crate::transaction::Txn;
+
+/// A read-write transaction: all of it happens, or none. Serializable by strict two-phase locking: what it read and wrote
+/// stays locked until it ends, conflicts wait, and a deadlock is found at once and ends one of its parties with
+/// [`Error::Deadlock`]. Rolled back when dropped.
+///
+/// # Examples
+///
+/// ```
+/// # let world = afterimage_io::sim::Sim::new(1);
+/// # let db = afterimage::Options::new().io(world.io()).background(false).open("bank")?;
+/// let accounts = db.table("accounts")?;
+/// let mut tx = db.begin();
+/// tx.put(&accounts, b"alice", b"90")?;
+/// tx.put(&accounts, b"bob", b"110")?;
+/// tx.commit()?;
+/// # Ok::<(), afterimage::Error>(())
+/// ```
+pub struct Transaction {
+    db: Database,
+    /// `None` once it has ended.
+    txn: Option<Txn>,
+    durability: Durability,
+}
+
+impl Transaction {
+    pub(super) fn new(db: Database, txn: Txn, durability: Durability) -> Transaction {
+        Transaction { db, txn: Some(txn), durability }
+    }
+
+    pub(super) fn age(&self) -> u64 {
+        self.txn.as_ref().map_or(0, Txn::age)
+    }
+
+    /// What this transaction's commit waits for, in place of the database's `synchronous_commit`.
+    pub fn set_durability(&mut self, durability: Durability) {
+        self.durability = durability;
+    }
+
+    fn with<R>(&mut self, table: &Table, work: impl FnOnce(&Shared, &mut Txn) -> Result<R>) -> Result<R> {
+        let shared = self.db.shared()?;
+        shared.check_table(table)?;
+        let txn = self.txn.as_mut().expect("taken only where the handle is consumed");
+        shared.guarded(|| work(shared, txn))
+    }
+
+    /// Makes `value` the value of `key`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyTooLarge`], [`Error::ValueTooLarge`] and [`Error::DiskFull`] leave the transaction as it was. After
+    /// [`Error::Deadlock`] and all others it can only be rolled back.
+    pub fn put(&mut self, table: &Table, key: &[u8], value: &[u8]) -> Result<()> {
+        self.write(table, key, Some(value)).map(drop)
+    }
+
+    /// Deletes `key`. True if it was there.
+    ///
+    /// # Errors
+    ///
+    /// As [`put`](Transaction::put).
+    pub fn delete(&mut self, table: &Table, key: &[u8]) -> Result<bool> {
+        self.write(table, key, None)
+    }
+
+    fn write(&mut self, table: &Table, key: &[u8], value: Option<&[u8]>) -> Result<bool> {
+        self.with(table, |shared, txn| {
+            if !txn.has_written() {
+                shared.help_if_behind()?;
+            }
+            shared.system.write(txn, &table.tree, key, value)
+        })
+    }
+
+    /// The value of `key`, as this transaction sees it. It cannot change until the transaction ends.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyTooLarge`], [`Error::Deadlock`], [`Error::PageCorrupt`], [`Error::Io`], [`Error::LogFailed`].
+    pub fn get(&mut self, table: &Table, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.with(table, |shared, txn| shared.system.get(txn, &table.tree, key, false))
+    }
+
+    /// As [`get`](Transaction::get), and locks the key for writing at once: two transactions that both read first and
+    /// write later then wait for each other instead of deadlocking.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Transaction::get).
+    pub fn get_for_update(&mut self, table: &Table, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.with(table, |shared, txn| shared.system.get(txn, &table.tree, key, true))
+    }
+
+    /// The rows of `range` in key order; `.rev()` for the other way. Locks the whole table against other writers until
+    /// the transaction ends. Keys are anything that is bytes; the full range is `..`, written `scan::<[u8], _>(&t, ..)`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Deadlock`], [`Error::LogFailed`]; each row may bring [`Error::PageCorrupt`] or [`Error::Io`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let world = afterimage_io::sim::Sim::new(1);
+    /// # let db = afterimage::Options::new().io(world.io()).background(false).open("bank")?;
+    /// let accounts = db.table("accounts")?;
+    /// let mut tx = db.begin();
+    /// tx.put(&accounts, b"alice", b"90")?;
+    /// tx.put(&accounts, b"bob", b"110")?;
+    /// let from_b: Vec<_> = tx.scan(&accounts, b"b".as_slice()..)?.collect::<Result<_, _>>()?;
+    /// assert_eq!(from_b, [(b"bob".to_vec(), b"110".to_vec())]);
+    /// let last = tx.scan::<[u8], _>(&accounts, ..)?.rev().next().transpose()?;
+    /// assert_eq!(last.map(|(key, _)| key), Some(b"bob".to_vec()));
+    /// # Ok::<(), afterimage::Error>(())
+    /// ```
+    pub fn scan<K, R>(&mut self, table: &Table, range: R) -> Result<Scan<'_>>
+    where
+        K: AsRef<[u8]> + ?Sized,
+        R: RangeBounds<K>,
+    {
+        let (low, high) = (range.start_bound().map(own), range.end_bound().map(own));
+        self.with(table, |shared, txn| shared.system.lock_for_scan(txn, &table.tree))?;
+        let shared = self.db.shared()?;
+        Ok(Scan::new(&shared.system, table.tree.clone(), low, high))
+    }
+
+    /// Commits. When this returns, the transaction is as durable as `synchronous_commit`, or
+    /// [`set_durability`](Transaction::set_durability), says. A transaction that wrote nothing waits until what it read is
+    /// that durable.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Deadlock`], and whatever else had already failed in it: then it is rolled back. [`Error::LogFailed`]: it
+    /// was not committed. [`Error::OutcomeUnknown`]: the engine stopped before the commit was known to be durable.
+    pub fn commit(mut self) -> Result<()> {
+        let durability = self.durability;
+        let (_, end) = self.append_commit()?;
+        let shared = self.db.shared_even_if_closed();
+        shared.guarded(|| shared.wait(end, durability))
+    }
+
+    /// Commits without waiting: the ticket tells when the commit is on stable storage. Everybody else sees the
+    /// transaction's effects at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`commit`](Transaction::commit), except that the outcome is told by the ticket.
+    pub fn commit_ticket(mut self) -> Result<CommitTicket> {
+        let (lsn, end) = self.append_commit()?;
+        let log = &self.db.shared_even_if_closed().system.pager.log;
+        Ok(CommitTicket { lsn, ticket: end.map(|end| log.ticket(end)) })
+    }
+
+    fn append_commit(&mut self) -> Result<(Option<Lsn>, Option<Lsn>)> {
+        if let Err(error) = self.db.shared() {
+            self.undo()?;
+            return Err(error);
+        }
+        let shared = self.db.shared_even_if_closed();
+        let txn = self.txn.take().expect("taken only where the handle is consumed");
+        shared.guarded(|| shared.system.commit(txn))
+    }
+
+    /// Takes everything back and releases the locks.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LogFailed`] if the engine has stopped: then recovery takes it back.
+    pub fn rollback(mut self) -> Result<()> {
+        self.undo()
+    }
+
+    fn undo(&mut self) -> Result<()> {
+        let Some(txn) = self.txn.take() else { return Ok(()) };
+        let shared = self.db.shared_even_if_closed();
+        let (seen, wrote) = (txn.seen_end(), txn.has_written());
+        shared.guarded(|| {
+            shared.system.rollback(txn)?;
+            // What a transaction without writes has read is vouched for, even as it goes.
+            let waits = !wrote && self.db.shared().is_ok() && shared.system.check_running().is_ok();
+            if waits { shared.wait(seen, self.durability) } else { Ok(()) }
+        })
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        let Some(txn) = self.txn.take() else { return };
+        let shared = self.db.shared_even_if_closed();
+        // In a simulated world that has lost its power nothing can be appended any more.
+        if !shared.io.has_crashed() {
+            // An error here has stopped the engine: the next call is told, and recovery does the rest.
+            let _ = shared.guarded(|| shared.system.rollback(txn));
+        }
+    }
+}
+
+impl fmt::Debug for Transaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transaction").field("durability", &self.durability).finish_non_exhaustive()
+    }
+}
+
+/// A commit on its way to stable storage; got by [`Transaction::commit_ticket`]. Dropping it changes nothing.
+///
+/// # Examples
+///
+/// ```
+/// # let world = afterimage_io::sim::Sim::new(1);
+/// # let db = afterimage::Options::new().io(world.io()).background(false).open("bank")?;
+/// let accounts = db.table("accounts")?;
+/// let mut tickets = Vec::new();
+/// for name in [b"alice", b"bruno"] {
+///     let mut tx = db.begin();
+///     tx.put(&accounts, name, b"100")?;
+///     tickets.push(tx.commit_ticket()?);
+/// }
+/// for ticket in &tickets {
+///     ticket.wait()?;
+/// }
+/// # Ok::<(), afterimage::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct CommitTicket {
+    lsn: Option<Lsn>,
+    ticket: Option<Ticket>,
+}
+
+impl CommitTicket {
+    /// The LSN of the commit record; commits are in the order of these. `None` if the transaction wrote nothing.
+    pub fn lsn(&self) -> Option<Lsn> {
+        self.lsn
+    }
+
+    /// Is the commit on stable storage? Never does I/O.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutcomeUnknown`] if the engine stopped before it was.
+    pub fn is_durable(&self) -> Result<bool> {
+        match &self.ticket {
+            Some(ticket) => Ok(ticket.is_durable()?),
+            None => Ok(true),
+        }
+    }
+
+    /// Waits until the commit is on stable storage.
+    ///
+    /// # Errors
+    ///
+    /// As [`is_durable`](CommitTicket::is_durable).
+    pub fn wait(&self) -> Result<()> {
+        match &self.ticket {
+            Some(ticket) => Ok(ticket.wait()?),
+            None => Ok(()),
+        }
+    }
+}
+
+fn own<K: AsRef<[u8]> + ?Sized>(key: &K) -> Vec<u8> {
+    key.as_ref().to_vec()
+}

@@ -1,0 +1,249 @@
+//! The one error type of the engine: what happened, where, and what the person can do. The base of the house:
+//! every layer returns it, and nothing here knows a layer.
+
+use std::fmt;
+use std::path::PathBuf;
+
+
+/// The result of every fallible call of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Everything that can go wrong, in four families: a mistake of the caller, a conflict that is worth a retry, an I/O
+/// failure, and damage to the data.
+///
+/// # Examples
+///
+/// ```
+/// use afterimage::Error;
+///
+/// assert!(Error::Deadlock.is_retryable());
+/// assert!(!Error::Deadlock.is_corruption());
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused a call. Nothing of the data was harmed by it.
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What was being done.
+        operation: &'static str,
+        /// The system's own words.
+        message: String,
+    },
+    /// Bytes that were once durable are not what they were.
+    Corruption {
+        /// The place: file and offset, page, LSN, as far as they are known.
+        place: String,
+        /// What is wrong there.
+        what: String,
+        /// What can be done.
+        advice: String,
+    },
+    /// A page does not hold what its checksum or its structure promises. Other pages stay usable.
+    PageCorrupt {
+        /// The table, where it is known.
+        table: Option<String>,
+        /// The page number.
+        page: u64,
+        /// The file that holds it.
+        file: PathBuf,
+        /// Its offset in that file, in bytes.
+        offset: u64,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// Another process, or another handle of this one, has the database open.
+    InUse {
+        /// The database directory.
+        path: PathBuf,
+        /// The holder's process id, where it could be read.
+        pid: Option<u32>,
+    },
+    /// There is no room on the disk. The transaction can still read, commit or roll back; writing resumes by itself
+    /// when there is room.
+    DiskFull {
+        /// The file or directory that could not grow.
+        path: PathBuf,
+    },
+    /// This transaction was chosen to end a deadlock. Roll it back and try again (`Database::transact` does).
+    Deadlock,
+    /// The engine has stopped after an I/O failure: it accepts no more writes. Reopen the database; recovery brings
+    /// back all that was acknowledged.
+    LogFailed {
+        /// The first failure.
+        reason: String,
+    },
+    /// The commit was appended, but the engine failed before it was known to be durable: it may or may not be there
+    /// after the database is reopened.
+    OutcomeUnknown {
+        /// The failure.
+        reason: String,
+    },
+    /// The key is longer than a page of this database can take.
+    KeyTooLarge {
+        /// Its length in bytes.
+        bytes: usize,
+        /// The largest allowed.
+        max: usize,
+    },
+    /// The value is longer than a page of this database can take comfortably.
+    ValueTooLarge {
+        /// Its length in bytes.
+        bytes: usize,
+        /// The largest allowed.
+        max: usize,
+    },
+    /// A table's name is empty or too long.
+    BadTableName {
+        /// The name as given.
+        name: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The directory holds no database.
+    NotADatabase {
+        /// The directory.
+        path: PathBuf,
+        /// What is missing, or in the way.
+        what: String,
+    },
+    /// The files were written by a version, or with a feature, that this one does not know.
+    Unsupported {
+        /// What is not known.
+        what: String,
+    },
+    /// A setting is out of bounds or contradicts another.
+    BadOption {
+        /// The setting's name.
+        name: &'static str,
+        /// What is wrong, with the bounds.
+        what: String,
+    },
+    /// The transaction has already ended, or an earlier error has made it fit for rollback only.
+    TransactionEnded {
+        /// Why.
+        reason: String,
+    },
+    /// The database handle has been closed.
+    Closed,
+}
+
+impl Error {
+    /// Is it worth trying the whole transaction again? True for a deadlock, and for nothing else so far.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Error::Deadlock)
+    }
+
+    /// Is stored data damaged?
+    pub fn is_corruption(&self) -> bool {
+        matches!(self, Error::Corruption { .. } | Error::PageCorrupt { .. })
+    }
+
+    /// May the commit have happened all the same? Then only a look after reopening tells.
+    pub fn outcome_unknown(&self) -> bool {
+        matches!(self, Error::OutcomeUnknown { .. })
+    }
+
+    /// Wraps what the operating system said about `path`; "no space" becomes [`Error::DiskFull`].
+    pub(crate) fn io(path: impl Into<PathBuf>, operation: &'static str, source: &std::io::Error) -> Error {
+        let path = path.into();
+        if is_disk_full(source) {
+            return Error::DiskFull { path };
+        }
+        Error::Io { path, operation, message: source.to_string() }
+    }
+
+    /// Damage that advice other than "restore" would only belittle.
+    pub(crate) fn corruption(place: impl Into<String>, what: impl Into<String>) -> Error {
+        Error::Corruption {
+            place: place.into(),
+            what: what.into(),
+            advice: "keep a copy of the directory as evidence, then restore it from a backup".to_owned(),
+        }
+    }
+}
+
+fn is_disk_full(source: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+    matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Io { path, operation, message } => {
+                write!(f, "could not {operation} {}: {message}", path.display())
+            }
+            Error::Corruption { place, what, advice } => write!(f, "damaged data at {place}: {what}; {advice}"),
+            Error::PageCorrupt { table, page, file, offset, what } => {
+                write!(f, "page {page} is damaged")?;
+                if let Some(table) = table {
+                    write!(f, " (table {table})")?;
+                }
+                write!(f, ": {what}; {} at offset {offset}; ", file.display())?;
+                write!(f, "other pages stay usable; restore the page from a backup")
+            }
+            Error::InUse { path, pid: Some(pid) } => {
+                write!(f, "{} is in use by process {pid}; close it there first", path.display())
+            }
+            Error::InUse { path, pid: None } => {
+                write!(f, "{} is in use by another process; close it there first", path.display())
+            }
+            Error::DiskFull { path } => write!(
+                f,
+                "no room on the disk for {}; make room: writing resumes by itself, reading and rollback still work",
+                path.display()
+            ),
+            Error::Deadlock => write!(f, "the transaction was chosen to end a deadlock; roll it back and try again"),
+            Error::LogFailed { reason } => {
+                write!(f, "the engine stopped writing after a failure ({reason}); reopen the database to recover")
+            }
+            Error::OutcomeUnknown { reason } => write!(
+                f,
+                "the commit may or may not be durable ({reason}); reopen the database and look before trying again"
+            ),
+            Error::KeyTooLarge { bytes, max } => write!(f, "the key has {bytes} bytes, more than the {max} allowed"),
+            Error::ValueTooLarge { bytes, max } => {
+                write!(f, "the value has {bytes} bytes, more than the {max} allowed in this database")
+            }
+            Error::BadTableName { name, what } => write!(f, "bad table name {name:?}: {what}"),
+            Error::NotADatabase { path, what } => write!(f, "{} is not a database: {what}", path.display()),
+            Error::Unsupported { what } => {
+                write!(f, "not supported by this version: {what}; nothing was changed; use a newer version")
+            }
+            Error::BadOption { name, what } => write!(f, "setting {name}: {what}"),
+            Error::TransactionEnded { reason } => write!(f, "the transaction has ended: {reason}"),
+            Error::Closed => write!(f, "the database has been closed"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<afterimage_log::Error> for Error {
+    fn from(error: afterimage_log::Error) -> Error {
+        use afterimage_log::Error as Log;
+        match error {
+            Log::Io { path, op, source, .. } => Error::io(path, op, &source),
+            Log::Corruption { lsn, path, offset, what, advice } => {
+                let place = format!("LSN {lsn}, {} at offset {offset}", path.display());
+                Error::Corruption { place, what, advice }
+            }
+            Log::ControlCorrupt { path, what } => Error::corruption(path.display().to_string(), what),
+            Log::DiskFull { path, .. } => Error::DiskFull { path },
+            Log::Failed { reason } => Error::LogFailed { reason },
+            Log::OutcomeUnknown { reason } => Error::OutcomeUnknown { reason },
+            Log::Unsupported { path, what } => Error::Unsupported { what: format!("{}: {what}", path.display()) },
+            Log::BadOption { name, what } => Error::BadOption { name, what },
+            Log::NotFound { lsn, what } => {
+                Error::corruption(format!("LSN {lsn}"), format!("the log has no record here any more: {what}"))
+            }
+            other => Error::Corruption {
+                place: "the log".to_owned(),
+                what: other.to_string(),
+                advice: "this is a defect of the engine: please report it".to_owned(),
+            },
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Looking into a database without changing a byte: for the command, for tests, for people on call.
+
+use std::path::Path;
+
+use afterimage_io::Io;
+use afterimage_log::{ControlFile, FrameKind, Log, Lsn};
+
+use crate::Options;
+use crate::database::VerifyReport;
+use crate::error::Result;
+use crate::record::{Change, Record};
+
+pub use crate::database::StatusFile;
+
+/// Checks the whole database in `directory`, in the given world. With [`Io::overlay`] a database that was not closed is
+/// recovered in memory, and nothing on disk changes.
+///
+/// # Errors
+///
+/// As [`Options::open`]; damage found after that is in the report.
+pub fn verify(io: &Io, directory: &Path) -> Result<VerifyReport> {
+    let db = Options::new().io(io.clone()).create(false).background(false).open(directory)?;
+    db.verify()
+}
+
+/// The holder's counters, from the `status` file; `None` if there is none.
+///
+/// # Errors
+///
+/// What the operating system says.
+pub fn status(io: &Io, directory: &Path) -> Result<Option<StatusFile>> {
+    StatusFile::read(io, directory)
+}
+
+/// One record of the log, as `afterimage log dump` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DumpLine {
+    /// Its position.
+    pub lsn: u64,
+    /// What it is: `put`, `commit`, `clr`, `split`, `watermark`, ...
+    pub kind: String,
+    /// The transaction, if it belongs to one.
+    pub txn: Option<u64>,
+    /// The transaction's record before this one.
+    pub prev: Option<u64>,
+    /// In a CLR: what is left to undo.
+    pub undo_next: Option<u64>,
+    /// The table, for changes of a row.
+    pub table: Option<u32>,
+    /// The pages it changes.
+    pub pages: Vec<u64>,
+    /// Microseconds since the Unix epoch, where the record bears a time (commits do).
+    pub time_micros: Option<u64>,
+    /// Bytes in the log, header included.
+    pub bytes: u64,
+    /// The segment that holds it, and where.
+    pub segment: u64,
+    /// Its offset in the segment's file.
+    pub offset: u64,
+    /// The key, for changes of a row.
+    pub key: Option<Vec<u8>>,
+    /// The value before, where the record has it whole.
+    pub before: Option<Vec<u8>>,
+    /// The value after, where the record has it whole.
+    pub after: Option<Vec<u8>>,
+    /// Anything else worth a word.
+    pub note: String,
+}
+
+/// Calls `show` for every record of the log in `directory`, from `from` or the oldest on; stops when it returns false.
+/// Works on a live database, and takes no lock.
+///
+/// # Errors
+///
+/// The control file or the log cannot be read; records before the place have been shown.
+pub fn dump(io: &Io, directory: &Path, from: Option<Lsn>, show: &mut dyn FnMut(DumpLine) -> bool) -> Result<()> {
+    let file = ControlFile::open(io, directory, false)?;
+    for found in Log::scan(io, directory, file.current(), from)? {
+        let found = found?;
+        let mut line = DumpLine {
+            lsn: found.frame.lsn.get(),
+            kind: frame_name(found.kind).to_owned(),
+            txn: None,
+            prev: None,
+            undo_next: None,
+            table: None,
+            pages: Vec::new(),
+            time_micros: found.frame.time,
+            bytes: found.frame.end.get() - found.frame.lsn.get(),
+            segment: found.segment,
+            offset: found.offset,
+            key: None,
+            before: None,
+            after: None,
+            note: found.durable.map(|lsn| format!("durable up to {lsn}")).unwrap_or_default(),
+        };
+        if found.kind == FrameKind::Data {
+            match Record::decode(&found.frame.payload) {
+                Ok(record) => describe(&record, found.frame.lsn, &mut line),
+                Err(error) => line.note = format!("not a record of this version: {error}"),
+            }
+        }
+        if !show(line) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn frame_name(kind: FrameKind) -> &'static str {
+    match kind {
+        FrameKind::Data => "data",
+        FrameKind::Watermark => "watermark",
+        FrameKind::Pad => "pad",
+        FrameKind::End => "end of segment",
+    }
+}
+
+fn describe(record: &Record<'_>, lsn: Lsn, line: &mut DumpLine) {
+    line.kind = record.name().to_owned();
+    line.txn = record.txn(lsn).map(Lsn::get);
+    line.prev = record.prev().map(Lsn::get);
+    line.pages = record.pages().map(|(page, _, _)| page.get()).collect();
+    match record {
+        Record::Row(row) => {
+            line.table = Some(row.table.get());
+            describe_change(&row.key, &row.change, line);
+        }
+        Record::Clr(clr) => {
+            line.table = Some(clr.table.get());
+            line.undo_next = clr.undo_next.map(Lsn::get);
+            describe_change(&clr.key, &clr.change, line);
+        }
+        Record::Structure(structure) => {
+            let names: Vec<_> = structure.parts.iter().map(|part| part.op.name()).collect();
+            line.note = names.join(", ");
+        }
+        Record::CheckpointTables { att, dpt } => {
+            line.note = format!("{} unfinished transactions, {} dirty pages", att.len(), dpt.len());
+        }
+        Record::CheckpointEnd { begin, .. } => line.note = format!("of the checkpoint at {begin}"),
+        Record::Commit { .. } | Record::End { .. } | Record::CheckpointBegin => {}
+    }
+}
+
+fn describe_change(key: &[u8], change: &Change<'_>, line: &mut DumpLine) {
+    line.key = Some(key.to_vec());
+    line.before = change.before().map(<[u8]>::to_vec);
+    line.after = change.after().map(<[u8]>::to_vec);
+    if let Change::Xor { runs } = change {
+        line.note = format!("difference of {} bytes", runs.len());
+    }
+}

@@ -1,0 +1,180 @@
+//! The settings of one database: name, unit, bounds and default of each, and the check that refuses a bad one by
+//! name before anything is touched. Names follow what people know from PostgreSQL, InnoDB and RocksDB.
+
+use std::path::Path;
+use std::time::Duration;
+
+use afterimage_io::Io;
+
+use crate::error::{Error, Result};
+
+/// What a commit has reached when it is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[non_exhaustive]
+pub enum Durability {
+    /// The log buffer. A crash of the process may lose the last commits, at most those of the last
+    /// [`wal_writer_delay`](Options::wal_writer_delay) (200 ms). What survives is always a prefix of the commits.
+    Memory,
+    /// Stable storage. Nothing acknowledged is lost unless the disk is lost. The default.
+    #[default]
+    Disk,
+}
+
+/// How to open a database. Start with [`Options::new`], change what you need, end with [`Options::open`].
+///
+/// # Examples
+///
+/// ```
+/// use afterimage::Options;
+/// # let world = afterimage_io::sim::Sim::new(1);
+/// # let base = Options::new().io(world.io()).background(false);
+/// # let options_new = || base.clone();
+/// let db = options_new().buffer_pool_size(16 << 20).open("bank")?;
+/// # db.close()?;
+/// # Ok::<(), afterimage::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub(crate) page_size: usize,
+    pub(crate) buffer_pool_size: u64,
+    pub(crate) wal_segment_size: u64,
+    pub(crate) max_wal_size: u64,
+    pub(crate) checkpoint_timeout: Duration,
+    pub(crate) wal_writer_delay: Duration,
+    pub(crate) synchronous_commit: Durability,
+    pub(crate) create: bool,
+    pub(crate) background: bool,
+    pub(crate) io: Io,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options::new()
+    }
+}
+
+impl Options {
+    /// The defaults: 8 KiB pages, a 64 MiB buffer pool, 16 MiB segments, durable commits.
+    pub fn new() -> Options {
+        Options {
+            page_size: 8 << 10,
+            buffer_pool_size: 64 << 20,
+            wal_segment_size: 16 << 20,
+            max_wal_size: 1 << 30,
+            checkpoint_timeout: Duration::from_secs(300),
+            wal_writer_delay: Duration::from_millis(200),
+            synchronous_commit: Durability::Disk,
+            create: true,
+            background: true,
+            io: Io::os(),
+        }
+    }
+
+    /// Bytes in a page: a power of two from 4 KiB to 64 KiB, default 8 KiB. Fixed when the database is created; later
+    /// opens take it from the database.
+    pub fn page_size(mut self, bytes: usize) -> Options {
+        self.page_size = bytes;
+        self
+    }
+
+    /// Memory for cached pages, in bytes: at least 8 pages, default 64 MiB. Too small: pages are read and written
+    /// again and again. Too large: the machine swaps.
+    pub fn buffer_pool_size(mut self, bytes: u64) -> Options {
+        self.buffer_pool_size = bytes;
+        self
+    }
+
+    /// Bytes in a log segment: a power of two from 64 KiB (and at least 8 pages) to 1 GiB, default 16 MiB. Fixed when
+    /// the database is created.
+    pub fn wal_segment_size(mut self, bytes: u64) -> Options {
+        self.wal_segment_size = bytes;
+        self
+    }
+
+    /// The log that crash recovery may have to read, in bytes: at least 4 segments, default 1 GiB. Too small: pages
+    /// are written home more often. Too large: recovery takes longer.
+    pub fn max_wal_size(mut self, bytes: u64) -> Options {
+        self.max_wal_size = bytes;
+        self
+    }
+
+    /// The longest time between two checkpoints while there is work: 1 s to 1 day, default 5 min.
+    pub fn checkpoint_timeout(mut self, timeout: Duration) -> Options {
+        self.checkpoint_timeout = timeout;
+        self
+    }
+
+    /// How long a commit at [`Durability::Memory`] may stay in memory: 1 ms to 10 s, default 200 ms.
+    pub fn wal_writer_delay(mut self, delay: Duration) -> Options {
+        self.wal_writer_delay = delay;
+        self
+    }
+
+    /// What commits wait for unless a transaction says otherwise. Default [`Durability::Disk`].
+    pub fn synchronous_commit(mut self, durability: Durability) -> Options {
+        self.synchronous_commit = durability;
+        self
+    }
+
+    /// Whether [`open`](Options::open) makes a database where there is none. Default true.
+    pub fn create(mut self, create: bool) -> Options {
+        self.create = create;
+        self
+    }
+
+    /// Whether a background thread cleans pages and takes checkpoints. Default true. Without it the calls that need
+    /// such work do it themselves, and [`Database::step`](crate::Database::step) does one piece of it.
+    pub fn background(mut self, background: bool) -> Options {
+        self.background = background;
+        self
+    }
+
+    /// The world to run in: the real one by default, a simulated or read-only one for tests and tools.
+    pub fn io(mut self, io: Io) -> Options {
+        self.io = io;
+        self
+    }
+
+    /// Opens the database in `directory`, creating it where there is none, and recovers it where it was not closed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadOption`] for a setting out of bounds, [`Error::InUse`] while somebody has it open,
+    /// [`Error::NotADatabase`] where there is none (or something else), [`Error::Unsupported`] for a newer format,
+    /// [`Error::Corruption`] where acknowledged data is damaged, [`Error::DiskFull`], [`Error::Io`].
+    pub fn open(self, directory: impl AsRef<Path>) -> Result<crate::Database> {
+        crate::Database::open_with(directory.as_ref(), self)
+    }
+
+    pub(crate) fn frames(&self) -> usize {
+        usize::try_from(self.buffer_pool_size / self.page_size as u64).unwrap_or(usize::MAX)
+    }
+
+    /// Refuses what cannot work, by name.
+    pub(crate) fn check(&self) -> Result<()> {
+        let bad = |name, what: String| Err(Error::BadOption { name, what });
+        if !self.page_size.is_power_of_two() || !(4 << 10..=64 << 10).contains(&self.page_size) {
+            return bad("page_size", format!("{} is not a power of two from 4KiB to 64KiB", self.page_size));
+        }
+        if self.frames() < crate::limits::POOL_FRAMES_MIN {
+            return bad("buffer_pool_size", format!("{} bytes is less than 8 pages", self.buffer_pool_size));
+        }
+        let segment = self.wal_segment_size;
+        if !segment.is_power_of_two() || !(64 << 10..=1 << 30).contains(&segment) {
+            return bad("wal_segment_size", format!("{segment} is not a power of two from 64KiB to 1GiB"));
+        }
+        if segment < 8 * self.page_size as u64 {
+            return bad("wal_segment_size", format!("{segment} is less than 8 pages of {} bytes", self.page_size));
+        }
+        if self.max_wal_size < 4 * segment {
+            return bad("max_wal_size", format!("{} is less than 4 segments of {segment}", self.max_wal_size));
+        }
+        if !(Duration::from_secs(1)..=Duration::from_secs(86_400)).contains(&self.checkpoint_timeout) {
+            return bad("checkpoint_timeout", format!("{:?} is not from 1s to 1day", self.checkpoint_timeout));
+        }
+        if !(Duration::from_millis(1)..=Duration::from_secs(10)).contains(&self.wal_writer_delay) {
+            return bad("wal_writer_delay", format!("{:?} is not from 1ms to 10s", self.wal_writer_delay));
+        }
+        Ok(())
+    }
+}

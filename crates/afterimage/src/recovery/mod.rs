@@ -1,0 +1,224 @@
+//! Opening a database that is there: decide, make safe, analysis, redo, undo, checkpoint.
+#![doc = include_str!("README.md")]
+
+mod analysis;
+mod redo;
+mod report;
+mod undo;
+
+use std::path::Path;
+use std::time::Duration;
+
+use afterimage_io::planted::{self, Bug};
+use afterimage_io::{Io, Note, OpenMode};
+use afterimage_log::{Control, ControlFile, Examination, Log, LogOptions, Lsn, Proof, Tail};
+
+pub use report::RecoveryReport;
+
+use crate::buffer::{Doublewrite, DoublewriteCopy, Found, Pager, Store};
+use crate::checkpoint::{Cause, Checkpointer, EngineArea};
+use crate::error::{Error, Result};
+use crate::options::Options;
+use crate::page::Page;
+use crate::transaction::{System, after_record};
+use analysis::Analysis;
+use redo::Redo;
+
+/// A database brought up.
+pub(crate) struct Recovered {
+    pub(crate) system: System,
+    pub(crate) checkpointer: Checkpointer,
+    pub(crate) report: RecoveryReport,
+}
+
+/// What was read before anything was written.
+struct Decided {
+    control: Control,
+    area: EngineArea,
+    copies: Vec<DoublewriteCopy>,
+    examination: Examination,
+}
+
+/// Measures the passes, one after the other.
+struct Clock<'a> {
+    io: &'a Io,
+    since: Duration,
+}
+
+impl Clock<'_> {
+    fn lap(&mut self) -> Duration {
+        let now = self.io.now();
+        let lap = now.saturating_sub(self.since);
+        self.since = now;
+        lap
+    }
+}
+
+pub(crate) fn log_options(options: &Options, segment_bytes: u64) -> LogOptions {
+    let mut log_options = LogOptions::default();
+    log_options.segment_bytes = segment_bytes;
+    log_options.wal_writer_delay = options.wal_writer_delay;
+    log_options.background = options.background;
+    log_options
+}
+
+/// Cells of the doublewrite area for a pool of this many frames.
+pub(crate) fn doublewrite_cells(options: &Options) -> usize {
+    options.frames() / 4
+}
+
+/// Opens the database whose control file this is.
+///
+/// # Errors
+///
+/// Damage to what was durable, with nothing changed; whatever the disk says.
+pub(crate) fn recover(io: &Io, directory: &Path, mut file: ControlFile, options: &Options) -> Result<Recovered> {
+    let mut clock = Clock { io, since: io.now() };
+    let decided = decide(io, directory, &file).inspect_err(|_| io.note(Note::RecoveryRefused))?;
+    let clean = decided.control.clean_end.is_some();
+    let mut report = begin_report(&decided, clean);
+    report.decide_time = clock.lap();
+
+    let mut control = decided.control.clone();
+    let page_size = decided.area.page_size as usize;
+    let id = control.identity.database_id;
+    let store = Pager::open_store(io, directory, page_size, id, OpenMode::ReadWrite)?;
+    if clean && planted::active(Bug::CleanFlagKept) {
+        // The flag is left for a crash to find.
+    } else {
+        mark_open(&mut file, &mut control, clean)?;
+    }
+    let doublewrite = if clean {
+        Doublewrite::open(io, directory, id, page_size)?
+    } else {
+        let cells = doublewrite_cells(options);
+        let area = Doublewrite::replace(io, directory, id, page_size, cells, &decided.copies)?;
+        restore_torn_pages(&store, &decided.copies, &mut report)?;
+        area
+    };
+    let log_options = log_options(options, control.segment_bytes);
+    let end = decided.examination.end;
+    let log = Log::resume(io, directory, &control, decided.examination, &log_options)?;
+    report.secure_time = clock.lap();
+
+    let frames = usize::try_from(options.buffer_pool_size / page_size as u64).unwrap_or(usize::MAX);
+    let system = System::new(io, Pager::new(io, log, store, doublewrite, frames.max(crate::limits::POOL_FRAMES_MIN)));
+    let checkpointer = Checkpointer::new(io, file, &decided.area);
+    passes(&system, &decided.area, end, clean, &mut report, &mut clock)?;
+    if !clean {
+        checkpointer.take(&system, Cause::Shutdown)?;
+    }
+    report.checkpoint_time = clock.lap();
+    Ok(Recovered { system, checkpointer, report })
+}
+
+/// Step 1: reads, and decides whether this database can be opened. Writes nothing.
+fn decide(io: &Io, directory: &Path, file: &ControlFile) -> Result<Decided> {
+    let control = file.current().clone();
+    let area = EngineArea::decode(&control.client)?;
+    let id = control.identity.database_id;
+    let copies = if control.clean_end.is_some() {
+        Vec::new()
+    } else {
+        Doublewrite::read(io, directory, id, area.page_size as usize)?
+    };
+    // A page is written anywhere only when its log is durable: its LSN proves how far the log was.
+    let proofs: Vec<_> = copies.iter().map(|copy| (Proof::Doublewrite, after_record(copy.lsn))).collect();
+    let examination = Log::examine(io, directory, &control, area.scan_lsn, &proofs)?;
+    Ok(Decided { control, area, copies, examination })
+}
+
+fn begin_report(decided: &Decided, clean: bool) -> RecoveryReport {
+    let (tail, torn_bytes) = match &decided.examination.verdict {
+        Tail::Torn { at, reason, discarded } => {
+            (format!("a torn tail at LSN {at} ({reason}), cut off; it was never acknowledged"), *discarded)
+        }
+        Tail::Clean => ("where the last clean stop left it".to_owned(), 0),
+        _ => ("after the last whole record, nothing torn".to_owned(), 0),
+    };
+    let mut report = RecoveryReport::new(false, clean, tail);
+    report.torn_bytes = torn_bytes;
+    report.checkpoint_lsn = Some(decided.area.checkpoint_lsn);
+    report.end_lsn = Some(decided.examination.end);
+    report
+}
+
+/// Step 2. After a clean stop: the flag goes, synced, before anything else is written. After any other: the copy that
+/// was read is written again, for it may have been only in a page cache, and the epoch is raised.
+fn mark_open(file: &mut ControlFile, control: &mut Control, clean: bool) -> Result<()> {
+    if !clean {
+        file.rewrite_in_place()?;
+        control.epoch += 1;
+    }
+    control.clean_end = None;
+    file.write(control)?;
+    *control = file.current().clone();
+    Ok(())
+}
+
+/// Step 3: each page whose home is unreadable, or not newer than its copy, goes home again, synced, before any cell of
+/// the area is used anew.
+fn restore_torn_pages(store: &Store, copies: &[DoublewriteCopy], report: &mut RecoveryReport) -> Result<()> {
+    let mut home = Page::new(store.page_size());
+    for copy in copies {
+        let found = store.look(copy.page, &mut home)?;
+        let newer = matches!(found, Found::Good) && home.lsn() > Some(copy.lsn);
+        if !newer {
+            store.write_run(copy.page, &copy.image)?;
+            report.pages_restored += 1;
+            report.pages_torn += u64::from(matches!(found, Found::Bad(_)));
+        }
+    }
+    store.sync()
+}
+
+/// Step 6: analysis, redo, undo.
+fn passes(
+    system: &System,
+    area: &EngineArea,
+    end: Lsn,
+    clean: bool,
+    report: &mut RecoveryReport,
+    clock: &mut Clock<'_>,
+) -> Result<()> {
+    let (pager, log) = (&system.pager, &system.pager.log);
+    let mut analysis = Analysis::default();
+    if !clean {
+        for frame in log.reader(area.checkpoint_lsn) {
+            analysis.add(&frame?, area.checkpoint_lsn)?;
+        }
+        if !analysis.checkpoint_complete {
+            let what = "CKPT-1: the control file names a checkpoint that has no end record";
+            return Err(Error::corruption(format!("LSN {}", area.checkpoint_lsn), what));
+        }
+    }
+    let losers = analysis.losers();
+    report.records = analysis.records;
+    report.winners = analysis.winners;
+    report.losers = losers.len() as u64;
+    report.analysis_time = clock.lap();
+
+    if let Some(from) = analysis.redo_from() {
+        let ids: Vec<Lsn> = losers.iter().map(|loser| loser.txn).collect();
+        let mut redo = Redo::new(pager, &analysis.dirty, end, &ids);
+        for frame in log.reader(from) {
+            redo.redo(&frame?)?;
+        }
+        report.redo_lsn = Some(from);
+        report.log_bytes = redo.bytes;
+        report.pages = redo.pages();
+        report.redone = redo.applied;
+        report.already_there = redo.already_there;
+    }
+    report.redo_time = clock.lap();
+
+    if !clean {
+        pager.sweep_end_of_file()?;
+    }
+    pager.load_map()?;
+    system.catalogue.load(pager)?;
+    system.active.restore(&losers);
+    report.undone = undo::undo(system, &losers)?;
+    report.undo_time = clock.lap();
+    Ok(())
+}

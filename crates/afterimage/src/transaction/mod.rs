@@ -1,0 +1,121 @@
+//! The transaction layer: locks, the active transaction table, the steps of a write, a commit, a rollback.
+#![doc = include_str!("README.md")]
+
+mod active;
+mod locks;
+mod rollback;
+mod work;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use afterimage_io::Io;
+use afterimage_io::sync::atomic::{AtomicU64, Ordering};
+use afterimage_log::{Lsn, Reservation};
+
+pub(crate) use active::ActiveTable;
+pub(crate) use rollback::{Chain, undo_record};
+pub(crate) use work::after_record;
+
+use crate::buffer::{Counter, Pager};
+use crate::error::{Error, Result};
+use crate::tree::Catalogue;
+use locks::{Granted, LockError, LockOwner, LockTable, Mode, Resource};
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) commits: Counter,
+    pub(crate) rollbacks: Counter,
+}
+
+/// Everything that transactions share.
+pub(crate) struct System {
+    pub(crate) pager: Pager,
+    pub(crate) catalogue: Catalogue,
+    pub(crate) active: ActiveTable,
+    locks: LockTable,
+    next_age: AtomicU64,
+    pub(crate) counters: Counters,
+}
+
+/// One transaction, from its first call to its end. Owned by whoever holds the handle, used through [`System`].
+pub(crate) struct Txn {
+    owner: Arc<LockOwner>,
+    age: u64,
+    /// Its first and last record, once it has written.
+    chain: Option<Chain>,
+    /// Log space for taking it all back.
+    undo_space: Option<Reservation>,
+    /// The newest commit whose effects it may have read.
+    seen: Option<Lsn>,
+    /// Set by an error after which only rollback is left.
+    doomed: Option<Error>,
+}
+
+impl Txn {
+    pub(crate) fn age(&self) -> u64 {
+        self.age
+    }
+
+    pub(crate) fn has_written(&self) -> bool {
+        self.chain.is_some()
+    }
+
+    /// Up to where the log must be durable before what it has read may be vouched for.
+    pub(crate) fn seen_end(&self) -> Option<Lsn> {
+        self.seen.map(after_record)
+    }
+}
+
+impl System {
+    pub(crate) fn new(io: &Io, pager: Pager) -> System {
+        System {
+            pager,
+            catalogue: Catalogue::new(io),
+            active: ActiveTable::new(io),
+            locks: LockTable::new(io),
+            next_age: AtomicU64::new(1),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Begins a transaction; `age` is that of an earlier attempt, which makes it no younger than it was.
+    pub(crate) fn begin(&self, age: Option<u64>) -> Txn {
+        let age = age.unwrap_or_else(|| self.next_age.fetch_add(1, Ordering::Relaxed));
+        Txn {
+            owner: self.locks.owner(age),
+            age,
+            chain: None,
+            undo_space: None,
+            seen: None,
+            doomed: None,
+        }
+    }
+
+    fn lock(&self, txn: &mut Txn, resource: &Resource<'_>, mode: Mode) -> Result<()> {
+        match self.locks.lock(&txn.owner, resource, mode) {
+            Ok(Granted { last_commit }) => {
+                txn.seen = txn.seen.max(last_commit);
+                Ok(())
+            }
+            Err(LockError::Deadlock) => {
+                txn.doomed = Some(Error::Deadlock);
+                Err(Error::Deadlock)
+            }
+            Err(LockError::Revoked(reason)) => {
+                let error = Error::TransactionEnded { reason };
+                txn.doomed = Some(error.clone());
+                Err(error)
+            }
+        }
+    }
+
+    pub(crate) fn deadlocks(&self) -> u64 {
+        self.locks.stats().deadlocks
+    }
+
+    pub(crate) fn lock_waits(&self) -> (u64, Duration) {
+        let stats = self.locks.stats();
+        (stats.waits, stats.wait_time)
+    }
+}

@@ -1,0 +1,131 @@
+//! Taking a transaction back, record by record. The rollback of a live transaction and recovery's undo of a loser are
+//! this one walk.
+
+use afterimage_io::planted::{self, Bug};
+use afterimage_log::{Log, Lsn, Reservation};
+
+use super::{System, Txn};
+use crate::error::{Error, Result};
+use crate::limits::{key_bytes_max, row_bytes_max, value_bytes_max};
+use crate::record::{ClrRecord, Record, RowRecord};
+use crate::tree::RowWrite;
+
+/// A transaction's records: its id, which is its first one's LSN, and the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Chain {
+    pub(crate) id: Lsn,
+    pub(crate) last: Lsn,
+}
+
+impl System {
+    /// Rolls `txn` back and ends it.
+    ///
+    /// # Errors
+    ///
+    /// Only what stops the engine, or damage. The locks are released in any case: after such an error nobody writes.
+    pub(crate) fn rollback(&self, mut txn: Txn) -> Result<()> {
+        txn.owner.set_rolling_back();
+        let result = self.roll_back_chain(&mut txn);
+        if let Err(error) = &result {
+            // Half a rollback must not be seen: nobody writes or reads any more until recovery has finished it.
+            self.pager.log.fail(format!("a rollback could not be finished: {error}"));
+        }
+        self.counters.rollbacks.add(1);
+        self.locks.release_all(&txn.owner, None);
+        result
+    }
+
+    fn roll_back_chain(&self, txn: &mut Txn) -> Result<()> {
+        let Some(mut chain) = txn.chain else { return Ok(()) };
+        let mut space = match txn.undo_space.take() {
+            Some(space) => space,
+            None => self.pager.reserve(0)?,
+        };
+        let mut next = Some(chain.last);
+        while let Some(lsn) = next {
+            next = undo_record(self, &mut space, &mut chain, lsn)?;
+        }
+        self.end(&mut space, chain)
+    }
+
+    /// Appends the end record of a rolled-back transaction.
+    pub(crate) fn end(&self, space: &mut Reservation, chain: Chain) -> Result<()> {
+        let mut payload = Vec::new();
+        Record::End { txn: chain.id, prev: chain.last }.encode(&mut payload);
+        let log = &self.pager.log;
+        log.append(space, &payload, false, |lsn, _| self.active.finished(chain.id, lsn, log.durable_lsn()))?;
+        Ok(())
+    }
+
+    /// Log space for undoing one record of unknown size, and for the end.
+    pub(crate) fn undo_step_space(&self) -> Result<Reservation> {
+        let page_size = self.pager.page_size();
+        let clr = row_bytes_max(key_bytes_max(page_size), 0, value_bytes_max(page_size));
+        self.pager.reserve(2 * Log::frame_bytes(clr, false))
+    }
+}
+
+/// Undoes the record at `lsn` of `chain`, if it is one to be undone, and says where to go on.
+pub(crate) fn undo_record(
+    system: &System,
+    space: &mut Reservation,
+    chain: &mut Chain,
+    lsn: Lsn,
+) -> Result<Option<Lsn>> {
+    let frame = system.pager.log.read(lsn)?;
+    let record = Record::decode(&frame.payload)
+        .map_err(|e| Error::corruption(format!("LSN {lsn}"), format!("a record that cannot be read: {e}")))?;
+    let owner = record.txn(lsn);
+    if owner != Some(chain.id) {
+        let what = format!("a record of transaction {owner:?} in the chain of transaction {}", chain.id);
+        return Err(Error::corruption(format!("LSN {lsn}"), what));
+    }
+    let next = match &record {
+        Record::Row(row) => {
+            undo_row(system, space, chain, row)?;
+            row.prev
+        }
+        Record::Clr(clr) if planted::active(Bug::ClrUndoneTwice) => Some(clr.prev),
+        Record::Clr(clr) => clr.undo_next,
+        other => {
+            let what = format!("a {} record where a change was to be undone", other.name());
+            return Err(Error::corruption(format!("LSN {lsn}"), what));
+        }
+    };
+    assert!(next.is_none_or(|next| next < lsn), "TXN-2: undo only goes back");
+    Ok(next)
+}
+
+fn undo_row(system: &System, space: &mut Reservation, chain: &mut Chain, row: &RowRecord<'_>) -> Result<()> {
+    let tree = system.catalogue.by_id(row.table).ok_or_else(|| {
+        Error::corruption(format!("table {}", row.table), "a record names a table that the catalogue does not have")
+    })?;
+    let (txn, prev, undo_next) = (chain.id, chain.last, row.prev);
+    let mut last = prev;
+    let mut write = RowWrite {
+        key: &row.key,
+        decide: &mut |_| Some(row.change.compensation().into_owned()),
+        record: &|place, change| {
+            Record::Clr(ClrRecord {
+                txn,
+                prev,
+                undo_next,
+                table: place.table,
+                page: place.page,
+                page_prev: place.page_prev,
+                key: (&*row.key).into(),
+                change,
+            })
+        },
+        inside: &mut |lsn, _| {
+            system.active.compensated(txn, lsn, undo_next);
+            last = lsn;
+        },
+        timed: false,
+        undoing: true,
+        purgeable: &|_| false,
+    };
+    tree.write_row(&system.pager, space, &mut write)?;
+    chain.last = last;
+    Ok(())
+}

@@ -1,0 +1,255 @@
+//! What a transaction does: read, write, scan, commit. Lock, then reserve, then latch.
+
+use std::sync::Arc;
+
+use afterimage_log::{Log, Lsn};
+
+use super::{Chain, Mode, Resource, System, Txn};
+use crate::error::{Error, Result};
+use crate::limits::{key_bytes_max, row_bytes_max, structure_bytes_max, value_bytes_max};
+use crate::record::{Change, Record, RowRecord};
+use crate::tree::{Bound, RowWrite, Tree};
+
+/// Payload bytes of a commit or end record, at most.
+const FINISH_BYTES: usize = 64;
+
+impl System {
+    /// Refuses keys and values that a page cannot take, before anything else.
+    pub(crate) fn check_sizes(&self, key: &[u8], value: &[u8]) -> Result<()> {
+        let page_size = self.pager.page_size();
+        let (key_max, value_max) = (key_bytes_max(page_size), value_bytes_max(page_size));
+        if key.len() > key_max {
+            return Err(Error::KeyTooLarge { bytes: key.len(), max: key_max });
+        }
+        if value.len() > value_max {
+            return Err(Error::ValueTooLarge { bytes: value.len(), max: value_max });
+        }
+        Ok(())
+    }
+
+    /// Is there anything in the way of this transaction's next call?
+    fn check_alive(&self, txn: &Txn) -> Result<()> {
+        if let Some(error) = &txn.doomed {
+            return Err(match error {
+                Error::Deadlock => Error::Deadlock,
+                other => Error::TransactionEnded { reason: other.to_string() },
+            });
+        }
+        self.check_running()
+    }
+
+    /// After the first failure nobody writes, ever.
+    pub(crate) fn check_running(&self) -> Result<()> {
+        match self.pager.log.failure() {
+            Some(reason) => Err(Error::LogFailed { reason }),
+            None => Ok(()),
+        }
+    }
+
+    /// The value of `key`, locked shared, or exclusively if it is to be updated.
+    pub(crate) fn get(&self, txn: &mut Txn, tree: &Tree, key: &[u8], update: bool) -> Result<Option<Vec<u8>>> {
+        self.check_sizes(key, &[])?;
+        self.check_alive(txn)?;
+        let mode = if update { Mode::Exclusive } else { Mode::Shared };
+        self.lock(txn, &Resource::Table(tree.id()), mode.intent())?;
+        self.lock(txn, &Resource::Key(tree.id(), key), mode)?;
+        tree.read(&self.pager, key, |value| value.map(<[u8]>::to_vec))
+    }
+
+    /// Makes `after` the value of `key`, or deletes it. True if there was a value before.
+    pub(crate) fn write(&self, txn: &mut Txn, tree: &Tree, key: &[u8], after: Option<&[u8]>) -> Result<bool> {
+        self.check_sizes(key, after.unwrap_or_default())?;
+        self.check_alive(txn)?;
+        self.lock(txn, &Resource::Table(tree.id()), Mode::IntentExclusive)?;
+        self.lock(txn, &Resource::Key(tree.id(), key), Mode::Exclusive)?;
+        let result = self.write_locked(txn, tree, key, after);
+        if let Err(error) = &result
+            && !matches!(error, Error::DiskFull { .. })
+        {
+            txn.doomed = Some(error.clone());
+        }
+        result
+    }
+
+    fn write_locked(&self, txn: &mut Txn, tree: &Tree, key: &[u8], after: Option<&[u8]>) -> Result<bool> {
+        let log = &self.pager.log;
+        let before_max = value_bytes_max(self.pager.page_size());
+        let after_len = after.map_or(0, <[u8]>::len);
+        let clr_max = Log::frame_bytes(row_bytes_max(key.len(), 0, before_max), false);
+        let finish = if txn.undo_space.is_none() { self.finish_bytes() } else { 0 };
+        let row_max = Log::frame_bytes(row_bytes_max(key.len(), before_max, after_len), false);
+        let mut space = log.reserve(row_max + clr_max + finish)?;
+
+        let chain = txn.chain;
+        let (mut existed, mut before_len, mut appended) = (false, 0, None);
+        let mut write = RowWrite {
+            key,
+            decide: &mut |before| {
+                existed = before.is_some();
+                before_len = before.map_or(0, <[u8]>::len);
+                (existed || after.is_some()).then(|| Change::of(before, after).into_owned())
+            },
+            record: &|place, change| {
+                Record::Row(RowRecord {
+                    commit: false,
+                    txn: chain.map(|chain| chain.id),
+                    prev: chain.map(|chain| chain.last),
+                    table: place.table,
+                    page: place.page,
+                    page_prev: place.page_prev,
+                    key: key.into(),
+                    change,
+                })
+            },
+            inside: &mut |lsn, _| {
+                self.active.wrote(chain.map_or(lsn, |chain| chain.id), lsn);
+                appended = Some(lsn);
+            },
+            timed: false,
+            undoing: false,
+            purgeable: &|ghost| !self.locks.is_locked_exclusively(tree.id(), ghost),
+        };
+        tree.write_row(&self.pager, &mut space, &mut write)?;
+        if let Some(lsn) = appended {
+            txn.chain = Some(Chain { id: chain.map_or(lsn, |chain| chain.id), last: lsn });
+            let clr = Log::frame_bytes(row_bytes_max(key.len(), 0, before_len), false);
+            let kept = space.split(clr + finish);
+            match &mut txn.undo_space {
+                Some(undo_space) => undo_space.absorb(kept),
+                None => txn.undo_space = Some(kept),
+            }
+        }
+        Ok(existed)
+    }
+
+    /// What the end of a transaction may take: its commit or end record, and one structure change while undoing.
+    fn finish_bytes(&self) -> usize {
+        let structure = structure_bytes_max(self.pager.page_size());
+        Log::frame_bytes(FINISH_BYTES, true) + Log::frame_bytes(structure, false)
+    }
+
+    /// One row in a transaction of its own: change and commit are one record. Returns whether there was a value before,
+    /// and up to where the log must be durable before that may be told.
+    pub(crate) fn autocommit(
+        &self,
+        tree: &Tree,
+        key: &[u8],
+        after: Option<&[u8]>,
+    ) -> Result<(bool, Option<Lsn>)> {
+        self.check_sizes(key, after.unwrap_or_default())?;
+        self.check_running()?;
+        let mut txn = self.begin(None);
+        let result = self.autocommit_locked(&mut txn, tree, key, after);
+        let commit = result.as_ref().ok().and_then(|(_, commit)| *commit);
+        self.locks.release_all(&txn.owner, commit.map(|(lsn, _)| lsn));
+        let (existed, commit) = result?;
+        if commit.is_some() {
+            self.counters.commits.add(1);
+        }
+        // With nothing to change, the answer still rests on the last commit that it saw.
+        Ok((existed, commit.map(|(_, end)| end).or_else(|| txn.seen.map(after_record))))
+    }
+
+    fn autocommit_locked(
+        &self,
+        txn: &mut Txn,
+        tree: &Tree,
+        key: &[u8],
+        after: Option<&[u8]>,
+    ) -> Result<(bool, Option<(Lsn, Lsn)>)> {
+        self.lock(txn, &Resource::Table(tree.id()), Mode::IntentExclusive)?;
+        self.lock(txn, &Resource::Key(tree.id(), key), Mode::Exclusive)?;
+        let before_max = value_bytes_max(self.pager.page_size());
+        let row_max = row_bytes_max(key.len(), before_max, after.map_or(0, <[u8]>::len));
+        let mut space = self.pager.log.reserve(Log::frame_bytes(row_max, true))?;
+        let mut existed = false;
+        let mut write = RowWrite {
+            key,
+            decide: &mut |before| {
+                existed = before.is_some();
+                (existed || after.is_some()).then(|| Change::of(before, after).into_owned())
+            },
+            record: &|place, change| {
+                Record::Row(RowRecord {
+                    commit: true,
+                    txn: None,
+                    prev: None,
+                    table: place.table,
+                    page: place.page,
+                    page_prev: place.page_prev,
+                    key: key.into(),
+                    change,
+                })
+            },
+            inside: &mut |_, _| (),
+            timed: true,
+            undoing: false,
+            purgeable: &|ghost| !self.locks.is_locked_exclusively(tree.id(), ghost),
+        };
+        let appended = tree.write_row(&self.pager, &mut space, &mut write)?;
+        Ok((existed, appended.map(|appended| (appended.lsn, appended.end))))
+    }
+
+    /// The latest committed value of `key`, and up to where the log must be durable before it may be told.
+    ///
+    /// The lock is momentary: while the leaf is latched, a key that nobody holds exclusively has its last committed
+    /// value, for a writer locks before it latches and unlocks after its commit is in the log. Otherwise the call
+    /// waits in line like everybody else.
+    pub(crate) fn read_committed(&self, tree: &Tree, key: &[u8]) -> Result<(Option<Vec<u8>>, Option<Lsn>)> {
+        self.check_sizes(key, &[])?;
+        let looked = tree.read(&self.pager, key, |value| {
+            let free = !self.locks.is_locked_exclusively(tree.id(), key);
+            free.then(|| (value.map(<[u8]>::to_vec), self.locks.last_commit(tree.id(), key)))
+        })?;
+        if let Some((value, seen)) = looked {
+            return Ok((value, seen.map(after_record)));
+        }
+        self.check_running()?;
+        let mut txn = self.begin(None);
+        let value = self.get(&mut txn, tree, key, false);
+        self.locks.release_all(&txn.owner, None);
+        Ok((value?, txn.seen.map(after_record)))
+    }
+
+    /// Locks the whole table for reading, as a scan does.
+    pub(crate) fn lock_for_scan(&self, txn: &mut Txn, tree: &Arc<Tree>) -> Result<()> {
+        self.check_alive(txn)?;
+        self.lock(txn, &Resource::Table(tree.id()), Mode::Shared)
+    }
+
+    /// The next rows of a scan, a leaf's worth, in its direction.
+    pub(crate) fn scan_step(&self, tree: &Tree, from: &Bound, backwards: bool) -> Result<(crate::tree::Rows, Bound)> {
+        if backwards { tree.rows_before(&self.pager, from) } else { tree.rows_from(&self.pager, from) }
+    }
+
+    /// Appends the commit and releases the locks. Returns the commit's LSN, if it wrote, and up to where the log must be
+    /// durable before the commit may be acknowledged.
+    pub(crate) fn commit(&self, mut txn: Txn) -> Result<(Option<Lsn>, Option<Lsn>)> {
+        if let Some(error) = txn.doomed.clone() {
+            self.rollback(txn)?;
+            return Err(error);
+        }
+        let Some(chain) = txn.chain else {
+            self.locks.release_all(&txn.owner, None);
+            return Ok((None, txn.seen.map(after_record)));
+        };
+        let log = &self.pager.log;
+        let mut payload = Vec::with_capacity(FINISH_BYTES);
+        Record::Commit { txn: chain.id, prev: chain.last }.encode(&mut payload);
+        let mut space = txn.undo_space.take().expect("a transaction that wrote has space for its end");
+        let appended = log.append(&mut space, &payload, true, |lsn, _| {
+            self.active.finished(chain.id, lsn, log.durable_lsn());
+        });
+        let commit = appended.as_ref().ok().map(|appended| appended.lsn);
+        self.locks.release_all(&txn.owner, commit);
+        drop(space);
+        let appended = appended?;
+        self.counters.commits.add(1);
+        Ok((Some(appended.lsn), Some(appended.end)))
+    }
+}
+
+/// A position that is reached when the record at `lsn` is: its first byte is below it, and ends lie between records.
+pub(crate) fn after_record(lsn: Lsn) -> Lsn {
+    Lsn::new(lsn.get() + 1).expect("more than zero")
+}

@@ -1,0 +1,195 @@
+//! The catalogue: which tables there are. Tree 1 on disk, a map in memory.
+//!
+//! Creating a table is one redo-only record: the catalogue's cell, the new root, its map bit and the next table id in
+//! the file header. It belongs to no transaction: a table is there or not, never half.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use afterimage_io::Io;
+use afterimage_io::sync::{Mutex, RwLock};
+use foldhash::fast::FixedState;
+
+use super::Tree;
+use super::scan::Bound;
+use super::split::change_structure;
+use crate::buffer::{Claimed, Pager};
+use crate::codec::Reader;
+use crate::error::{Error, Result};
+use crate::ids::{PageId, TableId};
+use crate::limits::structure_bytes_max;
+use crate::page::{FileHeader, PageOp, USED};
+use crate::record::{PagePart, Record, StructureKind, Structure};
+
+/// The only kind of table so far.
+const KIND_LOGGED: u8 = 1;
+/// Longest name of a table, in bytes.
+pub(crate) const NAME_BYTES_MAX: usize = 255;
+
+pub(crate) struct Catalogue {
+    io: Io,
+    tree: Tree,
+    creating: Mutex<()>,
+    tables: RwLock<Tables>,
+}
+
+#[derive(Default)]
+struct Tables {
+    by_name: BTreeMap<String, Arc<Tree>>,
+    by_id: HashMap<TableId, Arc<Tree>, FixedState>,
+}
+
+impl Tables {
+    fn add(&mut self, tree: Arc<Tree>) {
+        self.by_name.insert(tree.name().to_owned(), tree.clone());
+        self.by_id.insert(tree.id(), tree);
+    }
+}
+
+impl Catalogue {
+    pub(crate) fn new(io: &Io) -> Catalogue {
+        Catalogue {
+            io: io.clone(),
+            tree: Tree::new(io, TableId::CATALOGUE, "(catalogue)", PageId::CATALOGUE_ROOT),
+            creating: Mutex::new(io, ()),
+            tables: RwLock::new(io, Tables::default()),
+        }
+    }
+
+    /// Reads what tables there are.
+    pub(crate) fn load(&self, pager: &Pager) -> Result<()> {
+        let mut tables = Tables::default();
+        let mut bound = Bound::Open;
+        while bound != Bound::Done {
+            let (rows, next) = self.tree.rows_from(pager, &bound)?;
+            for (name, entry) in rows {
+                let tree = decode_entry(&self.io, &name, &entry)
+                    .ok_or_else(|| Error::corruption("the catalogue", format!("the entry of table {name:?}")))?;
+                tables.add(Arc::new(tree));
+            }
+            bound = next;
+        }
+        *self.tables.write() = tables;
+        Ok(())
+    }
+
+    pub(crate) fn by_name(&self, name: &str) -> Option<Arc<Tree>> {
+        self.tables.read().by_name.get(name).cloned()
+    }
+
+    pub(crate) fn by_id(&self, id: TableId) -> Option<Arc<Tree>> {
+        self.tables.read().by_id.get(&id).cloned()
+    }
+
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.tables.read().by_name.keys().cloned().collect()
+    }
+
+    /// Every tree there is, the engine's own first.
+    pub(crate) fn trees(&self) -> Vec<Arc<Tree>> {
+        let own = [
+            Tree::new(&self.io, TableId::CATALOGUE, "(catalogue)", PageId::CATALOGUE_ROOT),
+            Tree::new(&self.io, TableId::PENDING_FREE, "(pending free)", PageId::PENDING_FREE_ROOT),
+        ];
+        own.into_iter().map(Arc::new).chain(self.tables.read().by_name.values().cloned()).collect()
+    }
+
+    /// The table `name`, made if there is none. True if it was made just now.
+    pub(crate) fn open(&self, pager: &Pager, name: &str) -> Result<(Arc<Tree>, bool)> {
+        if let Some(tree) = self.by_name(name) {
+            return Ok((tree, false));
+        }
+        check_name(name)?;
+        let _creating = self.creating.lock();
+        if let Some(tree) = self.by_name(name) {
+            return Ok((tree, false));
+        }
+        let tree = loop {
+            if let Some(tree) = self.try_create(pager, name)? {
+                break Arc::new(tree);
+            }
+        };
+        self.tables.write().add(tree.clone());
+        Ok((tree, true))
+    }
+
+    fn try_create(&self, pager: &Pager, name: &str) -> Result<Option<Tree>> {
+        let key = name.as_bytes();
+        self.tree.make_room(pager, key, ENTRY_BYTES, false, &|_| true)?;
+        let mut reservation = pager.reserve(structure_bytes_max(pager.page_size()))?;
+        let _permit = pager.permit();
+        let new = pager.new_page(false)?;
+        let file_header = pager.fetch(PageId::FILE_HEADER)?;
+        let mut leaf = self.tree.leaf_exclusive(pager, key)?;
+        let Some(mut file_header) = file_header.exclusive() else { return Ok(None) };
+        let Some(Claimed { mut page, mut map, index }) = new.claim() else { return Ok(None) };
+        let mut header = file_header
+            .file_header()
+            .map_err(|e| Error::corruption("page 0 of pages", e.to_string()))?;
+        let (id, root) = (TableId(header.next_table), page.page_id());
+        header.next_table += 1;
+        let entry = encode_entry(id, root);
+        let parts = vec![
+            (&mut leaf, PageOp::put_cell(key, &entry)),
+            (&mut page, PageOp::format_leaf(root, id)),
+            (&mut file_header, PageOp::FileHeader(header)),
+            (&mut map, PageOp::map_set(index, 1, true)),
+        ];
+        change_structure(pager, &mut reservation, StructureKind::CreateTable, parts)?;
+        pager.page_taken();
+        Ok(Some(Tree::new(&self.io, id, name, root)))
+    }
+}
+
+fn check_name(name: &str) -> Result<()> {
+    let bad = |what: &str| Err(Error::BadTableName { name: name.to_owned(), what: what.to_owned() });
+    if name.is_empty() {
+        return bad("it is empty");
+    }
+    if name.len() > NAME_BYTES_MAX {
+        return bad("it is longer than 255 bytes");
+    }
+    Ok(())
+}
+
+/// id u32 | root u64 | kind u8 | flags u8, little-endian.
+const ENTRY_BYTES: usize = 14;
+
+fn encode_entry(id: TableId, root: PageId) -> [u8; ENTRY_BYTES] {
+    let mut entry = [0; ENTRY_BYTES];
+    entry[..4].copy_from_slice(&id.get().to_le_bytes());
+    entry[4..12].copy_from_slice(&root.get().to_le_bytes());
+    entry[12] = KIND_LOGGED;
+    entry
+}
+
+fn decode_entry(io: &Io, name: &[u8], entry: &[u8]) -> Option<Tree> {
+    let name = std::str::from_utf8(name).ok()?;
+    let entry: &[u8; ENTRY_BYTES] = entry.try_into().ok()?;
+    let mut reader = Reader::new(entry);
+    let (id, root) = (TableId(reader.u32().ok()?), PageId(reader.u64().ok()?));
+    let kind = reader.u8().ok()?;
+    (kind == KIND_LOGGED && id >= TableId::FIRST_USER).then(|| Tree::new(io, id, name, root))
+}
+
+/// Writes the first pages of a new database: file header, map, catalogue, pending-free, in one record.
+pub(crate) fn format_database(pager: &Pager, database_id: u128) -> Result<()> {
+    pager.grow_new_file()?;
+    let header = FileHeader::new(pager.page_size() as u32, database_id, TableId::FIRST_USER.get());
+    let ops = [
+        (PageId::FILE_HEADER, PageOp::FileHeader(header)),
+        (PageId::FIRST_MAP, PageOp::format_map(PageId::FIRST_MAP, &[USED | USED << 2 | USED << 4])),
+        (PageId::CATALOGUE_ROOT, PageOp::format_leaf(PageId::CATALOGUE_ROOT, TableId::CATALOGUE)),
+        (PageId::PENDING_FREE_ROOT, PageOp::format_leaf(PageId::PENDING_FREE_ROOT, TableId::PENDING_FREE)),
+    ];
+    let parts = ops.into_iter().map(|(page, op)| PagePart { page, page_prev: None, op }).collect();
+    let record = Record::Structure(Structure { kind: StructureKind::CreateDatabase, parts });
+    let mut reservation = pager.reserve_for(&record)?;
+    let mut pages = Vec::new();
+    for page in [PageId::FILE_HEADER, PageId::FIRST_MAP, PageId::CATALOGUE_ROOT, PageId::PENDING_FREE_ROOT] {
+        pages.push(pager.install_new(page)?);
+    }
+    let mut pages: Vec<_> = pages.iter_mut().collect();
+    pager.mutate(&mut reservation, &record, &mut pages, false, &mut |_, _| ())?;
+    Ok(())
+}

@@ -1,0 +1,45 @@
+//! The tree layer: ordered tables over pages.
+#![doc = include_str!("README.md")]
+
+mod catalogue;
+mod check;
+mod descend;
+mod row;
+mod scan;
+mod split;
+
+use afterimage_io::Io;
+use afterimage_io::sync::Mutex;
+
+pub(crate) use catalogue::{Catalogue, format_database};
+pub(crate) use check::check_tree;
+pub(crate) use row::RowWrite;
+pub(crate) use scan::{Bound, Rows};
+
+use crate::ids::{PageId, TableId};
+
+/// One B+-tree: where it begins, and the right to change its structure.
+pub(crate) struct Tree {
+    id: TableId,
+    name: String,
+    root: PageId,
+    structure: Mutex<()>,
+}
+
+impl Tree {
+    pub(crate) fn new(io: &Io, id: TableId, name: &str, root: PageId) -> Tree {
+        Tree { id, name: name.to_owned(), root, structure: Mutex::new(io, ()) }
+    }
+
+    pub(crate) fn id(&self) -> TableId {
+        self.id
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn root(&self) -> PageId {
+        self.root
+    }
+}

@@ -1,0 +1,71 @@
+//! Writing one row: find the leaf, see what is there, decide, log and apply. The same path serves puts, deletes and
+//! the steps of a rollback.
+
+use afterimage_log::{Appended, Lsn, Reservation};
+
+use super::Tree;
+use super::scan::visible;
+use crate::buffer::Pager;
+use crate::error::Result;
+use crate::ids::{PageId, TableId};
+use crate::page::{Page, PageOp};
+use crate::record::{Change, Record};
+
+/// Where a row is about to change: what its record must say about the page.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RowPlace {
+    pub(crate) table: TableId,
+    pub(crate) page: PageId,
+    pub(crate) page_prev: Option<Lsn>,
+}
+
+/// A change of one row, waiting for its place.
+pub(crate) struct RowWrite<'a> {
+    pub(crate) key: &'a [u8],
+    /// Sees the value that is there and says what to do; `None`: nothing.
+    pub(crate) decide: &'a mut dyn FnMut(Option<&[u8]>) -> Option<Change<'static>>,
+    /// Puts the change, at its place, into a record.
+    pub(crate) record: &'a dyn Fn(RowPlace, Change<'static>) -> Record<'a>,
+    /// Runs in the reservation, with the record's LSN and time.
+    pub(crate) inside: &'a mut dyn FnMut(Lsn, u64),
+    /// Whether the record bears a time (commits do).
+    pub(crate) timed: bool,
+    /// Whether a rollback asks: then it may have the last of the reserves.
+    pub(crate) undoing: bool,
+    /// Whether the ghost of a key may be removed: nobody holds a lock on it.
+    pub(crate) purgeable: &'a dyn Fn(&[u8]) -> bool,
+}
+
+impl Tree {
+    /// Carries out `write`. `None` if there was nothing to do. Makes room by purging ghosts or splitting, each its own
+    /// record. Waits for I/O alone; call it without latches, with `reservation` covering the record.
+    pub(crate) fn write_row(
+        &self,
+        pager: &Pager,
+        reservation: &mut Reservation,
+        write: &mut RowWrite<'_>,
+    ) -> Result<Option<Appended>> {
+        loop {
+            let permit = pager.permit();
+            let mut leaf = self.leaf_exclusive(pager, write.key)?;
+            let Some(change) = (write.decide)(visible(&leaf, write.key)) else { return Ok(None) };
+            if let Some(value_len) = lacks_room(&leaf, write.key, &change) {
+                drop((leaf, permit));
+                self.make_room(pager, write.key, value_len, write.undoing, write.purgeable)?;
+                continue;
+            }
+            let place = RowPlace { table: self.id, page: leaf.page_id(), page_prev: leaf.lsn() };
+            let record = (write.record)(place, change);
+            let pages = &mut [&mut leaf];
+            return pager.mutate(reservation, &record, pages, write.timed, write.inside).map(Some);
+        }
+    }
+}
+
+/// The length of the value that does not fit, if it does not.
+fn lacks_room(leaf: &Page, key: &[u8], change: &Change<'_>) -> Option<usize> {
+    match change.to_op(key) {
+        PageOp::PutCell { value, .. } if !leaf.fits_put(key, value.len()) => Some(value.len()),
+        _ => None,
+    }
+}
