@@ -15,17 +15,31 @@ use crate::lock::{LockAttempt, LockFile, parse_pid};
 
 pub(crate) struct OsWorld {
     began: Instant,
+    sync_delay: Duration,
 }
 
 impl OsWorld {
     pub(crate) fn new() -> OsWorld {
         OsWorld {
             began: Instant::now(),
+            sync_delay: Duration::ZERO,
+        }
+    }
+
+    /// The same world on a disk whose every sync takes this much longer.
+    pub(crate) fn with_sync_delay(&self, sync_delay: Duration) -> OsWorld {
+        OsWorld {
+            began: self.began,
+            sync_delay,
         }
     }
 
     pub(crate) fn open(&self, path: &Path, how: OpenMode) -> Result<File> {
-        Ok(File::os(open_options(how).open(path)?, path))
+        Ok(File::os(
+            open_options(how).open(path)?,
+            path,
+            self.sync_delay,
+        ))
     }
 
     pub(crate) fn create_dir(&self, path: &Path) -> Result<()> {
@@ -47,7 +61,9 @@ impl OsWorld {
     pub(crate) fn sync_dir(&self, path: &Path) -> Result<()> {
         let path = or_current(path);
         if cfg!(unix) {
-            fs::File::open(path)?.sync_all()
+            fs::File::open(path)?.sync_all()?;
+            delay(self.sync_delay);
+            Ok(())
         } else {
             fs::metadata(path).map(|_| ())
         }
@@ -112,6 +128,13 @@ impl OsWorld {
                 ^ (mixed(2) << 64)
                 ^ mixed(self.began.elapsed().subsec_nanos().into())
         })
+    }
+}
+
+/// Makes a sync that has succeeded take longer; costs nothing where there is no delay.
+pub(crate) fn delay(sync_delay: Duration) {
+    if !sync_delay.is_zero() {
+        crate::thread::sleep(sync_delay);
     }
 }
 
