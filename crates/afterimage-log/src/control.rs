@@ -163,6 +163,7 @@ enum Bad {
 /// The open control file.
 #[derive(Debug)]
 pub struct ControlFile {
+    io: Io,
     file: File,
     path: PathBuf,
     /// Which copy, 0 or 1, `current` was read from or last written to.
@@ -218,6 +219,7 @@ impl ControlFile {
             }
         })?;
         Ok(ControlFile {
+            io: io.clone(),
             file,
             path,
             copy: 1,
@@ -264,6 +266,7 @@ impl ControlFile {
             }
         };
         Ok(ControlFile {
+            io: io.clone(),
             file,
             path,
             copy,
@@ -301,14 +304,18 @@ impl ControlFile {
         Ok(())
     }
 
-    /// Writes the copy that was read again, in its own place, and syncs it: after an unclean stop what was read may
-    /// be in the page cache only.
+    /// Writes the copy that was read again, in its own place, and syncs it and the names in the directory: after an
+    /// unclean stop what was read, even the file's name, may be in the page cache only.
     ///
     /// # Errors
     ///
     /// As [`ControlFile::write`].
     pub fn rewrite_in_place(&mut self) -> Result<()> {
-        self.put(self.copy, &self.current)
+        self.put(self.copy, &self.current)?;
+        let dir = self.path.parent().unwrap_or(Path::new(""));
+        self.io
+            .sync_dir(dir)
+            .map_err(|e| Error::io("sync directory", dir, 0, e))
     }
 
     fn put(&self, copy: u64, control: &Control) -> Result<()> {
@@ -346,4 +353,5 @@ fn read_copy(
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;

@@ -386,6 +386,3 @@ pub(crate) fn damage(files: &Files, at: Lsn, what: String) -> Error {
         ),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -287,4 +287,5 @@ pub(crate) fn decode(bytes: &[u8], lsn: u64, seed: u64) -> Result<Head, Fault> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;

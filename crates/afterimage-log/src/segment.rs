@@ -250,4 +250,5 @@ pub(crate) fn sync_names(io: &Io, dir: &Path) -> Result<()> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
