@@ -93,7 +93,7 @@ impl SimWorld {
                 return Err(ErrorKind::AlreadyExists.into());
             }
             Some(Node::File(id)) => id,
-            None if how.creates() => self.create(&name)?,
+            None if how.creates() => self.create(&name, how)?,
             None => return Err(ErrorKind::NotFound.into()),
         };
         let open = Arc::clone(self.state().open.entry(id).or_default());
@@ -106,12 +106,15 @@ impl SimWorld {
         Ok(File::simulated(file, path))
     }
 
-    fn create(&self, name: &str) -> Result<FileId> {
-        self.call(
-            &Call::named(CallKind::Create, name),
-            |state, _| state.disk.create(name),
-            |_| Event::Created { path: name },
-        )
+    fn create(&self, name: &str, how: OpenMode) -> Result<FileId> {
+        let create = |state: &mut State, _| match state.disk.node(name) {
+            // Another thread was quicker, at the yield point of this call.
+            Some(Node::File(id)) if how == OpenMode::Create => Ok(id),
+            _ => state.disk.create(name),
+        };
+        self.call(&Call::named(CallKind::Create, name), create, |_| {
+            Event::Created { path: name }
+        })
     }
 
     pub(crate) fn create_dir(&self, path: &Path) -> Result<()> {

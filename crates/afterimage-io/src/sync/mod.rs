@@ -8,7 +8,7 @@ mod gate;
 mod mutex;
 mod primitives;
 mod rwlock;
-#[cfg(test)]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests;
 mod wait_word;
 
