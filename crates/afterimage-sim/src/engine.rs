@@ -5,7 +5,6 @@ use crate::oracle::Layout;
 use crate::store::{Store, StoreResult};
 use afterimage::{Database, Options, Table, Transaction};
 use afterimage_io::Io;
-use std::path::Path;
 
 /// The name of the one table.
 pub const TABLE: &str = "rows";
@@ -41,11 +40,8 @@ impl Engine {
         Engine { transaction: None, table, database }
     }
 
-    fn transaction(&mut self) -> StoreResult<&mut Transaction> {
-        if self.transaction.is_none() {
-            self.transaction = Some(told(self.database.begin())?);
-        }
-        self.transaction.as_mut().ok_or_else(|| "no transaction".to_string())
+    fn transaction(&mut self) -> &mut Transaction {
+        self.transaction.get_or_insert_with(|| self.database.begin())
     }
 }
 
@@ -59,12 +55,12 @@ impl Store for Engine {
 
     fn put(&mut self, key: &[u8], value: &[u8]) -> StoreResult<()> {
         let table = self.table.clone();
-        told(self.transaction()?.put(&table, key, value))
+        told(self.transaction().put(&table, key, value))
     }
 
     fn delete(&mut self, key: &[u8]) -> StoreResult<bool> {
         let table = self.table.clone();
-        told(self.transaction()?.delete(&table, key))
+        told(self.transaction().delete(&table, key))
     }
 
     fn commit(&mut self) -> StoreResult<()> {
@@ -88,9 +84,9 @@ impl Store for Engine {
         read_all(&self.database, &self.table)
     }
 
-    fn verify(io: &Io) -> StoreResult<()> {
-        let report = told(afterimage::inspect::verify(io, Path::new(&Layout::small().directory)))?;
-        if report.is_clean() { Ok(()) } else { Err(format!("{report}")) }
+    fn verify(&mut self) -> StoreResult<()> {
+        let report = told(self.database.verify())?;
+        if report.is_clean() { Ok(()) } else { Err(format!("{:?}", report.findings)) }
     }
 }
 
@@ -99,9 +95,9 @@ impl Store for Engine {
 /// # Errors
 /// When the engine refuses, or the two directions differ.
 pub fn read_all(database: &Database, table: &Table) -> StoreResult<Rows> {
-    let mut transaction = told(database.begin())?;
-    let forwards = told(told(transaction.scan(table, ..))?.collect::<afterimage::Result<Vec<_>>>())?;
-    let mut backwards = told(told(transaction.scan(table, ..))?.rev().collect::<afterimage::Result<Vec<_>>>())?;
+    let mut transaction = database.begin();
+    let forwards = told(told(transaction.scan::<[u8], _>(table, ..))?.collect::<afterimage::Result<Vec<_>>>())?;
+    let mut backwards = told(told(transaction.scan::<[u8], _>(table, ..))?.rev().collect::<afterimage::Result<Vec<_>>>())?;
     told(transaction.rollback())?;
     backwards.reverse();
     if forwards != backwards {

@@ -55,6 +55,7 @@ pub fn hunt(bug: Bug, cap: Duration, workers: usize) -> Hunt {
     planted::plant(Some(bug));
     let stop = AtomicBool::new(false);
     let states = AtomicU64::new(0);
+    let threads = workers.saturating_sub(1).max(1);
     let caught: Mutex<Option<(&'static str, Box<Failure>)>> = Mutex::default();
     let found = |driver, failure| {
         stop.store(true, Ordering::Relaxed);
@@ -68,8 +69,7 @@ pub fn hunt(bug: Bug, cap: Duration, workers: usize) -> Hunt {
                 Err(failure) => found("exhaustive", failure),
             }
         });
-        let random = workers.saturating_sub(1).max(1);
-        scope.spawn(move || match random::run(1, None, Some(cap), random, &stop) {
+        scope.spawn(|| match random::run(1, None, Some(cap), threads, &stop) {
             Ok(tally) => drop(states.fetch_add(tally.verified, Ordering::Relaxed)),
             Err(failure) => found("random", failure),
         });

@@ -50,9 +50,9 @@ pub trait Store: Sized {
     /// # Errors
     /// When the store refuses.
     fn rows(&mut self) -> StoreResult<Rows>;
-    /// Checks every byte of a closed store.
+    /// Checks every byte of the store.
     ///
     /// # Errors
     /// What is wrong.
-    fn verify(io: &Io) -> StoreResult<()>;
+    fn verify(&mut self) -> StoreResult<()>;
 }

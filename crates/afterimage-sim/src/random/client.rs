@@ -100,7 +100,7 @@ impl Client {
 
     fn begin(&mut self) -> Step<Open> {
         let durability = if self.choices.chance(1, 4) { Durability::Memory } else { Durability::Disk };
-        let mut transaction = self.database.begin().map_err(|e| self.halt("begin", &e))?;
+        let mut transaction = self.database.begin();
         transaction.set_durability(durability);
         let (number, mark) = self.board.history().begin();
         let mut open = Open { transaction, number, durability };
@@ -184,7 +184,7 @@ impl Client {
     fn scan(&mut self) -> Step<()> {
         let mut open = self.begin()?;
         let backwards = self.choices.chance(1, 2);
-        let scan = open.transaction.scan(&self.table, ..);
+        let scan = open.transaction.scan::<[u8], _>(&self.table, ..);
         let rows = match scan {
             Err(e) => Err(e),
             Ok(scan) if backwards => scan.rev().collect::<afterimage::Result<Vec<_>>>(),
@@ -291,7 +291,9 @@ impl Client {
             return Ok(());
         }
         let ticket = transaction.commit_ticket().map_err(|e| self.halt("commit_ticket", &e))?;
-        self.board.history().placed(number, ticket.lsn().get());
+        if let Some(lsn) = ticket.lsn() {
+            self.board.history().placed(number, lsn.get());
+        }
         self.pause(3);
         match self.choices.below(4) {
             // A client that never asks.

@@ -290,8 +290,8 @@ impl Episode {
         world.live("transactions after recovery", || prove(&mut engine, &mut rows))?;
         let image = world.close(engine)?;
         let world = World::boot(&self.layout, image);
-        world.verify::<Engine>()?;
         let mut engine = world.live("the last open", || Engine::open(&world.sim.io()))?;
+        world.verify(&mut engine)?;
         let last = world.live("the last reading", || engine.rows())?;
         same("rows after twenty transactions and a close", &rows, &last)?;
         world.cut_power(engine).map(drop)

@@ -1,0 +1,196 @@
+//! `crashtest`: crashes the real engine in the simulated world until something breaks or the time is up.
+
+use afterimage_sim::engine::Engine;
+use afterimage_sim::exhaustive::{self, Config};
+use afterimage_sim::failure::Failure;
+use afterimage_sim::oracle::Layout;
+use afterimage_sim::{corruption, planted, random};
+use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+const HELP: &str = "\
+crashtest: crashes the engine in a simulated world, at every I/O call, and checks what recovery makes of it
+
+    crashtest ci [--seconds N]            fixed seeds, the exhaustive driver, corruption: N seconds of it (default 60)
+    crashtest exhaustive [--seconds N] [--longest N] [--deeper-one-in N]
+                                          every small workload, every call, every survival
+    crashtest random [--seed N] [--seconds S] [--episodes N]
+                                          concurrent clients, fresh seeds (or from N on)
+    crashtest corruption [--seed N] [--stride N]
+                                          a changed byte at every N-th position
+    crashtest planted [--cap SECONDS] [BUG...]
+                                          every deliberate bug must be caught (needs a build with --cfg planted)
+    crashtest --seed N                    one random episode, exactly as it was
+    crashtest --seconds N                 N seconds of fresh seeds
+    crashtest --replay 'WORKLOAD TRAIL'   one crash state of the exhaustive driver
+
+    --workers N                           threads (default: one a core)
+
+exit: 0 everything held, 1 something did not, 2 usage";
+
+/// What the person asked for.
+#[derive(Default)]
+struct Asked {
+    command: Option<String>,
+    names: Vec<String>,
+    seed: Option<u64>,
+    seconds: Option<u64>,
+    episodes: Option<u64>,
+    longest: Option<u64>,
+    deeper: Option<u64>,
+    stride: Option<u64>,
+    cap: Option<u64>,
+    workers: Option<u64>,
+    replay: Option<String>,
+}
+
+fn parse(arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
+    let mut asked = Asked::default();
+    let mut arguments = arguments.peekable();
+    while let Some(word) = arguments.next() {
+        let mut number = |slot: &mut Option<u64>| {
+            let value = arguments.next().ok_or_else(|| format!("{word} needs a number"))?;
+            *slot = Some(value.parse().map_err(|_| format!("{word} needs a number, not {value:?}"))?);
+            Ok::<(), String>(())
+        };
+        match word.as_str() {
+            "--seed" => number(&mut asked.seed)?,
+            "--seconds" => number(&mut asked.seconds)?,
+            "--episodes" => number(&mut asked.episodes)?,
+            "--longest" => number(&mut asked.longest)?,
+            "--deeper-one-in" => number(&mut asked.deeper)?,
+            "--stride" => number(&mut asked.stride)?,
+            "--cap" => number(&mut asked.cap)?,
+            "--workers" => number(&mut asked.workers)?,
+            "--replay" => asked.replay = Some(arguments.next().ok_or("--replay needs a workload and a trail")?),
+            "--help" | "-h" => asked.command = Some("help".to_string()),
+            other if other.starts_with('-') => return Err(format!("unknown option {other}")),
+            other if asked.command.is_none() => asked.command = Some(other.to_string()),
+            other => asked.names.push(other.to_string()),
+        }
+    }
+    Ok(asked)
+}
+
+fn main() -> ExitCode {
+    let asked = match parse(std::env::args().skip(1)) {
+        Ok(asked) => asked,
+        Err(why) => return usage(&why),
+    };
+    let outcome = match (asked.command.as_deref(), &asked.replay) {
+        (None, Some(replay)) => replay_one(replay),
+        (None, None) if asked.seed.is_some() || asked.seconds.is_some() => random_runs(&asked),
+        (Some("random"), _) => random_runs(&asked),
+        (Some("ci"), _) => ci(&asked),
+        (Some("exhaustive"), _) => exhaustive_run(&asked, asked.seconds.map(Duration::from_secs)),
+        (Some("corruption"), _) => damage(&asked),
+        (Some("planted"), _) => return hunts(&asked),
+        (Some("help"), _) => {
+            println!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        (Some(other), _) => return usage(&format!("unknown command {other}")),
+        (None, None) => return usage("nothing to do"),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            println!("{failure}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn usage(why: &str) -> ExitCode {
+    eprintln!("crashtest: {why}\n\n{HELP}");
+    ExitCode::from(2)
+}
+
+type Held = Result<(), Box<Failure>>;
+
+fn workers(asked: &Asked) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    asked.workers.map_or(cores, |w| usize::try_from(w).unwrap_or(1).max(1))
+}
+
+fn exhaustive_run(asked: &Asked, limit: Option<Duration>) -> Held {
+    let standard = Config::default();
+    let config = Config {
+        limit,
+        workers: workers(asked),
+        longest: asked.longest.map_or(standard.longest, |n| usize::try_from(n).unwrap_or(3)),
+        deeper_one_in: asked.deeper.unwrap_or(standard.deeper_one_in),
+        ..standard
+    };
+    let counts = exhaustive::run::<Engine>(&Layout::small(), &config, &AtomicBool::new(false))?;
+    println!("exhaustive\n{counts}");
+    Ok(())
+}
+
+fn random_from(asked: &Asked, first: u64, count: Option<u64>, limit: Option<Duration>) -> Held {
+    let started = Instant::now();
+    let tally = random::run(first, count, limit, workers(asked), &AtomicBool::new(false))?;
+    println!("random, seeds from {first} on, {:.1} s\n{tally}", started.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// One episode for a seed alone; else seeds from there on, or fresh ones.
+fn random_runs(asked: &Asked) -> Held {
+    let fresh = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |d| d.as_nanos() as u64 >> 8);
+    let first = asked.seed.unwrap_or_else(fresh);
+    match (asked.episodes, asked.seconds, asked.seed) {
+        (Some(n), limit, _) => random_from(asked, first, Some(n), limit.map(Duration::from_secs)),
+        (None, Some(limit), _) => random_from(asked, first, None, Some(Duration::from_secs(limit))),
+        (None, None, Some(_)) => random_from(asked, first, Some(1), None),
+        (None, None, None) => random_from(asked, first, None, Some(Duration::from_secs(60))),
+    }
+}
+
+fn damage(asked: &Asked) -> Held {
+    let counts = corruption::run(asked.seed.unwrap_or(1), asked.stride.unwrap_or(61))?;
+    println!("{counts}");
+    Ok(())
+}
+
+/// What every change passes: two thirds of the time for the exhaustive driver, the rest for fixed seeds, replays and corruption.
+fn ci(asked: &Asked) -> Held {
+    let seconds = asked.seconds.unwrap_or(60);
+    for seed in [11, 12, 13] {
+        random::replays(seed)?;
+    }
+    println!("replay: three episodes run twice have the same trace");
+    exhaustive_run(asked, Some(Duration::from_secs(seconds * 2 / 3)))?;
+    random_from(asked, 1, None, Some(Duration::from_secs(seconds / 4)))?;
+    damage(&Asked { stride: Some(asked.stride.unwrap_or(499)), seed: asked.seed, ..Asked::default() })
+}
+
+fn replay_one(replay: &str) -> Held {
+    let parsed = replay.split_once(' ').unwrap_or((replay, ""));
+    let (workload, trail) = match (parsed.0.parse(), parsed.1.trim().parse()) {
+        (Ok(workload), Ok(trail)) => (workload, trail),
+        (Err(why), _) | (_, Err(why)) => {
+            eprintln!("crashtest: {why}");
+            std::process::exit(2);
+        }
+    };
+    let story = exhaustive::replay::<Engine>(&Layout::small(), &workload, &trail)?;
+    println!("{story}");
+    Ok(())
+}
+
+fn hunts(asked: &Asked) -> ExitCode {
+    if !afterimage_io::planted::BUILT_IN {
+        return usage("this build has no planted bugs: build with --cfg planted (cargo xtask planted)");
+    }
+    let bugs = match planted::named(&asked.names) {
+        Ok(bugs) => bugs,
+        Err(why) => return usage(&why),
+    };
+    println!("{:<13} {:<22} {:>7} {:>9}  what it is, and how it showed", "bug", "caught by", "states", "time");
+    let cap = Duration::from_secs(asked.cap.unwrap_or(60));
+    let hunts: Vec<planted::Hunt> = bugs.into_iter().map(|bug| planted::hunt(bug, cap, workers(asked))).inspect(|h| println!("{h}")).collect();
+    let caught = hunts.iter().filter(|h| h.caught.is_some()).count();
+    println!("{caught} of {} caught", hunts.len());
+    if hunts.iter().any(planted::Hunt::failed) { ExitCode::from(1) } else { ExitCode::SUCCESS }
+}
