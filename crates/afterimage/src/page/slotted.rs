@@ -275,7 +275,7 @@ impl Page {
 
     /// Takes bytes from the free gap for the heap.
     fn allocate(&mut self, bytes: usize) -> usize {
-        assert!(bytes <= self.contiguous(), "PAGE-4: a cell without room");
+        assert!(bytes <= self.contiguous(), "a cell without room");
         let at = self.heap_start() - bytes;
         self.put_u32(header::HEAP_START, at as u32);
         at

@@ -92,7 +92,7 @@ fn perform(page: &mut Page, op: &PageOp<'_>, step: Step) {
         ) => {
             (*first_index..first_index + count).for_each(|index| page.map_set(index, *bits));
         }
-        (op, _) => unreachable!("PAGE-5: a step that is not one of {}", op.name()),
+        (op, _) => unreachable!("a step that is not one of {}", op.name()),
     }
 }
 
@@ -108,7 +108,7 @@ fn perform_format(page: &mut Page, op: &PageOp<'_>) {
         cells,
     } = op
     else {
-        unreachable!("PAGE-5: only a format is performed as one");
+        unreachable!("only a format is performed as one");
     };
     if *kind == Kind::Map {
         page.format_map(*id, cells);

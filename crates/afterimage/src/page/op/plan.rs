@@ -260,7 +260,7 @@ fn plan_format(page: &Page, op: &PageOp<'_>) -> Result<Step, ApplyError> {
         cells,
     } = op
     else {
-        unreachable!("PAGE-5: only a format is planned as one");
+        unreachable!("only a format is planned as one");
     };
     match kind {
         Kind::FileHeader => Err(ApplyError::WrongKind),
