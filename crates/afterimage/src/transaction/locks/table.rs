@@ -91,7 +91,10 @@ impl LockTable {
     }
 
     /// As [`LockTable::lock`], but answers `None` where that would have to wait or would fail.
-    #[allow(dead_code, reason = "for callers with a latch in hand; so far none asks for locks there")]
+    #[allow(
+        dead_code,
+        reason = "for callers with a latch in hand; so far none asks for locks there"
+    )]
     pub(crate) fn try_lock(
         &self,
         owner: &LockOwner,
@@ -152,7 +155,10 @@ impl LockTable {
 
     /// Ends a transaction from outside: its wait, if it is in one, and every later request fail with
     /// [`LockError::Revoked`]. It keeps its locks until it is rolled back. Only the first reason counts.
-    #[allow(dead_code, reason = "a transaction's state can be revoked; so far no bound does it")]
+    #[allow(
+        dead_code,
+        reason = "a transaction's state can be revoked; so far no bound does it"
+    )]
     pub(crate) fn revoke(&self, owner: &LockOwner, reason: &str) {
         let mut wakes = Wakes::new();
         {
