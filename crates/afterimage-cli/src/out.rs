@@ -50,12 +50,7 @@ impl Out {
     }
 }
 
-/// Writes a warning to stderr; a stderr that nobody reads is not our failure.
-pub fn warn(text: impl fmt::Display) {
-    let _ = writeln!(io::stderr(), "warning: {text}");
-}
-
-/// Writes a line of progress to stderr, whether or not it is a terminal.
+/// Writes a line of progress to stderr, whether or not it is a terminal; a stderr that nobody reads is not our failure.
 pub fn note(text: impl fmt::Display) {
     let _ = writeln!(io::stderr(), "{text}");
 }

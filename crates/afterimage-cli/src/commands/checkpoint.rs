@@ -32,8 +32,8 @@ pub fn run(args: &Args, settings: &Settings, out: &mut Out) -> Result<(), Failur
     db.close().map_err(told)?;
     if out.is_json() {
         return out.document(&json!({
-            "checkpoint_lsn": stats.checkpoint_lsn.get(),
-            "redo_lsn": stats.redo_lsn.get(),
+            "checkpoint_lsn": stats.checkpoint_lsn,
+            "redo_lsn": stats.redo_lsn,
             "seconds": took.as_secs_f64(),
         }));
     }

@@ -28,9 +28,9 @@ pub fn run(args: &Args, settings: &Settings, out: &mut Out) -> Result<(), Failur
     let told = |e| from_engine(e, &args.dir);
     let db = open::for_reading(&args.dir, settings)?;
     let table = open::existing_table(&db, &args.dir, &args.table)?;
-    let mut tx = db.begin().map_err(told)?;
+    let mut tx = db.begin();
     let mut rows = Rows::start(out, &args.table)?;
-    for row in tx.scan(&table, ..).map_err(told)? {
+    for row in tx.scan::<[u8], _>(&table, ..).map_err(told)? {
         let (key, value) = row.map_err(told)?;
         rows.row(&key, &value)?;
     }

@@ -27,7 +27,7 @@ pub fn run(args: &Args, settings: &Settings, out: &mut Out) -> Result<(), Failur
     let start = Instant::now();
     let db = open::for_writing(&args.dir, settings)?;
     let took = start.elapsed();
-    let report = db.recovery_report();
+    let report = db.recovery_report().clone();
     db.close().map_err(|e| from_engine(e, &args.dir))?;
     if out.is_json() {
         return out.document(&story::report_json(&report));

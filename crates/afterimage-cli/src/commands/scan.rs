@@ -49,7 +49,7 @@ pub fn run(args: &Args, settings: &Settings, out: &mut Out) -> Result<(), Failur
     let table = open::existing_table(&db, &args.dir, &args.table)?;
     let mut rows = Rows::start(out, &args.table)?;
     if !is_empty(&range) {
-        let mut tx = db.begin().map_err(told)?;
+        let mut tx = db.begin();
         let scan = tx.scan(&table, range).map_err(told)?;
         let limit = usize::try_from(args.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
         let mut print = |row: afterimage::Result<(Vec<u8>, Vec<u8>)>| {

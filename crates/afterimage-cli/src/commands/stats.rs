@@ -7,9 +7,9 @@ use crate::failure::Failure;
 use crate::open::from_engine;
 use crate::out::Out;
 use crate::units::{count, duration, size};
-use afterimage::{Stats, inspect};
+use afterimage::{Stats, StatusFile, inspect};
 use afterimage_io::Io;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -31,91 +31,140 @@ pub struct Args {
 /// Prints the numbers.
 pub fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
     let io = Io::overlay();
-    let status = inspect::status(&io, &args.dir).map_err(|e| from_engine(e, &args.dir))?;
+    let status = read(&io, &args.dir)?;
     let age = Duration::from_micros(io.wall_clock().saturating_sub(status.written_at_micros));
-    let running = is_running(status.pid);
+    let state = state(&status);
     if out.is_json() {
-        return out.document(&document(&status.stats, age, status.pid, running));
+        return out.document(&document(&status, age, state));
     }
-    let state = match running {
-        Some(true) => "running",
-        Some(false) => "ended",
-        None => "may be running",
-    };
     let written = format!("{} ago, by process {} ({state})", duration(age), status.pid);
-    let rows = [("written", written)]
+    let mut rows = [("written", written)]
         .into_iter()
         .chain(table(&status.stats));
-    rows.into_iter()
-        .try_for_each(|(name, value)| out.line(format!("{name:<22}{value}")))
+    rows.try_for_each(|(name, value)| out.line(format!("{name:<22}{value}")))
+}
+
+/// The status; it may be being written just now, so it is looked at again before giving up.
+fn read(io: &Io, dir: &Path) -> Result<StatusFile, Failure> {
+    for attempt in 0..10 {
+        if attempt > 0 {
+            io.sleep(Duration::from_millis(2));
+        }
+        if let Some(status) = inspect::status(io, dir).map_err(|e| from_engine(e, dir))? {
+            return Ok(status);
+        }
+    }
+    Err(Failure::usage("there is no status to be read here")
+        .at(dir.display())
+        .advise(if dir.is_dir() {
+            "opening the database writes one"
+        } else {
+            "there is no such directory"
+        }))
+}
+
+/// What is known of the process that wrote the status.
+fn state(status: &StatusFile) -> &'static str {
+    if status.closed {
+        return "closed since";
+    }
+    if !Path::new("/proc/self").exists() {
+        return "not closed";
+    }
+    if Path::new("/proc").join(status.pid.to_string()).exists() {
+        "running"
+    } else {
+        "gone without closing"
+    }
 }
 
 fn table(stats: &Stats) -> Vec<(&'static str, String)> {
-    let percent = stats.checkpoint_age as f64 * 100.0 / stats.max_wal_size.max(1) as f64;
-    let all = stats.checkpoints_timed
-        + stats.checkpoints_paced
-        + stats.checkpoints_forced
-        + stats.checkpoints_manual
-        + stats.checkpoints_shutdown;
+    let age = format!(
+        "{} ({:.1} % of max_wal_size, {})",
+        size(stats.checkpoint_age),
+        percent(stats),
+        size(stats.max_wal_size)
+    );
+    let checkpoints = format!(
+        "timed {}, paced {}, forced {}, manual {}, shutdown {}",
+        count(stats.checkpoints_timed),
+        count(stats.checkpoints_paced),
+        count(stats.checkpoints_forced),
+        count(stats.checkpoints_manual),
+        count(stats.checkpoints_shutdown)
+    );
+    let commits_a_sync = stats.commits as f64 / stats.wal_syncs.max(1) as f64;
+    let pool = format!(
+        "{} of {} frames dirty",
+        count(stats.pool_dirty),
+        count(stats.pool_frames)
+    );
+    let waits = format!(
+        "{} ({} in all)",
+        count(stats.lock_waits),
+        duration(Duration::from_micros(stats.lock_wait_micros))
+    );
     vec![
         ("next LSN", stats.next_lsn.to_string()),
         ("written LSN", stats.written_lsn.to_string()),
         ("durable LSN", stats.durable_lsn.to_string()),
         ("redo point", stats.redo_lsn.to_string()),
         ("last checkpoint LSN", stats.checkpoint_lsn.to_string()),
-        (
-            "checkpoint age",
-            format!(
-                "{} ({percent:.1} % of max_wal_size, {})",
-                size(stats.checkpoint_age),
-                size(stats.max_wal_size)
-            ),
-        ),
-        ("checkpoints", count(all)),
-        ("  timed", count(stats.checkpoints_timed)),
-        ("  paced", count(stats.checkpoints_paced)),
-        ("  forced", count(stats.checkpoints_forced)),
-        ("  manual", count(stats.checkpoints_manual)),
-        ("  shutdown", count(stats.checkpoints_shutdown)),
+        ("checkpoint age", age),
+        ("checkpoints", checkpoints),
         ("commits", count(stats.commits)),
         ("rollbacks", count(stats.rollbacks)),
+        ("active transactions", count(stats.active_transactions)),
+        ("lock waits", waits),
         ("deadlocks", count(stats.deadlocks)),
-        ("log syncs", count(stats.wal_syncs)),
-        ("log records", count(stats.wal_records)),
-        ("log bytes", size(stats.wal_bytes)),
+        (
+            "log syncs",
+            format!(
+                "{} ({commits_a_sync:.1} commits a sync)",
+                count(stats.wal_syncs)
+            ),
+        ),
+        (
+            "log records",
+            format!("{} ({})", count(stats.wal_records), size(stats.wal_bytes)),
+        ),
+        (
+            "log segments",
+            format!(
+                "{} ({} used again)",
+                count(stats.wal_segments),
+                count(stats.wal_segments_recycled)
+            ),
+        ),
+        (
+            "pages",
+            format!("{} ({} free)", count(stats.pages), count(stats.pages_free)),
+        ),
+        (
+            "pages read, written",
+            format!(
+                "{}, {}",
+                count(stats.pages_read),
+                count(stats.pages_written)
+            ),
+        ),
+        ("buffer pool", pool),
     ]
 }
 
-fn document(stats: &Stats, age: Duration, pid: u32, running: Option<bool>) -> serde_json::Value {
-    json!({
-        "age_seconds": age.as_secs_f64(),
-        "holder": { "pid": pid, "running": running },
-        "next_lsn": stats.next_lsn.get(),
-        "written_lsn": stats.written_lsn.get(),
-        "durable_lsn": stats.durable_lsn.get(),
-        "redo_lsn": stats.redo_lsn.get(),
-        "checkpoint_lsn": stats.checkpoint_lsn.get(),
-        "checkpoint_age": stats.checkpoint_age,
-        "max_wal_size": stats.max_wal_size,
-        "checkpoints": {
-            "timed": stats.checkpoints_timed,
-            "paced": stats.checkpoints_paced,
-            "forced": stats.checkpoints_forced,
-            "manual": stats.checkpoints_manual,
-            "shutdown": stats.checkpoints_shutdown,
-        },
-        "commits": stats.commits,
-        "rollbacks": stats.rollbacks,
-        "deadlocks": stats.deadlocks,
-        "wal_syncs": stats.wal_syncs,
-        "wal_records": stats.wal_records,
-        "wal_bytes": stats.wal_bytes,
-    })
+fn percent(stats: &Stats) -> f64 {
+    stats.checkpoint_age as f64 * 100.0 / stats.max_wal_size.max(1) as f64
 }
 
-/// Whether the process that wrote the status is there still; none where the system does not tell.
-fn is_running(pid: u32) -> Option<bool> {
-    Path::new("/proc/self")
-        .exists()
-        .then(|| Path::new("/proc").join(pid.to_string()).exists())
+/// Every counter by its own name, and what is known about them.
+fn document(status: &StatusFile, age: Duration, state: &str) -> Value {
+    let mut document = json!({
+        "age_seconds": age.as_secs_f64(),
+        "holder": { "pid": status.pid, "state": state },
+        "checkpoint_age_percent": percent(&status.stats),
+    });
+    for (name, value) in status.stats.fields() {
+        document[name] = json!(value);
+    }
+    document
 }

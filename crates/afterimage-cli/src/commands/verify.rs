@@ -3,19 +3,21 @@
 use crate::failure::{Exit, Failure};
 use crate::open::from_engine;
 use crate::out::Out;
-use crate::units::{duration, size};
+use crate::units::{count, counted, duration};
 use afterimage::inspect;
+use afterimage::{VerifyFinding, VerifyReport};
 use afterimage_io::Io;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What `verify` takes.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Reads every page and checks its checksum and structure, walks every tree, reads all log from the oldest segment
-on. Exits 1 if anything is wrong, naming table, page, LSN, segment and offset. Refused (3) while another process
-has the database open. A database that was not closed is recovered in memory first; its files stay as they are.
+Reads every page and checks its checksum and structure, walks every tree, compares the allocation map, and reads all
+log from the oldest segment on. Exits 1 if anything is wrong, naming table, page, LSN, segment and offset. Refused
+(3) while another process has the database open. A database that was not closed is recovered in memory first; its
+files stay as they are.
 
 Examples:
   afterimage verify bank
@@ -25,19 +27,100 @@ pub struct Args {
     dir: PathBuf,
 }
 
-/// Checks everything; what is wrong is the result, not an error.
+/// Checks everything. What is wrong is the result, on stdout, not an error; so is damage that stops the check.
 pub fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
     let start = Instant::now();
-    let report =
-        inspect::verify(&Io::overlay(), &args.dir).map_err(|e| from_engine(e, &args.dir))?;
-    let _ = (
-        start,
-        report.pages,
-        out,
-        duration,
-        size,
-        json!(1),
-        Exit::Data,
-    );
-    Ok(())
+    let report = match inspect::verify(&Io::overlay(), &args.dir) {
+        Ok(report) => report,
+        Err(error) if error.is_corruption() => return refused(&from_engine(error, &args.dir), out),
+        Err(error) => return Err(from_engine(error, &args.dir)),
+    };
+    if out.is_json() {
+        out.document(&document(&report, start.elapsed()))?;
+    } else {
+        print(&report, start.elapsed(), out)?;
+    }
+    if report.is_clean() {
+        Ok(())
+    } else {
+        Err(Failure::Told(Exit::Data))
+    }
+}
+
+/// Damage so deep that the database cannot be opened, not even in memory.
+fn refused(damage: &Failure, out: &mut Out) -> Result<(), Failure> {
+    if let Failure::Error {
+        what,
+        place,
+        advice,
+        ..
+    } = damage
+    {
+        if out.is_json() {
+            let finding = json!({ "what": what, "place": place, "advice": advice });
+            out.document(&json!({ "clean": false, "complete": false, "findings": [finding] }))?;
+        } else {
+            out.line(format!("wrong: {what}"))?;
+            for line in [place, advice].into_iter().flatten() {
+                out.line(format!("  {line}"))?;
+            }
+            out.line("the check ended there: recovery, which has to come first, is refused")?;
+        }
+    }
+    Err(Failure::Told(Exit::Data))
+}
+
+fn print(report: &VerifyReport, took: Duration, out: &mut Out) -> Result<(), Failure> {
+    for finding in &report.findings {
+        out.line(format!("wrong: {}", finding.what))?;
+        out.line(format!("  {}", place(finding)))?;
+    }
+    let verdict = match report.findings.len() as u64 {
+        0 => "all is as it must be".to_string(),
+        wrong => counted(wrong, "thing is wrong", "things are wrong"),
+    };
+    out.line(format!(
+        "{verdict}: {} in {}, {} ({} deleted and not yet removed), {}; {}",
+        counted(report.pages, "page", "pages"),
+        counted(report.tables, "tree", "trees"),
+        counted(report.rows, "row", "rows"),
+        count(report.ghosts),
+        counted(report.records, "log record", "log records"),
+        duration(took),
+    ))
+}
+
+fn place(finding: &VerifyFinding) -> String {
+    let table = finding.table.as_ref().map(|table| format!("table {table}"));
+    let page = finding.page.map(|page| format!("page {page}"));
+    let lsn = finding.lsn.map(|lsn| format!("LSN {lsn}"));
+    let parts: Vec<String> = [table, page, lsn]
+        .into_iter()
+        .flatten()
+        .chain([finding.place.clone()])
+        .collect();
+    parts.join(", ")
+}
+
+fn document(report: &VerifyReport, took: Duration) -> Value {
+    let finding = |finding: &VerifyFinding| {
+        json!({
+            "table": finding.table,
+            "page": finding.page,
+            "lsn": finding.lsn,
+            "place": finding.place,
+            "what": finding.what,
+        })
+    };
+    json!({
+        "clean": report.is_clean(),
+        "complete": true,
+        "trees": report.tables,
+        "pages": report.pages,
+        "rows": report.rows,
+        "ghosts": report.ghosts,
+        "records": report.records,
+        "findings": report.findings.iter().map(finding).collect::<Vec<_>>(),
+        "seconds": took.as_secs_f64(),
+    })
 }

@@ -68,8 +68,8 @@ fn replay(
     let mut balances = vec![bank::OPENING_BALANCE; bank::ACCOUNT_COUNT as usize];
     let mut awaited = acknowledged.iter().peekable();
     let transfers = db.table(bank::TRANSFERS)?;
-    let mut tx = db.begin()?;
-    for row in tx.scan(&transfers, ..)? {
+    let mut tx = db.begin();
+    for row in tx.scan::<[u8], _>(&transfers, ..)? {
         let (key, value) = row?;
         let (Some(id), Some(transfer)) = (TransferId::parse(&key), Transfer::parse(&value)) else {
             audit.half += 1;
@@ -101,8 +101,8 @@ fn lost(id: TransferId, audit: &mut Audit) {
 fn compare(db: &Database, expected: &[i64], audit: &mut Audit) -> afterimage::Result<()> {
     let accounts = db.table(bank::ACCOUNTS)?;
     let mut found = vec![None; expected.len()];
-    let mut tx = db.begin()?;
-    for row in tx.scan(&accounts, ..)? {
+    let mut tx = db.begin();
+    for row in tx.scan::<[u8], _>(&accounts, ..)? {
         let (key, value) = row?;
         match (bank::parse_account(&key), bank::parse_balance(&value)) {
             (Some(account), Some(balance)) => {

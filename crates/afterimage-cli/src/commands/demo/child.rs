@@ -162,7 +162,7 @@ fn give_up(
     id: TransferId,
     transfer: Transfer,
 ) -> afterimage::Result<()> {
-    let mut tx = db.begin()?;
+    let mut tx = db.begin();
     let done = move_money(&mut tx, books, transfer).and_then(|moved| {
         tx.put(
             &books.transfers,

@@ -162,7 +162,7 @@ impl Demo<'_> {
         let start = Instant::now();
         let db = open::for_writing(&self.dir, self.settings)?;
         let took = start.elapsed();
-        let report = db.recovery_report();
+        let report = db.recovery_report().clone();
         story.recovery(&report, took, killed)?;
         self.audit = audit::audit(&db, &self.dir, &self.acknowledged)?;
         story.audit(&self.audit)?;
