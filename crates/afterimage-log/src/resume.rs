@@ -92,7 +92,8 @@ impl Resume<'_> {
     fn begin_anew(self) -> Result<Log> {
         for info in &self.found.segments {
             let last = info.number == self.last()?.number;
-            if last || info.end > self.found.watermark {
+            // Proven up to its very end is not enough: END stands behind it, and may have come with the next batch.
+            if last || info.end >= self.found.watermark {
                 self.rewrite(info)?;
             }
         }
