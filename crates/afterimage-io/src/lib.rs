@@ -14,7 +14,7 @@ pub use file::File;
 pub use io::{Io, OpenMode};
 pub use lock::{LockAttempt, LockFile};
 pub use sim::observer::Note;
-pub use thread::{JoinHandle, Panicked};
+pub use thread::{JoinHandle, Panicked, is_unwinding};
 
 /// What one step of background work came to.
 ///

@@ -95,3 +95,9 @@ pub(crate) fn sleep(duration: Duration) {
 pub(crate) fn yield_now() {
     real::yield_now();
 }
+
+/// Is this thread unwinding, from a panic or from the crash of its simulated world? For guards that must know, when they
+/// are dropped, whether their work was done.
+pub fn is_unwinding() -> bool {
+    std::thread::panicking()
+}

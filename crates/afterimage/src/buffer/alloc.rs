@@ -6,7 +6,7 @@
 
 use afterimage_io::sync::Mutex;
 
-use super::{Blank, Exclusive, Pager, Pin};
+use super::{Blank, Exclusive, Found, Pager, Pin};
 use crate::error::{Error, Result};
 use crate::ids::PageId;
 use crate::limits::map_pages;
@@ -21,7 +21,10 @@ const EXTENT_MIN: u64 = 16;
 const EXTENT_MAX: u64 = 1024;
 
 pub(crate) struct Allocator {
+    /// Held only for a moment: also by those who hold latches.
     state: Mutex<State>,
+    /// Held while the file grows, over I/O.
+    growing: Mutex<()>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -50,14 +53,17 @@ pub(crate) struct Claimed<'p> {
 
 impl Allocator {
     pub(super) fn new(io: &afterimage_io::Io) -> Allocator {
-        Allocator { state: Mutex::new(io, State { pages: 0, free: 0, first_map: 1 }) }
+        Allocator {
+            state: Mutex::new(io, State { pages: 0, free: 0, first_map: 1 }),
+            growing: Mutex::new(io, ()),
+        }
     }
 }
 
 impl Pager {
     /// Learns from the map what is free.
     pub(crate) fn load_map(&self) -> Result<()> {
-        let pages = self.store.page_count()?;
+        let pages = self.usable_pages()?;
         let free = self.count_free(pages)?.0;
         *self.alloc.state.lock() = State { pages, free, first_map: 1 };
         Ok(())
@@ -73,12 +79,28 @@ impl Pager {
     /// After an unclean stop nobody knows whether the last extension of the file was synced: the pages beyond the last
     /// used one are written and synced again before anything is allocated from them.
     pub(crate) fn sweep_end_of_file(&self) -> Result<()> {
-        let pages = self.store.page_count()?;
+        let pages = self.usable_pages()?;
         let (_, end_of_used) = self.count_free(pages)?;
         if end_of_used < pages {
             self.store.prepare(end_of_used, pages)?;
         }
         Ok(())
+    }
+
+    /// Pages of the file, up to the first place of a map that was never made: an extension that a crash cut off may have
+    /// left room behind it that no map speaks for.
+    fn usable_pages(&self) -> Result<u64> {
+        let pages = self.store.page_count()?;
+        let mut home = Page::new(self.page_size());
+        let mut map = 1;
+        while map < pages {
+            let id = PageId(map);
+            if self.pin(id).is_none() && matches!(self.look_at_home(id, &mut home)?, Found::Never) {
+                return Ok(map);
+            }
+            map += map_pages(self.page_size());
+        }
+        Ok(pages)
     }
 
     /// Free pages below `pages`, and the first page behind the last used one.
@@ -105,8 +127,13 @@ impl Pager {
     ///
     /// `DiskFull`, with nothing changed.
     pub(crate) fn ensure_free_pages(&self, wanted: u64) -> Result<()> {
-        let mut state = self.alloc.state.lock();
-        if state.free >= wanted + RESERVE_PAGES {
+        let enough = |state: &State| state.free >= wanted + RESERVE_PAGES;
+        if enough(&self.alloc.state.lock()) {
+            return Ok(());
+        }
+        let _growing = self.alloc.growing.lock();
+        let state = *self.alloc.state.lock();
+        if enough(&state) {
             return Ok(());
         }
         let from = state.pages;
@@ -117,6 +144,7 @@ impl Pager {
             self.format_map(map)?;
             new_maps += 1;
         }
+        let mut state = self.alloc.state.lock();
         state.pages = to;
         state.free += to - from - new_maps;
         Ok(())

@@ -227,11 +227,13 @@ fn decode_header(block: &[u8], database_id: u128, page_size: usize) -> Vec<(Page
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::TableId;
+    use crate::page::{PageOp, apply};
     use afterimage_io::sim::Sim;
 
     fn image(page: u64, lsn: u64) -> Copy {
         let mut page_image = Page::new(4096);
-        let op = PageOp::format_empty(Kind::Leaf, 0, TableId(16));
+        let op = PageOp::format_leaf(PageId(page), TableId::FIRST_USER);
         apply(&mut page_image, &op).expect("a format always applies");
         page_image.set_lsn(Lsn::new(lsn).expect("not zero"));
         page_image.seal(7);

@@ -208,8 +208,4 @@ impl Pager {
     pub(crate) fn is_dirty(&self, page: PageId) -> bool {
         self.pool.is_dirty(page)
     }
-
-    pub(crate) fn file_id(&self) -> u128 {
-        self.store.file_id()
-    }
 }

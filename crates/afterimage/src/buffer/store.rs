@@ -99,8 +99,4 @@ impl Store {
         self.file.prefill(from * size, to * size).map_err(|e| Error::io(&self.path, "extend", &e))?;
         self.file.sync_all().map_err(|e| Error::io(&self.path, "sync", &e))
     }
-
-    pub(crate) fn file_id(&self) -> u128 {
-        self.file_id
-    }
 }

@@ -58,7 +58,7 @@ struct Handle {
 /// What the handles and the background thread share.
 pub(super) struct Shared {
     pub(super) io: Io,
-    pub(super) directory: PathBuf,
+    directory: PathBuf,
     pub(super) options: Options,
     pub(super) system: System,
     pub(super) checkpointer: Checkpointer,
@@ -67,6 +67,8 @@ pub(super) struct Shared {
     report: RecoveryReport,
     instance: u64,
     closed: AtomicBool,
+    /// Calls that are inside the engine at this moment.
+    inside: AtomicU64,
     /// Held while the database is open.
     lock: Mutex<Option<LockFile>>,
     stopping: Mutex<bool>,
@@ -111,6 +113,7 @@ impl Database {
             directory: directory.to_owned(),
             instance: INSTANCES.fetch_add(1, Ordering::Relaxed),
             closed: AtomicBool::new(false),
+            inside: AtomicU64::new(0),
             lock: Mutex::new(&io, Some(lock)),
             stopping: Mutex::new(&io, false),
             stop: Condvar::new(&io),
@@ -129,17 +132,15 @@ impl Database {
     ///
     /// [`Error::BadTableName`], [`Error::DiskFull`], [`Error::LogFailed`], [`Error::Io`].
     pub fn table(&self, name: &str) -> Result<Table> {
-        let shared = self.shared()?;
-        shared.guarded(|| {
-            if shared.system.catalogue.by_name(name).is_none() {
-                shared.system.check_running()?;
-            }
-            let (tree, created) = shared.system.catalogue.open(&shared.system.pager, name)?;
-            if created {
-                shared.wait(Some(shared.system.pager.log.next_lsn()), shared.options.synchronous_commit)?;
-            }
-            Ok(Table { tree, instance: shared.instance })
-        })
+        let shared = self.enter()?;
+        if shared.system.catalogue.by_name(name).is_none() {
+            shared.system.check_running()?;
+        }
+        let (tree, created) = shared.system.catalogue.open(&shared.system.pager, name)?;
+        if created {
+            shared.wait(Some(shared.system.pager.log.next_lsn()), shared.options.synchronous_commit)?;
+        }
+        Ok(Table { tree, instance: shared.instance })
     }
 
     /// The names of all tables, in order.
@@ -148,7 +149,7 @@ impl Database {
     ///
     /// [`Error::Closed`].
     pub fn tables(&self) -> Result<Vec<String>> {
-        Ok(self.shared()?.system.catalogue.names())
+        Ok(self.enter()?.system.catalogue.names())
     }
 
     /// The latest committed value of `key`. Waits for a transaction that has it locked for writing, and until the
@@ -158,13 +159,11 @@ impl Database {
     ///
     /// [`Error::KeyTooLarge`], [`Error::PageCorrupt`], [`Error::Io`], [`Error::LogFailed`], [`Error::Deadlock`] never.
     pub fn get(&self, table: &Table, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        let shared = self.shared()?;
+        let shared = self.enter()?;
         shared.check_table(table)?;
-        shared.guarded(|| {
-            let (value, seen) = shared.system.read_committed(&table.tree, key)?;
-            shared.wait(seen, shared.options.synchronous_commit)?;
-            Ok(value)
-        })
+        let (value, seen) = shared.system.read_committed(&table.tree, key)?;
+        shared.wait(seen, shared.options.synchronous_commit)?;
+        Ok(value)
     }
 
     /// Makes `value` the value of `key`, in a transaction of its own: when this returns, the change is as durable as
@@ -188,14 +187,12 @@ impl Database {
     }
 
     fn autocommit(&self, table: &Table, key: &[u8], value: Option<&[u8]>) -> Result<bool> {
-        let shared = self.shared()?;
+        let shared = self.enter()?;
         shared.check_table(table)?;
-        shared.guarded(|| {
-            shared.help_if_behind()?;
-            let (existed, end) = shared.system.autocommit(&table.tree, key, value)?;
-            shared.wait(end, shared.options.synchronous_commit)?;
-            Ok(existed)
-        })
+        shared.help_if_behind()?;
+        let (existed, end) = shared.system.autocommit(&table.tree, key, value)?;
+        shared.wait(end, shared.options.synchronous_commit)?;
+        Ok(existed)
     }
 
     /// Begins a transaction. It ends with [`Transaction::commit`] or [`Transaction::rollback`]; dropped, it is rolled
@@ -255,12 +252,10 @@ impl Database {
     ///
     /// [`Error::DiskFull`], [`Error::LogFailed`], [`Error::Io`].
     pub fn checkpoint(&self) -> Result<()> {
-        let shared = self.shared()?;
-        shared.guarded(|| {
-            shared.system.check_running()?;
-            shared.system.pager.clean_below(shared.system.pager.log.next_lsn())?;
-            shared.checkpointer.take(&shared.system, Cause::Manual)
-        })
+        let shared = self.enter()?;
+        shared.system.check_running()?;
+        shared.system.pager.clean_below(shared.system.pager.log.next_lsn())?;
+        shared.checkpointer.take(&shared.system, Cause::Manual)
     }
 
     /// What opening this database found and did.
@@ -285,8 +280,7 @@ impl Database {
     ///
     /// [`Error::LogFailed`], [`Error::Io`].
     pub fn step(&self) -> Result<Progress> {
-        let shared = self.shared()?;
-        shared.guarded(|| shared.step())
+        self.enter()?.step()
     }
 
     /// Checks every page, every tree, the allocation map and the whole log. Meant for a quiet database: changes that go
@@ -296,8 +290,7 @@ impl Database {
     ///
     /// What keeps it from looking; damage is in the report.
     pub fn verify(&self) -> Result<VerifyReport> {
-        let shared = self.shared()?;
-        shared.guarded(|| verify::verify(&shared.io, &shared.directory, &shared.system))
+        verify::verify(&self.enter()?.system)
     }
 
     /// Writes everything home and closes the database for all handles; the next open has nothing to recover. Unfinished
@@ -308,20 +301,19 @@ impl Database {
     /// [`Error::Closed`] if it is closed already, [`Error::LogFailed`] if the engine had stopped; then too the
     /// database is closed.
     pub fn close(self) -> Result<()> {
-        self.shared()?;
-        self.handle.shutdown()
-    }
-
-    /// The shared part, unless the database has been closed.
-    pub(super) fn shared(&self) -> Result<&Shared> {
         if self.handle.shared.closed.load(Ordering::Acquire) {
             return Err(Error::Closed);
         }
-        Ok(&self.handle.shared)
+        self.handle.shutdown()
     }
 
-    /// The shared part, closed or not: for rolling back.
-    pub(super) fn shared_even_if_closed(&self) -> &Shared {
+    /// Enters the engine, unless the database has been closed.
+    pub(super) fn enter(&self) -> Result<Inside<'_>> {
+        self.handle.shared.enter()
+    }
+
+    /// The shared part, closed or not.
+    pub(super) fn shared(&self) -> &Shared {
         &self.handle.shared
     }
 }
@@ -353,7 +345,7 @@ fn start_background(shared: &Arc<Shared>) -> Result<JoinHandle> {
     let working = shared.clone();
     let body = move || {
         loop {
-            let progress = working.guarded(|| working.step());
+            let progress = working.enter().and_then(|inside| inside.step());
             let mut stopping = working.stopping.lock();
             match progress {
                 // The engine has stopped; whoever writes next will be told.
@@ -377,7 +369,7 @@ impl Handle {
     /// Stops the background thread, then writes everything home. The first caller does it; later ones find it done.
     fn shutdown(&self) -> Result<()> {
         let shared = &self.shared;
-        if shared.closed.swap(true, Ordering::AcqRel) {
+        if shared.closed.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
         *shared.stopping.lock() = true;
@@ -386,7 +378,14 @@ impl Handle {
             // A panic in there has stopped the engine: that is reported below.
             let _ = thread.join();
         }
-        let result = shared.guarded(|| shared.write_everything_home());
+        // Whoever is inside comes out: by itself, or because its wait for a lock is ended.
+        while shared.inside.load(Ordering::SeqCst) > 0 {
+            shared.system.end_lock_waits("the database is being closed");
+            shared.io.sleep(Duration::from_micros(100));
+        }
+        let result = shared.write_everything_home();
+        // From here on the files may be somebody else's.
+        shared.system.pager.log.fail("the database has been closed".to_owned());
         shared.status.write(&shared.io, shared.stats(), true);
         *shared.lock.lock() = None;
         result
@@ -412,12 +411,15 @@ impl Shared {
         self.checkpointer.close(&self.system)
     }
 
-    /// Runs `work`. If it panics, the engine stops: what the panic left half done in memory is never written.
-    pub(super) fn guarded<R>(&self, work: impl FnOnce() -> R) -> R {
-        let mut watch = Watch { shared: self, armed: true };
-        let result = work();
-        watch.armed = false;
-        result
+    /// Counts a call as inside the engine until its guard goes.
+    fn enter(&self) -> Result<Inside<'_>> {
+        self.inside.fetch_add(1, Ordering::SeqCst);
+        let inside = Inside { shared: self };
+        // Counted first, looked at second: who closes does it the other way round, so one sees the other.
+        if self.closed.load(Ordering::SeqCst) {
+            return Err(Error::Closed);
+        }
+        Ok(inside)
     }
 
     pub(super) fn check_table(&self, table: &Table) -> Result<()> {
@@ -479,15 +481,24 @@ impl Shared {
     }
 }
 
-struct Watch<'a> {
+/// A call that is inside the engine. If it panics, the engine stops: what the panic left half done in memory is never
+/// written.
+pub(super) struct Inside<'a> {
     shared: &'a Shared,
-    armed: bool,
 }
 
-impl Drop for Watch<'_> {
+impl std::ops::Deref for Inside<'_> {
+    type Target = Shared;
+    fn deref(&self) -> &Shared {
+        self.shared
+    }
+}
+
+impl Drop for Inside<'_> {
     fn drop(&mut self) {
-        if self.armed && !self.shared.io.has_crashed() {
+        if afterimage_io::is_unwinding() && !self.shared.io.has_crashed() {
             self.shared.system.pager.log.fail("a panic inside the engine".to_owned());
         }
+        self.shared.inside.fetch_sub(1, Ordering::SeqCst);
     }
 }

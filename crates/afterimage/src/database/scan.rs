@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::ops::Bound as RangeBound;
 use std::sync::Arc;
 
+use super::handle::Database;
 use crate::error::Result;
-use crate::transaction::System;
 use crate::tree::{Bound, Tree};
 
 type Row = (Vec<u8>, Vec<u8>);
@@ -15,7 +15,7 @@ type Row = (Vec<u8>, Vec<u8>);
 ///
 /// After an error the scan yields nothing more.
 pub struct Scan<'t> {
-    system: &'t System,
+    db: &'t Database,
     tree: Arc<Tree>,
     low: RangeBound<Vec<u8>>,
     high: RangeBound<Vec<u8>>,
@@ -51,7 +51,7 @@ fn successor(key: &[u8]) -> Vec<u8> {
 
 impl<'t> Scan<'t> {
     pub(super) fn new(
-        system: &'t System,
+        db: &'t Database,
         tree: Arc<Tree>,
         low: RangeBound<Vec<u8>>,
         high: RangeBound<Vec<u8>>,
@@ -62,7 +62,7 @@ impl<'t> Scan<'t> {
             RangeBound::Included(key) => End::at(&RangeBound::Included(successor(key))),
             other => End::at(other),
         };
-        Scan { system, tree, low, high, front, back, failed: false }
+        Scan { db, tree, low, high, front, back, failed: false }
     }
 
     fn in_range(&self, key: &[u8]) -> bool {
@@ -103,7 +103,7 @@ impl<'t> Scan<'t> {
                 return Ok(None);
             }
             let from = std::mem::replace(&mut end.next, Bound::Done);
-            let (rows, next) = self.system.scan_step(&self.tree, &from, backwards)?;
+            let (rows, next) = self.db.enter()?.system.scan_step(&self.tree, &from, backwards)?;
             let end = if backwards { &mut self.back } else { &mut self.front };
             (end.rows, end.next) = (rows.into(), next);
         }

@@ -50,10 +50,10 @@ impl Transaction {
     }
 
     fn with<R>(&mut self, table: &Table, work: impl FnOnce(&Shared, &mut Txn) -> Result<R>) -> Result<R> {
-        let shared = self.db.shared()?;
+        let shared = self.db.enter()?;
         shared.check_table(table)?;
         let txn = self.txn.as_mut().expect("taken only where the handle is consumed");
-        shared.guarded(|| work(shared, txn))
+        work(&shared, txn)
     }
 
     /// Makes `value` the value of `key`.
@@ -132,8 +132,7 @@ impl Transaction {
     {
         let (low, high) = (range.start_bound().map(own), range.end_bound().map(own));
         self.with(table, |shared, txn| shared.system.lock_for_scan(txn, &table.tree))?;
-        let shared = self.db.shared()?;
-        Ok(Scan::new(&shared.system, table.tree.clone(), low, high))
+        Ok(Scan::new(&self.db, table.tree.clone(), low, high))
     }
 
     /// Commits. When this returns, the transaction is as durable as `synchronous_commit`, or
@@ -145,10 +144,10 @@ impl Transaction {
     /// [`Error::Deadlock`], and whatever else had already failed in it: then it is rolled back. [`Error::LogFailed`]: it
     /// was not committed. [`Error::OutcomeUnknown`]: the engine stopped before the commit was known to be durable.
     pub fn commit(mut self) -> Result<()> {
-        let durability = self.durability;
-        let (_, end) = self.append_commit()?;
-        let shared = self.db.shared_even_if_closed();
-        shared.guarded(|| shared.wait(end, durability))
+        let db = self.db.clone();
+        let inside = db.enter()?;
+        let (_, end) = self.append_commit(&inside)?;
+        inside.wait(end, self.durability)
     }
 
     /// Commits without waiting: the ticket tells when the commit is on stable storage. Everybody else sees the
@@ -158,19 +157,15 @@ impl Transaction {
     ///
     /// As [`commit`](Transaction::commit), except that the outcome is told by the ticket.
     pub fn commit_ticket(mut self) -> Result<CommitTicket> {
-        let (lsn, end) = self.append_commit()?;
-        let log = &self.db.shared_even_if_closed().system.pager.log;
-        Ok(CommitTicket { lsn, ticket: end.map(|end| log.ticket(end)) })
+        let db = self.db.clone();
+        let inside = db.enter()?;
+        let (lsn, end) = self.append_commit(&inside)?;
+        Ok(CommitTicket { lsn, ticket: end.map(|end| inside.system.pager.log.ticket(end)) })
     }
 
-    fn append_commit(&mut self) -> Result<(Option<Lsn>, Option<Lsn>)> {
-        if let Err(error) = self.db.shared() {
-            self.undo()?;
-            return Err(error);
-        }
-        let shared = self.db.shared_even_if_closed();
+    fn append_commit(&mut self, inside: &Shared) -> Result<(Option<Lsn>, Option<Lsn>)> {
         let txn = self.txn.take().expect("taken only where the handle is consumed");
-        shared.guarded(|| shared.system.commit(txn))
+        inside.system.commit(txn)
     }
 
     /// Takes everything back and releases the locks.
@@ -184,25 +179,29 @@ impl Transaction {
 
     fn undo(&mut self) -> Result<()> {
         let Some(txn) = self.txn.take() else { return Ok(()) };
-        let shared = self.db.shared_even_if_closed();
+        let inside = match self.db.enter() {
+            Ok(inside) => inside,
+            Err(closed) => {
+                self.db.shared().system.abandon(txn);
+                return Err(closed);
+            }
+        };
         let (seen, wrote) = (txn.seen_end(), txn.has_written());
-        shared.guarded(|| {
-            shared.system.rollback(txn)?;
-            // What a transaction without writes has read is vouched for, even as it goes.
-            let waits = !wrote && self.db.shared().is_ok() && shared.system.check_running().is_ok();
-            if waits { shared.wait(seen, self.durability) } else { Ok(()) }
-        })
+        inside.system.rollback(txn)?;
+        // What a transaction without writes has read is vouched for, even as it goes.
+        if wrote || inside.system.check_running().is_err() {
+            return Ok(());
+        }
+        inside.wait(seen, self.durability)
     }
 }
 
 impl Drop for Transaction {
     fn drop(&mut self) {
-        let Some(txn) = self.txn.take() else { return };
-        let shared = self.db.shared_even_if_closed();
         // In a simulated world that has lost its power nothing can be appended any more.
-        if !shared.io.has_crashed() {
-            // An error here has stopped the engine: the next call is told, and recovery does the rest.
-            let _ = shared.guarded(|| shared.system.rollback(txn));
+        if self.txn.is_some() && !self.db.shared().io.has_crashed() {
+            // An error here has stopped the engine, or found it closed: recovery does the rest.
+            let _ = self.undo();
         }
     }
 }

@@ -114,6 +114,16 @@ impl System {
         self.locks.stats().deadlocks
     }
 
+    /// Ends every lock wait: the database is being closed.
+    pub(crate) fn end_lock_waits(&self, reason: &str) {
+        self.locks.revoke_waiting(reason);
+    }
+
+    /// Lets go of a transaction without logging anything: its log is closed, and recovery will take it back.
+    pub(crate) fn abandon(&self, txn: Txn) {
+        self.locks.release_all(&txn.owner, None);
+    }
+
     pub(crate) fn lock_waits(&self) -> (u64, Duration) {
         let stats = self.locks.stats();
         (stats.waits, stats.wait_time)

@@ -38,8 +38,4 @@ impl Tree {
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
-
-    pub(crate) fn root(&self) -> PageId {
-        self.root
-    }
 }

@@ -158,8 +158,12 @@ fn cut(page: &Page, key: &[u8]) -> Cut {
         let first_right = page.split_index();
         return Cut { first_right, separator: page.key(first_right).to_vec() };
     }
-    if page.key(count - 1) < key {
-        return Cut { first_right: count, separator: separator(page.key(count - 1), key).to_vec() };
+    let last = page.key(count - 1);
+    if last < key {
+        let separator = separator(last, key);
+        if page.fits_split(count, separator.len()) {
+            return Cut { first_right: count, separator: separator.to_vec() };
+        }
     }
     let first_right = page.split_index();
     if first_right == 0 {

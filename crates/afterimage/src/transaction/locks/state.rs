@@ -149,6 +149,17 @@ impl State {
         self.change_queue(name, |queue| queue.release(slot), wakes);
     }
 
+    /// Takes every waiting owner out of its queue.
+    pub(super) fn revoke_waiting(&mut self, reason: &str, wakes: &mut Wakes) {
+        for slot in (0..self.owners.len()).map(Slot) {
+            let waiting = self.owners[slot.0].as_ref().filter(|active| active.waits_for.is_some());
+            if let Some(active) = waiting {
+                active.shared.revoke(reason.to_owned());
+                self.end_wait(slot, Verdict::Revoked, wakes);
+            }
+        }
+    }
+
     /// Is the key, or its whole table, held exclusively by anybody?
     pub(super) fn is_held_exclusively(&self, table: TableId, key: &[u8]) -> bool {
         let Some(locks) = self.tables.get(&table) else {

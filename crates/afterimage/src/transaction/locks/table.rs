@@ -172,6 +172,13 @@ impl LockTable {
         wake(wakes, None);
     }
 
+    /// Ends every wait that is going on, with [`LockError::Revoked`]: the database is being closed.
+    pub(crate) fn revoke_waiting(&self, reason: &str) {
+        let mut wakes = Wakes::new();
+        self.state.lock().revoke_waiting(reason, &mut wakes);
+        wake(wakes, None);
+    }
+
     /// Counts since the table was made, and what is held now.
     pub(crate) fn stats(&self) -> LockStats {
         let state = self.state.lock();
