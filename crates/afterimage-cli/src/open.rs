@@ -39,6 +39,25 @@ pub fn or_create(dir: &Path, settings: &Settings) -> Result<Database, Failure> {
         .map_err(|error| from_engine(error, dir))
 }
 
+/// Refuses a directory without a database, for commands that read its files themselves.
+pub fn must_be_database(dir: &Path) -> Result<(), Failure> {
+    if dir.join("control").exists() {
+        return Ok(());
+    }
+    let what = if dir.is_dir() {
+        "it has no control file"
+    } else {
+        "there is no such directory"
+    };
+    Err(from_engine(
+        Error::NotADatabase {
+            path: dir.to_owned(),
+            what: what.to_string(),
+        },
+        dir,
+    ))
+}
+
 /// A table that must be there already: looking must not create one.
 pub fn existing_table(db: &Database, dir: &Path, name: &str) -> Result<Table, Failure> {
     let tables = db.tables().map_err(|error| from_engine(error, dir))?;

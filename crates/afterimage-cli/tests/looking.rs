@@ -132,9 +132,14 @@ fn the_log_shows_what_was_written() {
     let scratch = Scratch::new();
     let db = scratch.path("db");
     run_with_input(&["load", &db, "t"], b"alice\t100\n").expect(0);
-    ok(&["put", &db, "t", "alice", "250"]);
+    ok(&["put", &db, "t", "alice", "2500"]);
     let dump = ok(&["log", "dump", &db, "--images"]).text();
-    assert!(dump.contains("alice") && dump.contains("250"), "{dump}");
+    assert!(
+        ["alice", "before  100", "after   2500"]
+            .iter()
+            .all(|word| dump.contains(word)),
+        "{dump}"
+    );
     assert!(!ok(&["log", "dump", &db]).text().contains("alice"));
 
     let document = ok(&["log", "dump", &db, "--json"]).json();

@@ -2,7 +2,7 @@
 
 use crate::escape;
 use crate::failure::Failure;
-use crate::open::from_engine;
+use crate::open::{self, from_engine};
 use crate::out::Out;
 use afterimage::{Lsn, inspect, inspect::DumpLine};
 use afterimage_io::Io;
@@ -54,6 +54,7 @@ fn dump(args: &Args, out: &mut Out) -> Result<(), Failure> {
         .from
         .map(|lsn| Lsn::new(lsn).ok_or_else(|| Failure::usage("no record stands at LSN 0")))
         .transpose()?;
+    open::must_be_database(&args.dir)?;
     let mut lines = Lines {
         out,
         images: args.images,

@@ -4,7 +4,7 @@
 //! says.
 
 use crate::failure::Failure;
-use crate::open::from_engine;
+use crate::open::{self, from_engine};
 use crate::out::Out;
 use crate::units::{count, duration, size};
 use afterimage::{Stats, StatusFile, inspect};
@@ -46,6 +46,7 @@ pub fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
 
 /// The status; it may be being written just now, so it is looked at again before giving up.
 fn read(io: &Io, dir: &Path) -> Result<StatusFile, Failure> {
+    open::must_be_database(dir)?;
     for attempt in 0..10 {
         if attempt > 0 {
             io.sleep(Duration::from_millis(2));
@@ -54,13 +55,10 @@ fn read(io: &Io, dir: &Path) -> Result<StatusFile, Failure> {
             return Ok(status);
         }
     }
-    Err(Failure::usage("there is no status to be read here")
+    let nothing = Failure::usage("there is no status to be read here");
+    Err(nothing
         .at(dir.display())
-        .advise(if dir.is_dir() {
-            "opening the database writes one"
-        } else {
-            "there is no such directory"
-        }))
+        .advise("opening the database writes one"))
 }
 
 /// What is known of the process that wrote the status.
