@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::os;
 use crate::overlay::OverlayFile;
-use crate::sim::calls::SimFile;
+use crate::sim::SimFile;
 
 /// Zeroes are written in pieces of this size where the world has no shorter way.
 const PREFILL_BYTES: usize = 256 * 1024;

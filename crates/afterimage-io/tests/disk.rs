@@ -475,6 +475,8 @@ fn a_crash_unwinds_and_nothing_more_happens() {
     });
     assert!(caught.is_err() && io.has_crashed());
     assert_eq!(sim.snapshot().read_cached(path("f"), 0, 1), Some(vec![1]));
+    let lock = afterimage_io::sync::Mutex::new(&io, 5);
+    assert_eq!(*lock.lock(), 5, "what is left can be looked at");
     let again = sim.catch(|| io.exists(path("f")));
     assert!(again.is_err(), "a crashed world stays crashed");
 }

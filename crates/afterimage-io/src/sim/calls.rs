@@ -1,4 +1,4 @@
-//! The I/O calls of a simulated world. Each that changes the disk or makes it durable goes through `SimWorld::call`:
+//! The I/O calls of a simulated world: the one way in, and the calls on names (those on open files are in `file`). Each that changes the disk or makes it durable goes through `SimWorld::call`:
 //! it is numbered, the hook is asked, it takes effect, the observer is told. Each costs a little simulated time.
 
 use std::io::{Error, ErrorKind, Result};
@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::chance::{fold, hash_bytes};
 use super::content::is_zero;
 use super::disk::{DiskState, FileId, Node};
+use super::file::SimFile;
 use super::names;
 use super::observer::{CallInfo, CallKind, Event, SyncFailure, Verdict};
 use super::world::{PROCESS_ID, SimWorld, State};
@@ -16,41 +17,29 @@ use crate::file::File;
 use crate::io::OpenMode;
 use crate::lock::{LockAttempt, LockFile};
 
-/// No file is longer than this, as on real systems.
-const FILE_BYTES_MAX: u64 = i64::MAX as u64;
-
 /// EIO: what a device that fails answers with.
-const EIO: i32 = 5;
-
-/// An open file of a simulated world.
-pub(crate) struct SimFile {
-    world: Arc<SimWorld>,
-    file: FileId,
-    writable: bool,
-    /// Tells that the file is open, even when it has no name any more.
-    _open: Arc<()>,
-}
+pub(super) const EIO: i32 = 5;
 
 /// A call before it is numbered.
-struct Call<'a> {
-    kind: CallKind,
-    path: &'a str,
-    to: Option<&'a str>,
-    offset: u64,
-    len: u64,
-    data: &'a [u8],
+pub(super) struct Call<'a> {
+    pub(super) kind: CallKind,
+    pub(super) path: &'a str,
+    pub(super) to: Option<&'a str>,
+    pub(super) offset: u64,
+    pub(super) len: u64,
+    pub(super) data: &'a [u8],
 }
 
 /// How a call that was let through is to go.
 #[derive(Clone, Copy)]
-enum Way {
+pub(super) enum Way {
     Whole,
     Short(usize),
     SyncFails(SyncFailure),
 }
 
 impl<'a> Call<'a> {
-    fn named(kind: CallKind, path: &'a str) -> Call<'a> {
+    pub(super) fn named(kind: CallKind, path: &'a str) -> Call<'a> {
         Call {
             kind,
             path,
@@ -97,12 +86,7 @@ impl SimWorld {
             None => return Err(ErrorKind::NotFound.into()),
         };
         let open = Arc::clone(self.state().open.entry(id).or_default());
-        let file = SimFile {
-            world: Arc::clone(self),
-            file: id,
-            writable: how.writes(),
-            _open: open,
-        };
+        let file = SimFile::new(Arc::clone(self), id, how.writes(), open);
         Ok(File::simulated(file, path))
     }
 
@@ -216,7 +200,7 @@ impl SimWorld {
     }
 
     /// A call that only looks at names: others may run here, and a crash is felt.
-    fn look(&self) -> Result<()> {
+    pub(super) fn look(&self) -> Result<()> {
         self.yield_point();
         self.refuse_if_crashed()
     }
@@ -231,7 +215,7 @@ impl SimWorld {
     }
 
     /// The one way in: numbers the call, asks the hook, lets it take effect, tells the observer.
-    fn call<'e, R>(
+    pub(super) fn call<'e, R>(
         &self,
         call: &Call<'_>,
         apply: impl FnOnce(&mut State, Way) -> Result<R>,
@@ -257,13 +241,13 @@ impl SimWorld {
         result
     }
 
-    fn crash_here<R>(&self) -> Result<R> {
+    pub(super) fn crash_here<R>(&self) -> Result<R> {
         self.crash();
         self.feel_crash();
         Err(Error::other("the simulated world has crashed"))
     }
 
-    fn ask(&self, call: &Call<'_>) -> Verdict {
+    pub(super) fn ask(&self, call: &Call<'_>) -> Verdict {
         self.advance_clock(call.cost());
         let mut state = self.state();
         let index = state.calls;
@@ -314,237 +298,6 @@ impl SimWorld {
     }
 }
 
-impl SimFile {
-    pub(crate) fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
-        self.world.look()?;
-        let mut wanted = buf.len();
-        if self.world.hooks_reads() {
-            let name = self.name();
-            let mut call = Call::named(CallKind::Read, &name);
-            (call.offset, call.len) = (offset, wanted as u64);
-            match self.world.ask(&call) {
-                Verdict::Crash => return self.world.crash_here(),
-                Verdict::Error(kind) => return Err(kind.into()),
-                Verdict::OsError(number) => return Err(Error::from_raw_os_error(number)),
-                Verdict::Short(bytes) => wanted = wanted.min(bytes),
-                Verdict::Continue | Verdict::CrashAfter | Verdict::FailSync(_) => {}
-            }
-        } else {
-            self.world.advance_clock(Duration::from_micros(5));
-        }
-        let state = self.world.state();
-        Ok(state.disk.read(self.file, offset, &mut buf[..wanted]))
-    }
-
-    pub(crate) fn write_at(&self, offset: u64, buf: &[u8], durably: bool) -> Result<usize> {
-        self.require_writable()?;
-        require_range(offset, buf.len() as u64)?;
-        let name = self.name();
-        let kind = if durably {
-            CallKind::WriteDurably
-        } else {
-            CallKind::Write
-        };
-        let mut call = Call::named(kind, &name);
-        (call.offset, call.len, call.data) = (offset, buf.len() as u64, buf);
-        let written = self.world.call(
-            &call,
-            |state, way| self.write(state, offset, buf, durably, way),
-            |written| match *written {
-                Written::Pending(count) => Event::Written {
-                    path: &name,
-                    offset,
-                    data: &buf[..count],
-                },
-                Written::Durably(count) => Event::WrittenDurably {
-                    path: &name,
-                    offset,
-                    data: &buf[..count],
-                },
-                Written::Failed => Event::SyncFailed { path: &name },
-            },
-        )?;
-        match written {
-            Written::Pending(count) | Written::Durably(count) => Ok(count),
-            Written::Failed => Err(Error::from_raw_os_error(EIO)),
-        }
-    }
-
-    fn write(
-        &self,
-        state: &mut State,
-        offset: u64,
-        buf: &[u8],
-        durably: bool,
-        way: Way,
-    ) -> Result<Written> {
-        let wanted = match way {
-            Way::Short(bytes) => buf.len().min(bytes),
-            Way::Whole | Way::SyncFails(_) => buf.len(),
-        };
-        let fits = self.room(state, offset, wanted as u64)?;
-        let part = &buf[..usize::try_from(fits).unwrap_or(wanted)];
-        Ok(match way {
-            Way::SyncFails(failure) if durably => {
-                state
-                    .disk
-                    .fail_write_durably(self.file, offset, part, failure);
-                Written::Failed
-            }
-            _ if durably => {
-                state.disk.write_durably(self.file, offset, part);
-                Written::Durably(part.len())
-            }
-            _ => {
-                state.disk.write(self.file, offset, part);
-                Written::Pending(part.len())
-            }
-        })
-    }
-
-    /// How many bytes of a write the quota lets through: at least one, or an error.
-    fn room(&self, state: &State, offset: u64, wanted: u64) -> Result<u64> {
-        let Some(quota) = state.quota else {
-            return Ok(wanted);
-        };
-        match state
-            .disk
-            .fitting(self.file, offset..offset + wanted, quota)
-        {
-            0 if wanted > 0 => Err(ErrorKind::StorageFull.into()),
-            fits => Ok(fits),
-        }
-    }
-
-    pub(crate) fn prefill(&self, from: u64, to: u64) -> Result<()> {
-        self.require_writable()?;
-        let len = to.saturating_sub(from);
-        if len == 0 {
-            return Ok(());
-        }
-        require_range(from, len)?;
-        let name = self.name();
-        let mut call = Call::named(CallKind::Prefill, &name);
-        (call.offset, call.len) = (from, len);
-        let fits = self.world.call(
-            &call,
-            |state, _| {
-                let fits = self.room(state, from, len)?;
-                state.disk.prefill(self.file, from..from + fits);
-                Ok(fits)
-            },
-            |fits| Event::Prefilled {
-                path: &name,
-                offset: from,
-                len: *fits,
-            },
-        )?;
-        if fits < len {
-            Err(ErrorKind::StorageFull.into())
-        } else {
-            Ok(())
-        }
-    }
-
-    pub(crate) fn sync(&self) -> Result<()> {
-        let name = self.name();
-        let sync = |state: &mut State, way| {
-            if let Way::SyncFails(failure) = way {
-                state.disk.fail_sync(self.file, failure);
-                return Ok(false);
-            }
-            state.disk.sync(self.file);
-            Ok(true)
-        };
-        let synced = self
-            .world
-            .call(&Call::named(CallKind::Sync, &name), sync, |synced| {
-                if *synced {
-                    Event::Synced { path: &name }
-                } else {
-                    Event::SyncFailed { path: &name }
-                }
-            })?;
-        if synced {
-            Ok(())
-        } else {
-            Err(Error::from_raw_os_error(EIO))
-        }
-    }
-
-    pub(crate) fn len(&self) -> Result<u64> {
-        self.world.look()?;
-        Ok(self.world.state().disk.len(self.file))
-    }
-
-    pub(crate) fn set_len(&self, len: u64) -> Result<()> {
-        self.require_writable()?;
-        require_range(0, len)?;
-        let name = self.name();
-        let mut call = Call::named(CallKind::SetLen, &name);
-        call.len = len;
-        self.world.call(
-            &call,
-            |state, _| {
-                state.disk.set_len(self.file, len);
-                Ok(())
-            },
-            |()| Event::Resized { path: &name, len },
-        )
-    }
-
-    fn name(&self) -> Arc<str> {
-        self.world.state().disk.name(self.file)
-    }
-
-    fn require_writable(&self) -> Result<()> {
-        if self.writable {
-            Ok(())
-        } else {
-            let what = "the file was opened for reading only";
-            Err(Error::new(ErrorKind::PermissionDenied, what))
-        }
-    }
-}
-
-enum Written {
-    Pending(usize),
-    Durably(usize),
-    /// A durable write whose sync half failed.
-    Failed,
-}
-
-fn require_range(offset: u64, len: u64) -> Result<()> {
-    match offset.checked_add(len) {
-        Some(end) if end <= FILE_BYTES_MAX => Ok(()),
-        _ => Err(ErrorKind::FileTooLarge.into()),
-    }
-}
-
-impl DiskState {
-    fn list(&self, dir: &str) -> Vec<String> {
-        let inside = self.cached.keys().filter(|name| names::parent(name) == dir);
-        inside.map(|name| names::last(name).to_owned()).collect()
-    }
-
-    fn read(&self, file: FileId, offset: u64, buf: &mut [u8]) -> usize {
-        self.inode(file).cached.read(offset, buf)
-    }
-
-    fn len(&self, file: FileId) -> u64 {
-        self.inode(file).cached.len()
-    }
-
-    fn name(&self, file: FileId) -> Arc<str> {
-        Arc::clone(&self.inode(file).name)
-    }
-
-    fn fitting(&self, file: FileId, range: std::ops::Range<u64>, quota: u64) -> u64 {
-        let room = quota.saturating_sub(self.used());
-        self.inode(file).allocated.fitting(&range, room)
-    }
-}
-
 /// A held simulated lock.
 struct SimLock {
     world: Arc<SimWorld>,
@@ -564,5 +317,12 @@ impl SimLock {
 impl Drop for SimLock {
     fn drop(&mut self) {
         self.world.state().locks.remove(&self.name);
+    }
+}
+
+impl DiskState {
+    fn list(&self, dir: &str) -> Vec<String> {
+        let inside = self.cached.keys().filter(|name| names::parent(name) == dir);
+        inside.map(|name| names::last(name).to_owned()).collect()
     }
 }

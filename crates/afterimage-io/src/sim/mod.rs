@@ -7,12 +7,14 @@ mod changes;
 mod content;
 mod cut;
 mod disk;
+mod file;
 mod image;
 mod names;
 pub(crate) mod observer;
 mod ranges;
 mod scheduler;
 mod survival;
+mod threads;
 pub(crate) mod world;
 
 use std::any::Any;
@@ -21,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::io::Io;
+pub(crate) use file::SimFile;
 use world::SimWorld;
 
 pub use disk::{DiskState, PendingKind, PendingOp};

@@ -217,12 +217,13 @@ pub struct FailSync {
 }
 
 impl FailSync {
-    /// The next sync of any file fails, once, with `EIO` and [`SyncFailure::CacheKeepsNew`].
+    /// The next sync of any file or directory fails, once, with `EIO` and [`SyncFailure::CacheKeepsNew`]. A directory's
+    /// names stay pending then. A durable write counts as a sync of its range.
     pub fn next() -> FailSync {
         FailSync::default()
     }
 
-    /// Only syncs of files whose path contains this count.
+    /// Only syncs of files and directories whose path contains this count.
     #[must_use]
     pub fn on(mut self, path_contains: &str) -> FailSync {
         path_contains.clone_into(&mut self.path_contains);

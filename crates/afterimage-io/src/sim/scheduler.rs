@@ -7,31 +7,28 @@
 
 use std::any::Any;
 use std::cell::RefCell;
-use std::io::{Error, ErrorKind, Result};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::chance::{Chance, fold};
+use super::is_crash;
 use super::world::{SimWorld, held};
-use super::{Body, RunEnd, is_crash};
-use crate::thread::{JoinHandle, Panicked};
 
 /// After a crash threads may wait for each other while they unwind. If that never ends, a guard was leaked.
 const UNWIND_ROUNDS_MAX: u32 = 10_000;
 
 #[derive(Default)]
 pub(super) struct Scheduler {
-    running: AtomicBool,
-    run: Mutex<Run>,
+    pub(super) running: AtomicBool,
+    pub(super) run: Mutex<Run>,
     /// The driver waits here for the last thread to end.
-    all_ended: Condvar,
+    pub(super) all_ended: Condvar,
 }
 
 #[derive(Default)]
-struct Run {
-    threads: Vec<Thread>,
+pub(super) struct Run {
+    pub(super) threads: Vec<Thread>,
     /// Who holds the baton.
     current: usize,
     chance: Option<Chance>,
@@ -39,24 +36,24 @@ struct Run {
     /// row, others a long stretch without.
     patience: u64,
     trace: u64,
-    deadlock: Option<Vec<String>>,
+    pub(super) deadlock: Option<Vec<String>>,
     unwind_rounds: u32,
 }
 
-struct Thread {
+pub(super) struct Thread {
     name: Arc<str>,
-    state: ThreadState,
+    pub(super) state: ThreadState,
     /// Where this thread waits for the baton.
     baton: Arc<Condvar>,
     timed_out: bool,
     /// What others wait on to join it.
-    end: u64,
-    panic: Option<Box<dyn Any + Send>>,
-    handle: Option<std::thread::JoinHandle<()>>,
+    pub(super) end: u64,
+    pub(super) panic: Option<Box<dyn Any + Send>>,
+    pub(super) handle: Option<std::thread::JoinHandle<()>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum ThreadState {
+pub(super) enum ThreadState {
     Ready,
     Waiting {
         what: &'static str,
@@ -68,18 +65,18 @@ enum ThreadState {
 
 /// Which simulated thread this real thread is.
 #[derive(Clone)]
-struct Here {
+pub(super) struct Here {
     /// The world's address: a thread of one world may not call another with threads.
-    world: usize,
-    index: usize,
-    name: Arc<str>,
+    pub(super) world: usize,
+    pub(super) index: usize,
+    pub(super) name: Arc<str>,
 }
 
 thread_local! {
-    static HERE: RefCell<Option<Here>> = const { RefCell::new(None) };
+    pub(super) static HERE: RefCell<Option<Here>> = const { RefCell::new(None) };
 }
 
-fn address(world: &SimWorld) -> usize {
+pub(super) fn address(world: &SimWorld) -> usize {
     std::ptr::from_ref(world).addr()
 }
 
@@ -184,13 +181,13 @@ impl Scheduler {
         wait_for_baton(run, me)
     }
 
-    fn give(&self, run: &mut Run, next: usize) {
+    pub(super) fn give(&self, run: &mut Run, next: usize) {
         run.current = next;
         run.trace = fold(run.trace, next as u64);
         run.threads[next].baton.notify_one();
     }
 
-    fn add(&self, name: &str, end: u64) -> usize {
+    pub(super) fn add(&self, name: &str, end: u64) -> usize {
         let mut run = held(&self.run);
         run.threads.push(Thread {
             name: name.into(),
@@ -205,7 +202,7 @@ impl Scheduler {
     }
 
     /// The last step of a thread.
-    fn end(&self, world: &SimWorld, me: usize, panic: Option<Box<dyn Any + Send>>) {
+    pub(super) fn end(&self, world: &SimWorld, me: usize, panic: Option<Box<dyn Any + Send>>) {
         let mut run = held(&self.run);
         run.threads[me].state = ThreadState::Ended;
         run.threads[me].panic = panic.filter(|payload| !is_crash(&**payload));
@@ -243,6 +240,17 @@ impl Thread {
 }
 
 impl Run {
+    /// No threads yet, and nobody has the baton: whoever is added waits until it is first handed out.
+    pub(super) fn begin(&mut self, mut chance: Chance) {
+        *self = Run {
+            patience: [1, 2, 4, 16][chance.below(4) as usize],
+            chance: Some(chance),
+            trace: self.trace,
+            current: usize::MAX,
+            ..Run::default()
+        };
+    }
+
     fn below(&mut self, bound: u64) -> u64 {
         self.chance.as_mut().map_or(0, |chance| chance.below(bound))
     }
@@ -290,7 +298,7 @@ impl Run {
     }
 
     /// The next to run, by chance; `None` if all have ended.
-    fn choose(&mut self, world: &SimWorld) -> Option<usize> {
+    pub(super) fn choose(&mut self, world: &SimWorld) -> Option<usize> {
         self.wake_due(world);
         loop {
             let ready: Vec<usize> = self.ready().collect();
@@ -340,7 +348,7 @@ impl Thread {
     }
 }
 
-fn wait_for_baton(mut run: MutexGuard<'_, Run>, me: usize) -> MutexGuard<'_, Run> {
+pub(super) fn wait_for_baton(mut run: MutexGuard<'_, Run>, me: usize) -> MutexGuard<'_, Run> {
     let baton = Arc::clone(&run.threads[me].baton);
     while run.current != me {
         run = baton.wait(run).unwrap_or_else(PoisonError::into_inner);
@@ -354,146 +362,5 @@ fn here(world: &SimWorld) -> usize {
     match here {
         Some((address_of_world, index)) if address_of_world == address(world) => index,
         _ => panic!("a thread that is not of this simulation called into it while its threads run"),
-    }
-}
-
-impl SimWorld {
-    pub(super) fn run_threads(self: &Arc<Self>, bodies: Vec<Body>) -> RunEnd {
-        if self.has_crashed() {
-            return RunEnd::Crashed;
-        }
-        self.begin_run();
-        for (name, body) in bodies {
-            if let Err(error) = self.start(&name, body) {
-                panic!("the system cannot start a thread for the simulation: {error}");
-            }
-        }
-        self.go();
-        self.finish_run()
-    }
-
-    fn begin_run(&self) {
-        let already = self.scheduler.running.swap(true, Ordering::AcqRel);
-        assert!(!already, "a simulation runs one set of threads at a time");
-        let mut chance = Chance::new(self.next_seed());
-        let mut run = held(&self.scheduler.run);
-        let trace = run.trace;
-        *run = Run {
-            patience: [1, 2, 4, 16][chance.below(4) as usize],
-            chance: Some(chance),
-            trace,
-            // Nobody yet: threads wait until `go` hands out the baton.
-            current: usize::MAX,
-            ..Run::default()
-        };
-    }
-
-    /// Hands out the baton for the first time and waits for the last thread's end.
-    fn go(&self) {
-        let mut run = held(&self.scheduler.run);
-        if let Some(first) = run.choose(self) {
-            self.scheduler.give(&mut run, first);
-        }
-        while run
-            .threads
-            .iter()
-            .any(|thread| thread.state != ThreadState::Ended)
-        {
-            run = self
-                .scheduler
-                .all_ended
-                .wait(run)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    fn finish_run(&self) -> RunEnd {
-        let mut run = held(&self.scheduler.run);
-        let mut threads = std::mem::take(&mut run.threads);
-        let deadlock = run.deadlock.take();
-        drop(run);
-        for thread in &mut threads {
-            // Its panics were caught; what is left of the thread has nothing more to say.
-            drop(thread.handle.take().map(std::thread::JoinHandle::join));
-        }
-        self.scheduler.running.store(false, Ordering::Release);
-        if let Some(panic) = threads.into_iter().find_map(|thread| thread.panic) {
-            resume_unwind(panic);
-        }
-        match deadlock {
-            Some(waits) => RunEnd::Deadlock(waits),
-            None if self.has_crashed() => RunEnd::Crashed,
-            None => RunEnd::Finished,
-        }
-    }
-
-    pub(crate) fn spawn(
-        self: &Arc<Self>,
-        name: &str,
-        body: Box<dyn FnOnce() + Send>,
-    ) -> Result<JoinHandle> {
-        self.yield_point();
-        if !self.scheduler.is_running() {
-            let what = "a simulation has threads only inside run_threads";
-            return Err(Error::new(ErrorKind::Unsupported, what));
-        }
-        let index = self.start(name, body)?;
-        Ok(JoinHandle::simulated(Arc::clone(self), index))
-    }
-
-    /// Starts a real thread that waits for the baton before it does anything.
-    fn start(self: &Arc<Self>, name: &str, body: Box<dyn FnOnce() + Send>) -> Result<usize> {
-        let index = self.scheduler.add(name, self.new_primitive());
-        let world = Arc::clone(self);
-        let here = Here {
-            world: address(self),
-            index,
-            name: name.into(),
-        };
-        let thread = std::thread::Builder::new().name(name.to_owned());
-        let started = thread.spawn(move || world.live(here, body));
-        let mut run = held(&self.scheduler.run);
-        match started {
-            Ok(handle) => {
-                run.threads[index].handle = Some(handle);
-                Ok(index)
-            }
-            Err(error) => {
-                run.threads[index].state = ThreadState::Ended;
-                Err(error)
-            }
-        }
-    }
-
-    /// A simulated thread's life.
-    fn live(&self, here: Here, body: Box<dyn FnOnce() + Send>) {
-        let index = here.index;
-        HERE.set(Some(here));
-        drop(wait_for_baton(held(&self.scheduler.run), index));
-        // What the body owns is dropped inside too, also when it never runs.
-        let life = AssertUnwindSafe(|| {
-            self.feel_crash();
-            body();
-        });
-        let panic = catch_unwind(life).err();
-        self.scheduler.end(self, index, panic);
-    }
-
-    pub(crate) fn join(&self, thread: usize) -> std::result::Result<(), Panicked> {
-        self.yield_point();
-        loop {
-            let mut run = held(&self.scheduler.run);
-            let Some(joined) = run.threads.get_mut(thread) else {
-                // The run is over, so the thread has ended; a panic of it was the run's.
-                return Ok(());
-            };
-            if joined.state == ThreadState::Ended {
-                let panic = joined.panic.take();
-                return panic.map_or(Ok(()), |payload| Err(Panicked::new(&*payload)));
-            }
-            let end = joined.end;
-            drop(run);
-            self.block("the end of a thread", end, None);
-        }
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! **Crash.** Once the world has crashed, every call of it (I/O, lock, wait, sleep) unwinds with a private payload, by
 //! `resume_unwind`, so that no panic hook speaks. Never while the thread unwinds already: what is being dropped then
-//! gets an error from I/O calls and plain behaviour from locks.
+//! gets an error from I/O calls and plain behaviour from locks. Outside a run of threads free locks can still be taken.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
@@ -218,6 +218,14 @@ impl SimWorld {
         if self.scheduler.is_running() && !panicking() {
             self.scheduler.maybe_switch(self);
             self.feel_crash();
+        }
+    }
+
+    /// As `yield_point`, for taking a lock. Once the threads of a crashed world have ended, whoever looks at what they
+    /// left, or drops it, may still lock what is free.
+    pub(crate) fn lock_point(&self) {
+        if self.scheduler.is_running() || !self.has_crashed() {
+            self.yield_point();
         }
     }
 

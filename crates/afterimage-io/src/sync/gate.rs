@@ -37,7 +37,7 @@ impl Gate {
 impl Simulated {
     /// Takes a lock by trying: nobody else runs between the attempt and the block, so no wake-up can be missed.
     pub(crate) fn acquire<G>(&self, what: &'static str, attempt: impl Fn() -> Option<G>) -> G {
-        self.world.yield_point();
+        self.world.lock_point();
         loop {
             if let Some(guard) = attempt() {
                 return guard;
@@ -48,7 +48,7 @@ impl Simulated {
 
     /// Tries once; a crash of the world is felt here as at every other call.
     pub(crate) fn attempt<G>(&self, attempt: impl Fn() -> Option<G>) -> Option<G> {
-        self.world.yield_point();
+        self.world.lock_point();
         attempt()
     }
 }
