@@ -6,9 +6,8 @@ use std::fmt;
 use std::io::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::os;
+use crate::os::OsFile;
 use crate::overlay::OverlayFile;
 use crate::sim::SimFile;
 
@@ -27,7 +26,7 @@ struct Inner {
 }
 
 enum Kind {
-    Os(std::fs::File, Duration),
+    Os(OsFile),
     Overlay(OverlayFile),
     Sim(SimFile),
 }
@@ -39,9 +38,8 @@ impl fmt::Debug for File {
 }
 
 impl File {
-    /// A real file, each of whose syncs takes `sync_delay` longer than the disk needs.
-    pub(crate) fn os(file: std::fs::File, path: &Path, sync_delay: Duration) -> File {
-        File::of(Kind::Os(file, sync_delay), path)
+    pub(crate) fn os(file: OsFile, path: &Path) -> File {
+        File::of(Kind::Os(file), path)
     }
 
     pub(crate) fn overlay(file: OverlayFile, path: &Path) -> File {
@@ -70,7 +68,7 @@ impl File {
     /// What the world says, `Interrupted` included.
     pub fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
         match &self.inner.kind {
-            Kind::Os(file, _) => os::read_at(file, offset, buf),
+            Kind::Os(file) => file.read_at(offset, buf),
             Kind::Overlay(file) => file.read_at(offset, buf),
             Kind::Sim(file) => file.read_at(offset, buf),
         }
@@ -113,7 +111,7 @@ impl File {
     pub fn write_all_at_durably(&self, offset: u64, buf: &[u8]) -> Result<()> {
         self.write_all(offset, buf, Durability::AtOnce)?;
         match &self.inner.kind {
-            Kind::Os(file, delay) => file.sync_data().map(|()| os::delay(*delay)),
+            Kind::Os(file) => file.sync_data(),
             Kind::Overlay(_) | Kind::Sim(_) => Ok(()),
         }
     }
@@ -126,7 +124,7 @@ impl File {
     /// about them: stop writing and reopen.
     pub fn sync(&self) -> Result<()> {
         match &self.inner.kind {
-            Kind::Os(file, delay) => file.sync_data().map(|()| os::delay(*delay)),
+            Kind::Os(file) => file.sync_data(),
             Kind::Overlay(_) => Ok(()),
             Kind::Sim(file) => file.sync(),
         }
@@ -138,7 +136,7 @@ impl File {
     /// As [`File::sync`].
     pub fn sync_all(&self) -> Result<()> {
         match &self.inner.kind {
-            Kind::Os(file, delay) => file.sync_all().map(|()| os::delay(*delay)),
+            Kind::Os(file) => file.sync_all(),
             Kind::Overlay(_) => Ok(()),
             Kind::Sim(file) => file.sync(),
         }
@@ -154,7 +152,7 @@ impl File {
     )]
     pub fn len(&self) -> Result<u64> {
         match &self.inner.kind {
-            Kind::Os(file, _) => Ok(file.metadata()?.len()),
+            Kind::Os(file) => file.len(),
             Kind::Overlay(file) => Ok(file.len()),
             Kind::Sim(file) => file.len(),
         }
@@ -166,7 +164,7 @@ impl File {
     /// What the world says.
     pub fn set_len(&self, len: u64) -> Result<()> {
         match &self.inner.kind {
-            Kind::Os(file, _) => file.set_len(len),
+            Kind::Os(file) => file.set_len(len),
             Kind::Overlay(file) => file.set_len(len),
             Kind::Sim(file) => file.set_len(len),
         }
@@ -213,7 +211,7 @@ impl File {
 
     fn write_once(&self, offset: u64, buf: &[u8], durable: Durability) -> Result<usize> {
         match &self.inner.kind {
-            Kind::Os(file, _) => os::write_at(file, offset, buf),
+            Kind::Os(file) => file.write_at(offset, buf),
             Kind::Overlay(file) => file.write_at(offset, buf),
             Kind::Sim(file) => file.write_at(offset, buf, durable == Durability::AtOnce),
         }

@@ -10,34 +10,12 @@ use std::time::Duration;
 
 use crate::file::File;
 use crate::lock::LockAttempt;
+use crate::mode::OpenMode;
 use crate::os::OsWorld;
+use crate::os_thread;
 use crate::overlay::OverlayWorld;
-use crate::sim::observer::Note;
-use crate::sim::world::SimWorld;
+use crate::sim::{Note, Sim, SimWorld};
 use crate::thread::JoinHandle;
-
-/// How a file is to be opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OpenMode {
-    /// For reading; the file must exist.
-    Read,
-    /// For reading and writing; the file must exist.
-    ReadWrite,
-    /// For reading and writing; made if it does not exist, kept as it is if it does.
-    Create,
-    /// For reading and writing; made now, an `AlreadyExists` error if there is one.
-    CreateNew,
-}
-
-impl OpenMode {
-    pub(crate) fn writes(self) -> bool {
-        self != OpenMode::Read
-    }
-
-    pub(crate) fn creates(self) -> bool {
-        matches!(self, OpenMode::Create | OpenMode::CreateNew)
-    }
-}
 
 /// A handle on a world: the files, clock, randomness and threads a storage engine may use.
 ///
@@ -110,12 +88,6 @@ impl Io {
         }
     }
 
-    pub(crate) fn simulated(world: Arc<SimWorld>) -> Io {
-        Io {
-            world: World::Sim(world),
-        }
-    }
-
     pub(crate) fn sim_world(&self) -> Option<&Arc<SimWorld>> {
         match &self.world {
             World::Sim(world) => Some(world),
@@ -130,9 +102,9 @@ impl Io {
     /// [`OpenMode::CreateNew`] of an existing file; whatever else the world says.
     pub fn open(&self, path: &Path, how: OpenMode) -> Result<File> {
         match &self.world {
-            World::Os(world) => world.open(path, how),
-            World::Overlay(world) => world.open(path, how),
-            World::Sim(world) => world.open(path, how),
+            World::Os(world) => Ok(File::os(world.open(path, how)?, path)),
+            World::Overlay(world) => Ok(File::overlay(world.open(path, how)?, path)),
+            World::Sim(world) => Ok(File::simulated(world.open(path, how)?, path)),
         }
     }
 
@@ -268,7 +240,7 @@ impl Io {
     /// Waits. In a simulation only the simulated clock moves.
     pub fn sleep(&self, duration: Duration) {
         match &self.world {
-            World::Os(_) | World::Overlay(_) => crate::thread::sleep(duration),
+            World::Os(_) | World::Overlay(_) => os_thread::sleep(duration),
             World::Sim(world) => world.sleep(duration),
         }
     }
@@ -277,7 +249,7 @@ impl Io {
     /// simulation nobody else runs until the thread does something of this kind.
     pub fn yield_now(&self) {
         match &self.world {
-            World::Os(_) | World::Overlay(_) => crate::thread::yield_now(),
+            World::Os(_) | World::Overlay(_) => os_thread::yield_now(),
             World::Sim(world) => world.yield_now(),
         }
     }
@@ -289,8 +261,8 @@ impl Io {
     /// [`Sim::run_threads`](crate::sim::Sim::run_threads).
     pub fn spawn(&self, name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle> {
         match &self.world {
-            World::Os(_) | World::Overlay(_) => crate::thread::spawn(name, body),
-            World::Sim(world) => world.spawn(name, Box::new(body)),
+            World::Os(_) | World::Overlay(_) => JoinHandle::real(name, body),
+            World::Sim(world) => JoinHandle::simulated(world, name, body),
         }
     }
 
@@ -298,7 +270,7 @@ impl Io {
     pub fn process_id(&self) -> u32 {
         match &self.world {
             World::Os(_) | World::Overlay(_) => std::process::id(),
-            World::Sim(_) => crate::sim::world::PROCESS_ID,
+            World::Sim(_) => crate::sim::PROCESS_ID,
         }
     }
 
@@ -316,6 +288,15 @@ impl Io {
     pub fn note(&self, note: Note) {
         if let Some(world) = self.sim_world() {
             world.note(note);
+        }
+    }
+}
+
+impl Sim {
+    /// The handle on this world that the engine gets.
+    pub fn io(&self) -> Io {
+        Io {
+            world: World::Sim(Arc::clone(self.world())),
         }
     }
 }

@@ -3,18 +3,23 @@
 mod file;
 mod io;
 mod lock;
+mod mode;
 mod os;
+mod os_thread;
 mod overlay;
+mod panicked;
 pub mod planted;
 pub mod sim;
 pub mod sync;
 mod thread;
 
 pub use file::File;
-pub use io::{Io, OpenMode};
+pub use io::Io;
 pub use lock::{LockAttempt, LockFile};
-pub use sim::observer::Note;
-pub use thread::{JoinHandle, Panicked, is_unwinding};
+pub use mode::OpenMode;
+pub use panicked::{Panicked, is_unwinding};
+pub use sim::Note;
+pub use thread::JoinHandle;
 
 /// What one step of background work came to.
 ///

@@ -9,12 +9,19 @@ use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::file::File;
-use crate::io::OpenMode;
 use crate::lock::{LockAttempt, LockFile, parse_pid};
+use crate::mode::OpenMode;
+use crate::os_thread;
 
 pub(crate) struct OsWorld {
     began: Instant,
+    sync_delay: Duration,
+}
+
+/// An open real file.
+pub(crate) struct OsFile {
+    file: fs::File,
+    /// Every sync takes this much longer than the disk needs.
     sync_delay: Duration,
 }
 
@@ -34,12 +41,11 @@ impl OsWorld {
         }
     }
 
-    pub(crate) fn open(&self, path: &Path, how: OpenMode) -> Result<File> {
-        Ok(File::os(
-            open_options(how).open(path)?,
-            path,
-            self.sync_delay,
-        ))
+    pub(crate) fn open(&self, path: &Path, how: OpenMode) -> Result<OsFile> {
+        Ok(OsFile {
+            file: open_options(how).open(path)?,
+            sync_delay: self.sync_delay,
+        })
     }
 
     pub(crate) fn create_dir(&self, path: &Path) -> Result<()> {
@@ -131,10 +137,40 @@ impl OsWorld {
     }
 }
 
+impl OsFile {
+    pub(crate) fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        read_at(&self.file, offset, buf)
+    }
+
+    pub(crate) fn write_at(&self, offset: u64, buf: &[u8]) -> Result<usize> {
+        write_at(&self.file, offset, buf)
+    }
+
+    pub(crate) fn sync_data(&self) -> Result<()> {
+        self.file.sync_data()?;
+        delay(self.sync_delay);
+        Ok(())
+    }
+
+    pub(crate) fn sync_all(&self) -> Result<()> {
+        self.file.sync_all()?;
+        delay(self.sync_delay);
+        Ok(())
+    }
+
+    pub(crate) fn len(&self) -> Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    pub(crate) fn set_len(&self, len: u64) -> Result<()> {
+        self.file.set_len(len)
+    }
+}
+
 /// Makes a sync that has succeeded take longer; costs nothing where there is no delay.
-pub(crate) fn delay(sync_delay: Duration) {
+fn delay(sync_delay: Duration) {
     if !sync_delay.is_zero() {
-        crate::thread::sleep(sync_delay);
+        os_thread::sleep(sync_delay);
     }
 }
 
@@ -163,7 +199,7 @@ fn held_by(file: &mut fs::File) -> LockAttempt {
     }
 }
 
-pub(crate) fn open_options(how: OpenMode) -> fs::OpenOptions {
+fn open_options(how: OpenMode) -> fs::OpenOptions {
     let mut options = fs::OpenOptions::new();
     options.read(true).write(how.writes());
     match how {

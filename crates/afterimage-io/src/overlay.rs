@@ -10,9 +10,8 @@ use std::io::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::file::File;
-use crate::io::OpenMode;
 use crate::lock::LockAttempt;
+use crate::mode::OpenMode;
 use crate::os::{self, OsWorld};
 
 const BLOCK_BYTES: usize = 4096;
@@ -58,7 +57,7 @@ impl OverlayWorld {
         &self.os
     }
 
-    pub(crate) fn open(&self, path: &Path, how: OpenMode) -> Result<File> {
+    pub(crate) fn open(&self, path: &Path, how: OpenMode) -> Result<OverlayFile> {
         let key = key(path)?;
         let mut nodes = held(&self.nodes);
         let content = match lookup(&nodes, &key)? {
@@ -75,7 +74,7 @@ impl OverlayWorld {
         };
         nodes.insert(key, Node::File(Arc::clone(&content)));
         let writable = how.writes();
-        Ok(File::overlay(OverlayFile { content, writable }, path))
+        Ok(OverlayFile { content, writable })
     }
 
     pub(crate) fn create_dir(&self, path: &Path) -> Result<()> {

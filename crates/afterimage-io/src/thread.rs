@@ -1,26 +1,19 @@
-//! Threads: started by `Io::spawn`, ended by `JoinHandle::join`. The simulated world's threads are real ones of which
-//! only the holder of the baton runs (`sim::scheduler`).
+//! `JoinHandle`: a thread started by `Io::spawn`, in the real world or in a simulated one. The simulated world's
+//! threads are real ones of which only the holder of the baton runs (`sim::scheduler`).
 
-use std::any::Any;
 use std::fmt;
 use std::io::Result;
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::sim::world::SimWorld;
-
-#[cfg(loom)]
-use loom::thread as real;
-#[cfg(shuttle)]
-use shuttle::thread as real;
-#[cfg(not(any(loom, shuttle)))]
-use std::thread as real;
+use crate::os_thread;
+use crate::panicked::Panicked;
+use crate::sim::SimWorld;
 
 /// The right to wait for a thread's end.
 pub struct JoinHandle(Handle);
 
 enum Handle {
-    Real(real::JoinHandle<()>),
+    Real(os_thread::JoinHandle<()>),
     Simulated { world: Arc<SimWorld>, thread: usize },
 }
 
@@ -31,8 +24,18 @@ impl fmt::Debug for JoinHandle {
 }
 
 impl JoinHandle {
-    pub(crate) fn simulated(world: Arc<SimWorld>, thread: usize) -> JoinHandle {
-        JoinHandle(Handle::Simulated { world, thread })
+    pub(crate) fn real(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle> {
+        Ok(JoinHandle(Handle::Real(os_thread::spawn(name, body)?)))
+    }
+
+    pub(crate) fn simulated(
+        world: &Arc<SimWorld>,
+        name: &str,
+        body: impl FnOnce() + Send + 'static,
+    ) -> Result<JoinHandle> {
+        let thread = world.spawn(name, Box::new(body))?;
+        let world = Arc::clone(world);
+        Ok(JoinHandle(Handle::Simulated { world, thread }))
     }
 
     /// Waits until the thread has ended.
@@ -45,59 +48,4 @@ impl JoinHandle {
             Handle::Simulated { world, thread } => world.join(thread),
         }
     }
-}
-
-/// A thread ended by a panic.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Panicked {
-    message: String,
-}
-
-impl Panicked {
-    pub(crate) fn new(payload: &(dyn Any + Send)) -> Panicked {
-        let text = payload.downcast_ref::<&str>().copied();
-        let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-        Panicked {
-            message: text.unwrap_or("a panic without a message").to_owned(),
-        }
-    }
-
-    /// What the panic said.
-    pub fn message(&self) -> &str {
-        &self.message
-    }
-}
-
-impl fmt::Display for Panicked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a thread panicked: {}", self.message)
-    }
-}
-
-impl std::error::Error for Panicked {}
-
-pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle> {
-    let handle = real::Builder::new().name(name.to_owned()).spawn(body)?;
-    Ok(JoinHandle(Handle::Real(handle)))
-}
-
-pub(crate) fn sleep(duration: Duration) {
-    #[cfg(loom)]
-    {
-        // Model checkers have no clock: a sleep is a chance for the others to run.
-        let _ = duration;
-        real::yield_now();
-    }
-    #[cfg(not(loom))]
-    real::sleep(duration);
-}
-
-pub(crate) fn yield_now() {
-    real::yield_now();
-}
-
-/// Is this thread unwinding, from a panic or from the crash of its simulated world? For guards that must know, when they
-/// are dropped, whether their work was done.
-pub fn is_unwinding() -> bool {
-    std::thread::panicking()
 }

@@ -13,9 +13,8 @@ use super::file::SimFile;
 use super::names;
 use super::observer::{CallInfo, CallKind, Event, SyncFailure, Verdict};
 use super::world::{PROCESS_ID, SimWorld, State};
-use crate::file::File;
-use crate::io::OpenMode;
 use crate::lock::{LockAttempt, LockFile};
+use crate::mode::OpenMode;
 
 /// EIO: what a device that fails answers with.
 pub(super) const EIO: i32 = 5;
@@ -72,7 +71,7 @@ impl<'a> Call<'a> {
 }
 
 impl SimWorld {
-    pub(crate) fn open(self: &Arc<Self>, path: &Path, how: OpenMode) -> Result<File> {
+    pub(crate) fn open(self: &Arc<Self>, path: &Path, how: OpenMode) -> Result<SimFile> {
         let name = names::whole(path)?;
         self.look()?;
         let found = self.state().disk.node(&name);
@@ -86,8 +85,7 @@ impl SimWorld {
             None => return Err(ErrorKind::NotFound.into()),
         };
         let open = Arc::clone(self.state().open.entry(id).or_default());
-        let file = SimFile::new(Arc::clone(self), id, how.writes(), open);
-        Ok(File::simulated(file, path))
+        Ok(SimFile::new(Arc::clone(self), id, how.writes(), open))
     }
 
     fn create(&self, name: &str, how: OpenMode) -> Result<FileId> {
@@ -185,17 +183,8 @@ impl SimWorld {
             return Ok(LockAttempt::Held { pid });
         }
         let claim = SimLock::claim(self, name);
-        let file = self.open(path, OpenMode::Create)?;
-        // Written only if it says something else: an open that is refused later has then changed nothing.
-        let content = format!("{PROCESS_ID}\n");
-        let mut found = vec![0; content.len()];
-        let same = file.len()? == content.len() as u64
-            && file.read_exact_at(0, &mut found).is_ok()
-            && found == content.as_bytes();
-        if !same {
-            file.set_len(0)?;
-            file.write_all_at(0, content.as_bytes())?;
-        }
+        self.open(path, OpenMode::Create)?
+            .replace_with(format!("{PROCESS_ID}\n").as_bytes())?;
         Ok(LockAttempt::Acquired(LockFile::new(Some(Box::new(claim)))))
     }
 

@@ -215,6 +215,26 @@ impl SimFile {
         )
     }
 
+    /// Makes `content` the whole file, unless it is already: what is opened in vain has then changed nothing.
+    pub(super) fn replace_with(&self, content: &[u8]) -> Result<()> {
+        let mut found = vec![0; content.len() + 1];
+        let len = self.read_at(0, &mut found)?;
+        if found[..len] == *content {
+            return Ok(());
+        }
+        self.set_len(0)?;
+        let mut at = 0;
+        while at < content.len() {
+            match self.write_at(at as u64, &content[at..], false) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(written) => at += written,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     fn name(&self) -> Arc<str> {
         self.world.state().disk.name(self.file)
     }

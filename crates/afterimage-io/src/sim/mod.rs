@@ -1,8 +1,8 @@
 //! The simulated world: one machine with a disk that can lose power at every call, a clock that only moves when
 //! told, and threads of which a seed decides who runs. Replayed from a seed it does the same thing again.
 
-pub(crate) mod calls;
-pub(crate) mod chance;
+mod calls;
+mod chance;
 mod changes;
 mod content;
 mod cut;
@@ -10,21 +10,20 @@ mod disk;
 mod file;
 mod image;
 mod names;
-pub(crate) mod observer;
+mod observer;
 mod ranges;
 mod scheduler;
 mod survival;
 mod threads;
-pub(crate) mod world;
+mod world;
 
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::io::Io;
 pub(crate) use file::SimFile;
-use world::SimWorld;
+pub(crate) use world::{PROCESS_ID, SimWorld};
 
 pub use disk::{DiskState, PendingKind, PendingOp};
 pub use image::Image;
@@ -80,9 +79,8 @@ impl Sim {
         }
     }
 
-    /// The handle on this world that the engine gets.
-    pub fn io(&self) -> Io {
-        Io::simulated(Arc::clone(&self.world))
+    pub(crate) fn world(&self) -> &Arc<SimWorld> {
+        &self.world
     }
 
     /// The disk as it is now. Cheap: everything is shared until it changes.

@@ -10,7 +10,7 @@ use super::chance::Chance;
 use super::scheduler::{HERE, Here, ThreadState, address, wait_for_baton};
 use super::world::{SimWorld, held};
 use super::{Body, RunEnd};
-use crate::thread::{JoinHandle, Panicked};
+use crate::panicked::Panicked;
 
 impl SimWorld {
     pub(super) fn run_threads(self: &Arc<Self>, bodies: Vec<Body>) -> RunEnd {
@@ -76,14 +76,13 @@ impl SimWorld {
         self: &Arc<Self>,
         name: &str,
         body: Box<dyn FnOnce() + Send>,
-    ) -> Result<JoinHandle> {
+    ) -> Result<usize> {
         self.yield_point();
         if !self.scheduler.is_running() {
             let what = "a simulation has threads only inside run_threads";
             return Err(Error::new(ErrorKind::Unsupported, what));
         }
-        let index = self.start(name, body)?;
-        Ok(JoinHandle::simulated(Arc::clone(self), index))
+        self.start(name, body)
     }
 
     /// Starts a real thread that waits for the baton before it does anything.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::io::Io;
-use crate::sim::world::SimWorld;
+use crate::sim::SimWorld;
 
 pub(crate) struct Gate(Option<Simulated>);
 

@@ -1,0 +1,32 @@
+//! Real threads: the standard library's, or those of the model checker this build is for.
+
+use std::io::Result;
+use std::time::Duration;
+
+#[cfg(loom)]
+use loom::thread as real;
+#[cfg(all(shuttle, not(loom)))]
+use shuttle::thread as real;
+#[cfg(not(any(loom, shuttle)))]
+use std::thread as real;
+
+pub(crate) use real::JoinHandle;
+
+pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    real::Builder::new().name(name.to_owned()).spawn(body)
+}
+
+pub(crate) fn sleep(duration: Duration) {
+    #[cfg(loom)]
+    {
+        // Model checkers have no clock: a sleep is a chance for the others to run.
+        let _ = duration;
+        real::yield_now();
+    }
+    #[cfg(not(loom))]
+    real::sleep(duration);
+}
+
+pub(crate) fn yield_now() {
+    real::yield_now();
+}
