@@ -74,6 +74,7 @@ impl Page {
         *byte = *byte & !(0b11 << map_shift(index)) | bits << map_shift(index);
     }
 
+    #[cfg(test)]
     /// The bits, without the zeroes at their end.
     pub(super) fn map_bits(&self) -> &[u8] {
         let bits = &self.bytes[PAGE_HEADER_BYTES..PAGE_HEADER_BYTES + map_bytes(self.size())];

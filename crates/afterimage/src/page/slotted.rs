@@ -154,6 +154,7 @@ impl Page {
         self.contiguous() + self.garbage()
     }
 
+    #[cfg(test)]
     /// Whether a leaf takes a new cell with a key and value of these lengths.
     pub(crate) fn fits_leaf(&self, key_len: usize, value_len: usize) -> bool {
         leaf_bytes(key_len, value_len) + CELL_OFFSET_BYTES <= self.room()

@@ -37,6 +37,7 @@ impl<'a> PageOp<'a> {
         }
     }
 
+    #[cfg(test)]
     /// Makes page `page.id()` again just as it is, without garbage: a full-page image.
     pub(crate) fn image_of(page: &'a Page) -> PageOp<'a> {
         match page.kind().expect("a page that has been formatted") {
@@ -202,6 +203,7 @@ impl<'a> PageOp<'a> {
         }
     }
 
+    #[cfg(test)]
     /// The same operation, owning what it holds.
     pub(crate) fn into_owned(self) -> PageOp<'static> {
         fn own(bytes: Cow<'_, [u8]>) -> Cow<'static, [u8]> {
