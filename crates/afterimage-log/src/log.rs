@@ -342,7 +342,6 @@ impl Log {
 
     /// A promise for everything before `end`, to be asked or waited on later. It is kept even if nobody waits: by a
     /// thread that is started when needed, or, without `LogOptions::background`, by [`Log::step`].
-    #[must_use]
     pub fn ticket(&self, end: Lsn) -> Ticket {
         Ticket::new(self.clone(), end)
     }

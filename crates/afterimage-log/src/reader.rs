@@ -191,9 +191,9 @@ impl Reader {
                 }
             }
             let found = if self.at < self.written {
-                self.from_file()?
+                self.step_in_file()?
             } else {
-                self.from_memory()?
+                self.step_in_memory()?
             };
             if found.is_some() {
                 return Ok(found);
@@ -203,7 +203,7 @@ impl Reader {
     }
 
     /// One step in the file: a record, or none where the step met something else.
-    fn from_file(&mut self) -> Result<Option<Frame>> {
+    fn step_in_file(&mut self) -> Result<Option<Frame>> {
         let shared = &self.log.shared;
         let number = self.at / shared.segment_bytes;
         let offset = self.at % shared.segment_bytes;
@@ -243,7 +243,7 @@ impl Reader {
         Ok(found)
     }
 
-    fn from_memory(&mut self) -> Result<Option<Frame>> {
+    fn step_in_memory(&mut self) -> Result<Option<Frame>> {
         let shared = &self.log.shared;
         let Some(bytes) = shared.buffer.lock().frame_at(self.at) else {
             // It has been written meanwhile; or the position was never that of a frame.

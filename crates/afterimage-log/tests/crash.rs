@@ -120,7 +120,7 @@ fn a_crash_in_recovery_converges() {
     let whole = Sim::new(7);
     life(&whole, &Model::default());
     let mut states = 0;
-    for at in (0..whole.calls()).step_by(3) {
+    for at in (0..whole.calls()).step_by(5) {
         let (sim, model) = (Sim::new(7), Model::default());
         let Some(disk) = crash_at(&sim, at, || life(&sim, &model)) else {
             panic!("call {at} was not reached")

@@ -88,7 +88,7 @@ fn real_threads_share_their_syncs() {
         if ticket.is_durable().unwrap() {
             return;
         }
-        std::thread::sleep(std::time::Duration::from_millis(10));
+        db.io.sleep(std::time::Duration::from_millis(10));
     }
     panic!("nobody has kept the ticket");
 }

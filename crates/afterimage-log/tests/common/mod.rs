@@ -121,11 +121,18 @@ impl Db {
 
     /// Appends the next record, of 8 + `len` bytes.
     pub fn append(&self, len: usize) -> Result<Lsn> {
-        let mut space = self.log.reserve(Log::frame_bytes(8 + len, len % 2 == 0))?;
+        let mut space = self
+            .log
+            .reserve(Log::frame_bytes(8 + len, len.is_multiple_of(2)))?;
         let n = self.model.appended.fetch_add(1, Ordering::Relaxed);
         Ok(self
             .log
-            .append(&mut space, &payload(n, len), len % 2 == 0, |_, _| ())?
+            .append(
+                &mut space,
+                &payload(n, len),
+                len.is_multiple_of(2),
+                |_, _| (),
+            )?
             .end)
     }
 
