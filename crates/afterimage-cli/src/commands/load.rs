@@ -29,7 +29,7 @@ there whole or not at all. The database and the table are made where there are n
 
 Examples:
   afterimage load bank accounts accounts.tsv
-  find / -printf '%p\\t%s %T@\\n' | afterimage load files listing --batch 500
+  find / -printf '%p\\t%s %T@\\n' | sed 's/\\\\/\\\\\\\\/g' | afterimage load files listing --batch 500
   afterimage load bank accounts rows.tsv --progress 2>progress.txt   one line `acknowledged N` a batch")]
 pub struct Args {
     /// The database directory; made where there is none

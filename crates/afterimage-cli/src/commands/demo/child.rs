@@ -15,9 +15,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
-/// One transfer in so many is given up halfway, on purpose, so that there is something to roll back.
-const GIVEN_UP_ONE_IN: u64 = 50;
+/// One transfer in so many hesitates halfway and is given up, so that there is something to roll back, and so that a
+/// kill finds transactions unfinished whose changes are in the log already.
+const GIVEN_UP_ONE_IN: u64 = 100;
+/// The longest hesitation, in microseconds.
+const HESITATION_MAX: u64 = 10_000;
 
 /// What the parent says on the command line.
 #[derive(clap::Args)]
@@ -98,7 +102,8 @@ fn serve(
         id.serial += 1;
         let transfer = Transfer::random(&mut rng);
         if rng.below(GIVEN_UP_ONE_IN) == 0 {
-            give_up(db, books, id, transfer).map_err(told)?;
+            let hesitation = Duration::from_micros(rng.below(HESITATION_MAX));
+            give_up(db, books, id, transfer, hesitation).map_err(told)?;
             continue;
         }
         let moved = db
@@ -155,12 +160,13 @@ fn record(
     Ok(true)
 }
 
-/// Does everything that a transfer does, marks its row, and takes it all back.
+/// Does everything that a transfer does, marks its row, hesitates, and takes it all back.
 fn give_up(
     db: &Database,
     books: &Books,
     id: TransferId,
     transfer: Transfer,
+    hesitation: Duration,
 ) -> afterimage::Result<()> {
     let mut tx = db.begin();
     let done = move_money(&mut tx, books, transfer).and_then(|moved| {
@@ -171,7 +177,10 @@ fn give_up(
         )
     });
     match done {
-        Ok(()) => tx.rollback(),
+        Ok(()) => {
+            thread::sleep(hesitation);
+            tx.rollback()
+        }
         Err(error) if error.is_retryable() => tx.rollback(),
         Err(error) => Err(error),
     }

@@ -51,7 +51,7 @@ impl<'a> Story<'a> {
             duration(seconds),
         ))?;
         self.say("Each transfer debits one account, credits another and writes down its own number, in one transaction;")?;
-        self.say("it is reported when its commit has returned, and not before. One in fifty is given up halfway.")?;
+        self.say("it is reported when its commit has returned, and not before. One in a hundred is given up halfway.")?;
         let fate = if scratch.is_temporary() {
             "removed at the end"
         } else {
@@ -218,7 +218,7 @@ fn secure(report: &RecoveryReport) -> String {
 
 fn analysis(report: &RecoveryReport) -> String {
     format!(
-        "{} read: {} (committed), {} (in mid-sentence)",
+        "{} read: {} (committed), {} (unfinished)",
         counted(report.records, "record", "records"),
         counted(report.winners, "winner", "winners"),
         counted(report.losers, "loser", "losers"),
