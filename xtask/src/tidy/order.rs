@@ -34,10 +34,6 @@ const ENGINE: [&str; 14] = [
     "inspect",
 ];
 
-/// Crates whose circles are shown but not refused. `afterimage-io` is one door: the handle dispatches to the worlds, and a
-/// world hands out handles; it knows nothing of logs and pages, which is what keeps it apart.
-const CIRCLES_SHOWN: [&str; 1] = ["afterimage-io"];
-
 /// A crate with its modules read.
 #[derive(Debug)]
 pub struct House {
@@ -197,7 +193,7 @@ pub fn modules(house: &House) -> Vec<Finding> {
     if house.name == "afterimage" {
         fixed(house, &edges)
     } else {
-        circles(house, &edges)
+        circles(&edges)
     }
 }
 
@@ -276,7 +272,7 @@ fn fixed(house: &House, edges: &[Edge]) -> Vec<Finding> {
 }
 
 /// Edges from which a way leads back to where they start.
-fn circles(house: &House, edges: &[Edge]) -> Vec<Finding> {
+fn circles(edges: &[Edge]) -> Vec<Finding> {
     let mut next: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for edge in edges {
         next.entry(&edge.from).or_default().insert(&edge.to);
@@ -304,11 +300,7 @@ fn circles(house: &House, edges: &[Edge]) -> Vec<Finding> {
             "imports run in a circle: {} -> {} (`{}`) -> ... -> {}",
             edge.from, edge.to, edge.path, edge.from
         );
-        let shown = CIRCLES_SHOWN.contains(&house.name.as_str());
-        Finding {
-            warning: shown,
-            ..Finding::error(&edge.file, edge.line, what)
-        }
+        Finding::error(&edge.file, edge.line, what)
     };
     back.into_iter().map(finding).collect()
 }
