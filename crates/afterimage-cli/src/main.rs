@@ -56,7 +56,7 @@ enum Command {
     Demo(commands::demo::Args),
     #[command(hide = true)]
     DemoChild(commands::demo::child::Args),
-    /// Load key<TAB>value lines into a table; creates the database and the table
+    /// Load lines of key, tab, value into a table; creates the database and the table
     Load(commands::load::Args),
     /// Print every row of a table, in key order, as `load` reads it
     Export(commands::export::Args),

@@ -116,8 +116,15 @@ pub fn from_engine(error: Error, dir: &Path) -> Failure {
                 .advise("other pages stay usable; `afterimage verify` names every damaged place; restore from a backup")
         }
         Error::NotADatabase { path, what } => {
-            Failure::usage(format!("there is no database here: {what}"))
-                .at(path.display())
+            // What is missing needs no second sentence; what is in the way does.
+            let missing = what.starts_with("there is no database");
+            let place = path.display().to_string();
+            Failure::usage("there is no database here")
+                .at(if missing {
+                    place
+                } else {
+                    format!("{place}: {what}")
+                })
                 .advise("`afterimage load DIR TABLE` creates one")
         }
         Error::Unsupported { what } => {

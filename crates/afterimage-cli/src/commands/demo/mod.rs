@@ -77,12 +77,15 @@ pub fn run(args: &Args, settings: &Settings, out: &mut Out) -> Result<(), Failur
         rounds: Vec::new(),
     };
     let told = demo.play(seconds, &scratch, &mut Story::new(out));
-    if told.is_err() || !demo.audit.is_clean() {
+    let is_evidence = match &told {
+        Ok(()) => !demo.audit.is_clean(),
+        Err(Failure::BrokenPipe) => false,
+        Err(_) => true,
+    };
+    if is_evidence {
         scratch.keep();
-        crate::out::note(format!(
-            "the database is kept as evidence: {}",
-            scratch.path().display()
-        ));
+        let path = scratch.path().display();
+        crate::out::note(format!("the database is kept as evidence: {path}"));
     }
     told?;
     demo.conclude(out)
