@@ -8,8 +8,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::control::Identity;
 use crate::frame::{self, END, FrameKind, HEAD, WATERMARK};
+use crate::identity::Identity;
 use crate::options::BLOCK;
 use crate::segment::{Header, OpenSegment};
 use crate::space;

@@ -11,6 +11,7 @@ use afterimage_io::{File, Io, OpenMode};
 use crate::bytes::{get_u32, get_u64, get_u128, put_u32, put_u64, put_u128};
 use crate::error::{Error, Result, is_full};
 use crate::frame::crc32c;
+use crate::identity::Identity;
 use crate::lsn::Lsn;
 use crate::options::check_segment_bytes;
 
@@ -27,17 +28,6 @@ const CLIENT_AT: usize = 128;
 const CRC_AT: usize = COPY_BYTES - 4;
 /// Required features this version knows: none yet.
 const KNOWN_FEATURES: u64 = 0;
-
-/// Which database, and which line of its history, a file belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Identity {
-    /// The database, given at its creation.
-    pub database_id: u128,
-    /// The timeline: a new one begins at every promotion or restore to an earlier point.
-    pub timeline_id: u128,
-    /// The timeline's place in the order of timelines; part of segment names.
-    pub timeline_ordinal: u32,
-}
 
 /// What one copy of the control file says.
 #[derive(Debug, Clone, PartialEq, Eq)]

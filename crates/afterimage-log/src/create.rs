@@ -1,17 +1,18 @@
 //! The birth of a log: its directory, its first segment, one more prepared; everything durable, names included.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use afterimage_io::{Io, OpenMode};
 
 use crate::buffer::{Buffer, Live};
-use crate::control::Identity;
 use crate::cursor::{Cursor, Step};
 use crate::error::{Error, Result};
 use crate::frame;
-use crate::log::{Log, Opening};
+use crate::identity::Identity;
 use crate::options::{HEADER_BYTES, LogOptions};
 use crate::segment::{self, Header, HeaderFound, OpenSegment, file_name, log_dir, parse_name};
+use crate::shared::{Opening, Shared};
 
 /// See `Log::create`.
 pub(crate) fn create(
@@ -20,7 +21,7 @@ pub(crate) fn create(
     identity: &Identity,
     epoch: u64,
     options: &LogOptions,
-) -> Result<Log> {
+) -> Result<Arc<Shared>> {
     options.check()?;
     let logs = log_dir(dir);
     make_directory(io, dir, &logs, identity, options.segment_bytes)?;
@@ -61,7 +62,7 @@ pub(crate) fn create(
         proven: next,
         next_number: 3,
     };
-    Ok(Log::open(io, options, opening))
+    Ok(Shared::open(io, options, opening))
 }
 
 fn prepare(

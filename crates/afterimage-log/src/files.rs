@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use afterimage_io::{File, Io, OpenMode};
 
-use crate::control::{Control, Identity};
+use crate::control::Control;
 use crate::error::{Error, Result};
+use crate::identity::Identity;
 use crate::segment::{Header, HeaderFound, file_name, log_dir, parse_name};
 
 /// One file with a segment's name.

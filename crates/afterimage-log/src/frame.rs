@@ -10,7 +10,7 @@ use afterimage_io::planted::{self, Bug};
 use crc_fast::{CrcAlgorithm, Digest, checksum};
 
 use crate::bytes::{get_u32, get_u64, put_u32, put_u64};
-use crate::control::Identity;
+use crate::identity::Identity;
 use crate::lsn::Lsn;
 use crate::options::max_frame;
 

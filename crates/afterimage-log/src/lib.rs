@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod background;
 mod buffer;
 mod bytes;
 mod control;
@@ -8,14 +9,18 @@ mod cursor;
 mod error;
 mod examine;
 mod files;
+mod flusher;
 mod frame;
+mod identity;
 mod log;
 mod lsn;
 mod options;
 mod reader;
+mod reserve;
 mod resume;
 mod scan;
 mod segment;
+mod shared;
 mod space;
 mod spare;
 mod stats;
@@ -24,10 +29,11 @@ mod tail;
 mod ticket;
 mod verify;
 
-pub use control::{Control, ControlFile, Identity};
+pub use control::{Control, ControlFile};
 pub use error::{Error, Result};
 pub use examine::{Examination, SegmentInfo};
 pub use frame::FrameKind;
+pub use identity::Identity;
 pub use log::{Appended, Log};
 pub use lsn::Lsn;
 pub use options::LogOptions;

@@ -4,34 +4,29 @@
 //! reserve (space, may make a segment) -> append (buffer, under one short mutex) -> wait_durable (sync: group commit)
 //! ```
 //!
-//! The state is shared by all handles. Locks, in the order in which they may be taken: `prepare` (held over the making
-//! of a segment), `group` (who leads), `buffer` (bytes and places), `failure`. None of them is ever held over a write
-//! or sync of a batch, and only `prepare` over any input or output at all.
+//! The state is in `shared`, the work in the modules that add to it; this is the door.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use afterimage_io::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use afterimage_io::sync::{Mutex, WaitWord};
-use afterimage_io::{File, Io, Progress};
+use afterimage_io::sync::atomic::Ordering;
+use afterimage_io::{Io, Progress};
 
-use crate::buffer::{Buffer, Live};
-use crate::control::{Control, Identity};
+use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::examine::{self, Examination};
 use crate::frame::{self, FrameKind, HEAD, TIMED_HEAD};
+use crate::identity::Identity;
 use crate::lsn::Lsn;
 use crate::options::{LogOptions, max_frame};
 use crate::reader::{Frame, Reader};
 use crate::scan::ScanReader;
-use crate::space::{self, Reservation};
-use crate::spare::Preparer;
-use crate::stats::{Counters, LogStats};
-use crate::sync::Group;
+use crate::shared::{Shared, micros};
+use crate::space::Reservation;
+use crate::stats::LogStats;
 use crate::tail::Proof;
-use crate::ticket::{Flusher, Ticket};
+use crate::ticket::Ticket;
 use crate::{create, resume, verify};
 
 /// Where an appended record stands.
@@ -66,87 +61,7 @@ pub struct Log {
     pub(crate) shared: Arc<Shared>,
 }
 
-/// What all handles on a log share.
-pub(crate) struct Shared {
-    pub io: Io,
-    /// The directory of the segments.
-    pub dir: PathBuf,
-    pub identity: Identity,
-    pub segment_bytes: u64,
-    pub options: LogOptions,
-    pub buffer: Mutex<Buffer>,
-    /// The sum of all reservations; grows only under the buffer's mutex.
-    pub reserved: Arc<AtomicU64>,
-    /// Copies for those who do not hold a mutex: durable <= written <= next.
-    pub next: AtomicU64,
-    pub written: AtomicU64,
-    pub durable: AtomicU64,
-    /// The durable LSN that the last watermark on disk tells.
-    pub proven: AtomicU64,
-    pub group: Mutex<Group>,
-    /// What the waiters of even and of odd flushes sleep on.
-    pub words: [WaitWord; 2],
-    pub failed: AtomicBool,
-    pub failure: Mutex<Option<String>>,
-    pub prepare: Mutex<Preparer>,
-    /// The closed segment that was read last.
-    pub reading: Mutex<Option<(u64, File)>>,
-    pub flusher: Arc<Flusher>,
-    /// When the oldest commit that nobody waits for was appended, in microseconds of the monotonic clock, plus one.
-    pub memory_since: AtomicU64,
-    /// When the last batch became durable, in microseconds of the monotonic clock.
-    pub last_flush: AtomicU64,
-    pub counters: Counters,
-}
-
-/// What `create` and `resume` have found out about the log that they hand over.
-pub(crate) struct Opening {
-    pub dir: PathBuf,
-    pub identity: Identity,
-    pub segment_bytes: u64,
-    pub buffer: Buffer,
-    /// Everything before this is durable, and this is what the newest watermark says.
-    pub durable: u64,
-    pub proven: u64,
-    /// The number of the next segment to prepare.
-    pub next_number: u64,
-}
-
-/// How much may wait in the buffer before a reservation writes it out first.
-const BUFFER_LIMIT: u64 = 4 << 20;
-
 impl Log {
-    pub(crate) fn open(io: &Io, options: &LogOptions, opening: Opening) -> Log {
-        let next = opening.buffer.next;
-        assert!(opening.durable <= next, "LOG-1: durable <= written <= next");
-        let shared = Shared {
-            io: io.clone(),
-            dir: opening.dir,
-            identity: opening.identity,
-            segment_bytes: opening.segment_bytes,
-            options: options.clone(),
-            buffer: Mutex::new(io, opening.buffer),
-            reserved: Arc::new(AtomicU64::new(0)),
-            next: AtomicU64::new(next),
-            written: AtomicU64::new(next),
-            durable: AtomicU64::new(opening.durable),
-            proven: AtomicU64::new(opening.proven),
-            group: Mutex::new(io, Group::default()),
-            words: [WaitWord::new(io), WaitWord::new(io)],
-            failed: AtomicBool::new(false),
-            failure: Mutex::new(io, None),
-            prepare: Mutex::new(io, Preparer::new(opening.next_number)),
-            reading: Mutex::new(io, None),
-            flusher: Flusher::new(io),
-            memory_since: AtomicU64::new(0),
-            last_flush: AtomicU64::new(micros(io.now())),
-            counters: Counters::default(),
-        };
-        Log {
-            shared: Arc::new(shared),
-        }
-    }
-
     /// Makes a new, empty log in `dir/log`; durable when this returns. `dir` must exist.
     ///
     /// What an interrupted creation left there is replaced; a log with records is not.
@@ -161,7 +76,7 @@ impl Log {
         epoch: u64,
         options: &LogOptions,
     ) -> Result<Log> {
-        create::create(io, dir, identity, epoch, options)
+        create::create(io, dir, identity, epoch, options).map(|shared| Log { shared })
     }
 
     /// Looks at a log that is not open, from `scan_from` (a record boundary that is known to be durable, the redo
@@ -212,7 +127,7 @@ impl Log {
         found: Examination,
         options: &LogOptions,
     ) -> Result<Log> {
-        resume::resume(io, dir, control, found, options)
+        resume::resume(io, dir, control, found, options).map(|shared| Log { shared })
     }
 
     /// Reads every frame, of every kind, of a log that nobody has open; from the oldest or from `from` on. Writes nothing.
@@ -333,17 +248,13 @@ impl Log {
     /// `OutcomeUnknown` where the log stops, or had stopped, before that. `NotFound` for a position that was never
     /// handed out.
     pub fn wait_durable(&self, upto: Lsn) -> Result<()> {
-        self.shared.flush_to(upto.get())?;
-        self.shared
-            .io
-            .note(afterimage_io::Note::Acknowledged { upto: upto.get() });
-        Ok(())
+        self.shared.acknowledge(upto.get())
     }
 
     /// A promise for everything before `end`, to be asked or waited on later. It is kept even if nobody waits: by a
     /// thread that is started when needed, or, without `LogOptions::background`, by [`Log::step`].
     pub fn ticket(&self, end: Lsn) -> Ticket {
-        Ticket::new(self.clone(), end)
+        Ticket::new(&self.shared, end)
     }
 
     /// Reads the record at `lsn`, whether it is on disk or still in memory.
@@ -358,7 +269,7 @@ impl Log {
     /// Reads records forward from the record boundary `from` up to where the log ends now.
     #[must_use]
     pub fn reader(&self, from: Lsn) -> Reader {
-        Reader::new(self.clone(), from)
+        Reader::new(&self.shared, from)
     }
 
     /// Gives up the segments that lie wholly before `lsn`; they get a future number or are removed. Answers how many.
@@ -409,162 +320,6 @@ impl Log {
     }
 }
 
-impl Shared {
-    /// Refuses everything after a stop.
-    pub(crate) fn check(&self) -> Result<()> {
-        if self.failed.load(Ordering::Acquire) {
-            return Err(Error::Failed {
-                reason: self.reason(),
-            });
-        }
-        Ok(())
-    }
-
-    pub(crate) fn reason(&self) -> String {
-        self.failure
-            .lock()
-            .clone()
-            .unwrap_or_else(|| "it is stopping".into())
-    }
-
-    pub(crate) fn oldest(&self) -> u64 {
-        let buffer = self.buffer.lock();
-        buffer
-            .live
-            .values()
-            .next()
-            .map_or(buffer.next, |live| live.first)
-    }
-
-    /// The segment that follows `number`: its number and first LSN.
-    pub(crate) fn successor(&self, number: u64) -> Option<(u64, u64)> {
-        self.buffer
-            .lock()
-            .live
-            .range(number + 1..)
-            .next()
-            .map(|(number, live)| (*number, live.first))
-    }
-
-    fn reserve(&self, bytes: u64) -> Result<Reservation> {
-        let max = space::largest_reservation(self.segment_bytes);
-        if bytes > max {
-            return Err(Error::TooLarge {
-                len: bytes as usize,
-                max: max as usize,
-            });
-        }
-        loop {
-            self.check()?;
-            let made = self.counters.made.load(Ordering::Acquire);
-            let full = {
-                let buffer = self.buffer.lock();
-                let reserved = self.reserved.load(Ordering::Acquire);
-                let full = buffer.waiting() > BUFFER_LIMIT;
-                if !full && buffer.capacity() >= reserved + bytes + space::SLACK {
-                    self.reserved.fetch_add(bytes, Ordering::AcqRel);
-                    return Ok(Reservation::new(Arc::clone(&self.reserved), bytes));
-                }
-                full
-            };
-            if full {
-                self.counters.buffers_full.fetch_add(1, Ordering::Relaxed);
-                self.flush_to(self.next.load(Ordering::Acquire))
-                    .or_else(|_| self.check())?;
-            } else {
-                self.prepare_one(made)?;
-            }
-        }
-    }
-
-    fn step(&self) -> Result<Progress> {
-        self.check()?;
-        let now = micros(self.io.now());
-        let delay = micros(self.options.wal_writer_delay);
-        let since = self.memory_since.load(Ordering::Acquire);
-        let next = self.next.load(Ordering::Acquire);
-        let durable = self.durable.load(Ordering::Acquire);
-        let due = since != 0 && now.saturating_sub(since - 1) >= delay;
-        if next > durable && (due || self.flusher.target() > durable) {
-            self.flush_to(next).or_else(|_| self.check())?;
-            return Ok(Progress::Worked);
-        }
-        if due {
-            // Someone else's flush has covered it.
-            let _ =
-                self.memory_since
-                    .compare_exchange(since, 0, Ordering::AcqRel, Ordering::Relaxed);
-        }
-        if now.saturating_sub(self.last_flush.load(Ordering::Acquire)) >= delay
-            && self.heartbeat()?
-        {
-            return Ok(Progress::Worked);
-        }
-        self.keep_spares(now)
-    }
-
-    /// Writes a watermark for the last batch, if it has none yet and nothing else is going on.
-    fn heartbeat(&self) -> Result<bool> {
-        let next = {
-            let mut buffer = self.buffer.lock();
-            let durable = self.durable.load(Ordering::Acquire);
-            let wanted = buffer.next == durable
-                && self.proven.load(Ordering::Acquire) < buffer.last_record_end;
-            let slack = buffer
-                .capacity()
-                .saturating_sub(self.reserved.load(Ordering::Acquire));
-            if !wanted || !buffer.heartbeat(slack) {
-                return Ok(false);
-            }
-            self.next.store(buffer.next, Ordering::Release);
-            buffer.next
-        };
-        self.flush_to(next).or_else(|_| self.check())?;
-        Ok(true)
-    }
-
-    fn stats(&self) -> LogStats {
-        let (durable, written) = (
-            self.durable.load(Ordering::Acquire),
-            self.written.load(Ordering::Acquire),
-        );
-        let buffer = self.buffer.lock();
-        assert!(
-            durable <= written && written <= buffer.next,
-            "LOG-1: durable <= written <= next"
-        );
-        let oldest = buffer
-            .live
-            .values()
-            .next()
-            .map_or(buffer.next, |live: &Live| live.first);
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        LogStats {
-            records: buffer.records,
-            bytes: buffer.bytes,
-            writes: count(&self.counters.writes),
-            syncs: count(&self.counters.syncs),
-            bytes_written: count(&self.counters.bytes_written),
-            segments_prepared: count(&self.counters.prepared),
-            segments_recycled: count(&self.counters.recycled),
-            segments_removed: count(&self.counters.removed),
-            wal_buffers_full: count(&self.counters.buffers_full),
-            segments: buffer.live.len() as u64,
-            spare_segments: buffer.prepared.len() as u64,
-            segment_bytes: self.segment_bytes,
-            oldest_lsn: Lsn::at(oldest),
-            durable_lsn: Lsn::at(durable),
-            written_lsn: Lsn::at(written),
-            next_lsn: Lsn::at(buffer.next),
-        }
-    }
-}
-
-/// A duration in whole microseconds.
-pub(crate) fn micros(d: Duration) -> u64 {
-    u64::try_from(d.as_micros()).unwrap_or(u64::MAX)
-}
-
 impl fmt::Debug for Log {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
@@ -574,14 +329,5 @@ impl fmt::Debug for Log {
             self.durable_lsn(),
             self.next_lsn()
         )
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        // After a simulated crash nothing may block or write; the flusher's thread has unwound by itself.
-        if !self.io.has_crashed() {
-            self.flusher.close();
-        }
     }
 }

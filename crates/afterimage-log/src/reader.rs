@@ -3,6 +3,9 @@
 //! What is not written yet is read from the buffer, the rest from the segment files. A reader goes up to where the
 //! log ended when it was made, and sees data frames only.
 
+use std::fmt;
+use std::sync::Arc;
+
 use afterimage_io::sync::atomic::Ordering;
 use afterimage_io::{File, OpenMode};
 
@@ -10,10 +13,10 @@ use crate::bytes::get_u32;
 use crate::cursor::{Cursor, Step};
 use crate::error::{Error, Result};
 use crate::frame::{self, Fault, FrameKind, HEAD};
-use crate::log::{Log, Shared};
 use crate::lsn::Lsn;
 use crate::options::HEADER_BYTES;
 use crate::segment::file_name;
+use crate::shared::Shared;
 
 /// One record, read back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,9 +155,8 @@ impl Shared {
 }
 
 /// Reads records forward, up to where the log ended when the reader was made.
-#[derive(Debug)]
 pub struct Reader {
-    log: Log,
+    log: Arc<Shared>,
     at: u64,
     upto: u64,
     /// The file being read, and how far it may be believed: what was written when its bytes were read.
@@ -164,10 +166,10 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub(crate) fn new(log: Log, from: Lsn) -> Reader {
-        let upto = log.next_lsn().get();
+    pub(crate) fn new(log: &Arc<Shared>, from: Lsn) -> Reader {
+        let upto = log.next.load(Ordering::Acquire);
         Reader {
-            log,
+            log: Arc::clone(log),
             at: from.get(),
             upto,
             cursor: None,
@@ -185,7 +187,7 @@ impl Reader {
     fn advance(&mut self) -> Result<Option<Frame>> {
         while self.at < self.upto {
             if self.at >= self.written {
-                self.written = self.log.shared.written.load(Ordering::Acquire);
+                self.written = self.log.written.load(Ordering::Acquire);
                 if let Some(cursor) = &mut self.cursor {
                     cursor.refresh();
                 }
@@ -204,7 +206,7 @@ impl Reader {
 
     /// One step in the file: a record, or none where the step met something else.
     fn step_in_file(&mut self) -> Result<Option<Frame>> {
-        let shared = &self.log.shared;
+        let shared = &self.log;
         let number = self.at / shared.segment_bytes;
         let offset = self.at % shared.segment_bytes;
         let mut cursor = match self.cursor.take().filter(|c| c.number == number) {
@@ -244,7 +246,7 @@ impl Reader {
     }
 
     fn step_in_memory(&mut self) -> Result<Option<Frame>> {
-        let shared = &self.log.shared;
+        let shared = &self.log;
         let Some(bytes) = shared.buffer.lock().frame_at(self.at) else {
             // It has been written meanwhile; or the position was never that of a frame.
             if shared.written.load(Ordering::Acquire) > self.at {
@@ -269,8 +271,8 @@ impl Reader {
     }
 
     fn next_segment(&self, number: u64) -> Result<u64> {
-        let next = self.log.shared.successor(number).map(|(_, first)| first);
-        next.ok_or_else(|| self.log.shared.bad(Lsn::at(self.at), &Fault::Short))
+        let next = self.log.successor(number).map(|(_, first)| first);
+        next.ok_or_else(|| self.log.bad(Lsn::at(self.at), &Fault::Short))
     }
 }
 
@@ -284,5 +286,11 @@ impl Iterator for Reader {
         let next = self.advance().transpose();
         self.ended = !matches!(next, Some(Ok(_)));
         next
+    }
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reader(at {}, up to {})", self.at, self.upto)
     }
 }

@@ -11,6 +11,7 @@
 //! 3. Files that are not part of the log, left by a cut or prepared by the dead process, get future numbers or are removed.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use afterimage_io::planted::{self, Bug};
 use afterimage_io::{File, Io, OpenMode};
@@ -21,9 +22,9 @@ use crate::error::{Error, Result};
 use crate::examine::{Examination, SegmentInfo};
 use crate::files::Files;
 use crate::frame::{self, END, WATERMARK};
-use crate::log::{Log, Opening};
 use crate::options::{BLOCK, HEADER_BYTES, LogOptions};
 use crate::segment::{self, Header, OpenSegment};
+use crate::shared::{Opening, Shared};
 use crate::tail::Tail;
 
 /// The name under which a segment is written anew.
@@ -36,7 +37,7 @@ pub(crate) fn resume(
     control: &Control,
     found: Examination,
     options: &LogOptions,
-) -> Result<Log> {
+) -> Result<Arc<Shared>> {
     let options = LogOptions {
         segment_bytes: control.segment_bytes,
         ..options.clone()
@@ -67,7 +68,7 @@ struct Resume<'a> {
 
 impl Resume<'_> {
     /// After a clean stop: the same segment, the same epoch, the next byte.
-    fn go_on(self) -> Result<Log> {
+    fn go_on(self) -> Result<Arc<Shared>> {
         let last = self.last()?.clone();
         let header = self
             .files
@@ -89,7 +90,7 @@ impl Resume<'_> {
     }
 
     /// After any other stop.
-    fn begin_anew(self) -> Result<Log> {
+    fn begin_anew(self) -> Result<Arc<Shared>> {
         for info in &self.found.segments {
             let last = info.number == self.last()?.number;
             // Proven up to its very end is not enough: END stands behind it, and may have come with the next batch.
@@ -123,7 +124,7 @@ impl Resume<'_> {
         new: Option<u64>,
         spares: Vec<OpenSegment>,
         proven: u64,
-    ) -> Result<Log> {
+    ) -> Result<Arc<Shared>> {
         for info in &self.found.segments {
             let end = Some(info.end.get());
             buffer.live.insert(
@@ -158,7 +159,7 @@ impl Resume<'_> {
             buffer,
             next_number: highest + 1,
         };
-        Ok(Log::open(self.io, &self.options, opening))
+        Ok(Shared::open(self.io, &self.options, opening))
     }
 
     fn open_for_writing(&self, number: u64) -> Result<OpenSegment> {

@@ -12,9 +12,9 @@ use afterimage_io::planted::{self, Bug};
 use afterimage_io::{File, Io, OpenMode};
 
 use crate::bytes::{get_u32, get_u64, get_u128, put_u32, put_u64, put_u128};
-use crate::control::Identity;
 use crate::error::{Error, Result, is_full};
 use crate::frame::{self, crc32c};
+use crate::identity::Identity;
 use crate::options::{BLOCK, HEADER_BYTES};
 
 const MAGIC: &[u8; 8] = b"AFTRLOG1";

@@ -10,32 +10,11 @@ use afterimage_io::sync::atomic::Ordering;
 use afterimage_io::{OpenMode, Progress};
 
 use crate::error::{Error, Result};
-use crate::log::Shared;
 use crate::segment::{self, OpenSegment, file_name};
-
-/// Who makes segments: its mutex is held while one is made.
-#[derive(Debug)]
-pub(crate) struct Preparer {
-    /// The number of the next segment; only grows.
-    next_number: u64,
-    /// The directory could not be synced: that is not tried again and believed, so no more segments are made.
-    broken: Option<String>,
-    /// The disk was full at this time (monotonic, microseconds): background work lets it be for a while.
-    full_at: Option<u64>,
-}
+use crate::shared::{Preparer, Shared};
 
 /// How long background work does not ask a full disk again, in microseconds.
 const FULL_PAUSE: u64 = 1_000_000;
-
-impl Preparer {
-    pub(crate) fn new(next_number: u64) -> Preparer {
-        Preparer {
-            next_number,
-            broken: None,
-            full_at: None,
-        }
-    }
-}
 
 impl Shared {
     /// Makes one segment, unless more than `made` have been made meanwhile.

@@ -16,25 +16,17 @@ use afterimage_io::sync::atomic::Ordering;
 
 use crate::buffer::Batch;
 use crate::error::{Error, Result};
-use crate::log::{Shared, micros};
 use crate::lsn::Lsn;
-
-/// Who leads, and for how far. Guarded by the group's mutex.
-#[derive(Debug, Default)]
-pub(crate) struct Group {
-    /// A leader is at work, or has been chosen.
-    leading: bool,
-    /// The leader has been chosen among the sleepers and has not begun.
-    handed: bool,
-    /// Counts the flushes; its lowest bit chooses the word.
-    epoch: u64,
-    /// The exclusive end of the batch in flight.
-    target: u64,
-    /// How many have gone to sleep for the flush after this one.
-    next_waiters: u32,
-}
+use crate::shared::{Group, Shared, micros};
 
 impl Shared {
+    /// As [`Shared::flush_to`], and the answer is a promise to the outside.
+    pub(crate) fn acknowledge(&self, upto: u64) -> Result<()> {
+        self.flush_to(upto)?;
+        self.io.note(afterimage_io::Note::Acknowledged { upto });
+        Ok(())
+    }
+
     /// Waits until everything before `upto` is durable, leading the flush where nobody does.
     pub(crate) fn flush_to(&self, upto: u64) -> Result<()> {
         let mut waited = false;

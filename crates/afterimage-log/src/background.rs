@@ -1,0 +1,57 @@
+//! What is done for the log when nobody asks: late flushes, the idle log's watermark, spare segments. No thread of its
+//! own: whoever runs the log calls one step after the other.
+
+use afterimage_io::Progress;
+use afterimage_io::sync::atomic::Ordering;
+
+use crate::error::Result;
+use crate::shared::{Shared, micros};
+
+impl Shared {
+    /// See `Log::step`.
+    pub(crate) fn step(&self) -> Result<Progress> {
+        self.check()?;
+        let now = micros(self.io.now());
+        let delay = micros(self.options.wal_writer_delay);
+        let since = self.memory_since.load(Ordering::Acquire);
+        let next = self.next.load(Ordering::Acquire);
+        let durable = self.durable.load(Ordering::Acquire);
+        let due = since != 0 && now.saturating_sub(since - 1) >= delay;
+        if next > durable && (due || self.flusher.target() > durable) {
+            self.flush_to(next).or_else(|_| self.check())?;
+            return Ok(Progress::Worked);
+        }
+        if due {
+            // Someone else's flush has covered it.
+            let _ =
+                self.memory_since
+                    .compare_exchange(since, 0, Ordering::AcqRel, Ordering::Relaxed);
+        }
+        if now.saturating_sub(self.last_flush.load(Ordering::Acquire)) >= delay
+            && self.heartbeat()?
+        {
+            return Ok(Progress::Worked);
+        }
+        self.keep_spares(now)
+    }
+
+    /// Writes a watermark for the last batch, if it has none yet and nothing else is going on.
+    fn heartbeat(&self) -> Result<bool> {
+        let next = {
+            let mut buffer = self.buffer.lock();
+            let durable = self.durable.load(Ordering::Acquire);
+            let wanted = buffer.next == durable
+                && self.proven.load(Ordering::Acquire) < buffer.last_record_end;
+            let slack = buffer
+                .capacity()
+                .saturating_sub(self.reserved.load(Ordering::Acquire));
+            if !wanted || !buffer.heartbeat(slack) {
+                return Ok(false);
+            }
+            self.next.store(buffer.next, Ordering::Release);
+            buffer.next
+        };
+        self.flush_to(next).or_else(|_| self.check())?;
+        Ok(true)
+    }
+}

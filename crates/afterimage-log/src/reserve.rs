@@ -1,0 +1,46 @@
+//! Taking log space: the one step of a write that may have to wait, or to make room.
+
+use std::sync::Arc;
+
+use afterimage_io::sync::atomic::Ordering;
+
+use crate::error::{Error, Result};
+use crate::shared::Shared;
+use crate::space::{self, Reservation};
+
+/// How much may wait in the buffer before a reservation writes it out first.
+const BUFFER_LIMIT: u64 = 4 << 20;
+
+impl Shared {
+    /// See `Log::reserve`.
+    pub(crate) fn reserve(&self, bytes: u64) -> Result<Reservation> {
+        let max = space::largest_reservation(self.segment_bytes);
+        if bytes > max {
+            return Err(Error::TooLarge {
+                len: bytes as usize,
+                max: max as usize,
+            });
+        }
+        loop {
+            self.check()?;
+            let made = self.counters.made.load(Ordering::Acquire);
+            let full = {
+                let buffer = self.buffer.lock();
+                let reserved = self.reserved.load(Ordering::Acquire);
+                let full = buffer.waiting() > BUFFER_LIMIT;
+                if !full && buffer.capacity() >= reserved + bytes + space::SLACK {
+                    self.reserved.fetch_add(bytes, Ordering::AcqRel);
+                    return Ok(Reservation::new(Arc::clone(&self.reserved), bytes));
+                }
+                full
+            };
+            if full {
+                self.counters.buffers_full.fetch_add(1, Ordering::Relaxed);
+                self.flush_to(self.next.load(Ordering::Acquire))
+                    .or_else(|_| self.check())?;
+            } else {
+                self.prepare_one(made)?;
+            }
+        }
+    }
+}

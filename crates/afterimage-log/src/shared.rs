@@ -1,0 +1,223 @@
+//! What all handles on an open log share, and what every part of it may ask.
+//!
+//! Locks, in the order in which they may be taken: `prepare` (held over the making of a segment), `group` (who leads),
+//! `buffer` (bytes and places), `failure`. None of them is ever held over a write or sync of a batch, and only
+//! `prepare` over any input or output at all.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use afterimage_io::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use afterimage_io::sync::{Mutex, WaitWord};
+use afterimage_io::{File, Io};
+
+use crate::buffer::{Buffer, Live};
+use crate::error::{Error, Result};
+use crate::flusher::Flusher;
+use crate::identity::Identity;
+use crate::lsn::Lsn;
+use crate::options::LogOptions;
+use crate::stats::{Counters, LogStats};
+
+/// What all handles on a log share.
+pub(crate) struct Shared {
+    pub io: Io,
+    /// The directory of the segments.
+    pub dir: PathBuf,
+    pub identity: Identity,
+    pub segment_bytes: u64,
+    pub options: LogOptions,
+    pub buffer: Mutex<Buffer>,
+    /// The sum of all reservations; grows only under the buffer's mutex.
+    pub reserved: Arc<AtomicU64>,
+    /// Copies for those who do not hold a mutex: durable <= written <= next.
+    pub next: AtomicU64,
+    pub written: AtomicU64,
+    pub durable: AtomicU64,
+    /// The durable LSN that the last watermark on disk tells.
+    pub proven: AtomicU64,
+    pub group: Mutex<Group>,
+    /// What the waiters of even and of odd flushes sleep on.
+    pub words: [WaitWord; 2],
+    pub failed: AtomicBool,
+    pub failure: Mutex<Option<String>>,
+    pub prepare: Mutex<Preparer>,
+    /// The closed segment that was read last.
+    pub reading: Mutex<Option<(u64, File)>>,
+    pub flusher: Arc<Flusher>,
+    /// When the oldest commit that nobody waits for was appended, in microseconds of the monotonic clock, plus one.
+    pub memory_since: AtomicU64,
+    /// When the last batch became durable, in microseconds of the monotonic clock.
+    pub last_flush: AtomicU64,
+    pub counters: Counters,
+}
+
+/// What `create` and `resume` have found out about the log that they hand over.
+pub(crate) struct Opening {
+    pub dir: PathBuf,
+    pub identity: Identity,
+    pub segment_bytes: u64,
+    pub buffer: Buffer,
+    /// Everything before this is durable, and this is what the newest watermark says.
+    pub durable: u64,
+    pub proven: u64,
+    /// The number of the next segment to prepare.
+    pub next_number: u64,
+}
+
+/// Who leads, and for how far. Guarded by the group's mutex.
+#[derive(Debug, Default)]
+pub(crate) struct Group {
+    /// A leader is at work, or has been chosen.
+    pub leading: bool,
+    /// The leader has been chosen among the sleepers and has not begun.
+    pub handed: bool,
+    /// Counts the flushes; its lowest bit chooses the word.
+    pub epoch: u64,
+    /// The exclusive end of the batch in flight.
+    pub target: u64,
+    /// How many have gone to sleep for the flush after this one.
+    pub next_waiters: u32,
+}
+
+/// Who makes segments: its mutex is held while one is made.
+#[derive(Debug)]
+pub(crate) struct Preparer {
+    /// The number of the next segment; only grows.
+    pub next_number: u64,
+    /// The directory could not be synced: that is not tried again and believed, so no more segments are made.
+    pub broken: Option<String>,
+    /// The disk was full at this time (monotonic, microseconds): background work lets it be for a while.
+    pub full_at: Option<u64>,
+}
+
+impl Preparer {
+    pub(crate) fn new(next_number: u64) -> Preparer {
+        Preparer {
+            next_number,
+            broken: None,
+            full_at: None,
+        }
+    }
+}
+
+impl Shared {
+    /// The log, open, in the state that was found or made.
+    pub(crate) fn open(io: &Io, options: &LogOptions, opening: Opening) -> Arc<Shared> {
+        let next = opening.buffer.next;
+        assert!(opening.durable <= next, "LOG-1: durable <= written <= next");
+        let shared = Shared {
+            io: io.clone(),
+            dir: opening.dir,
+            identity: opening.identity,
+            segment_bytes: opening.segment_bytes,
+            options: options.clone(),
+            buffer: Mutex::new(io, opening.buffer),
+            reserved: Arc::new(AtomicU64::new(0)),
+            next: AtomicU64::new(next),
+            written: AtomicU64::new(next),
+            durable: AtomicU64::new(opening.durable),
+            proven: AtomicU64::new(opening.proven),
+            group: Mutex::new(io, Group::default()),
+            words: [WaitWord::new(io), WaitWord::new(io)],
+            failed: AtomicBool::new(false),
+            failure: Mutex::new(io, None),
+            prepare: Mutex::new(io, Preparer::new(opening.next_number)),
+            reading: Mutex::new(io, None),
+            flusher: Flusher::new(io),
+            memory_since: AtomicU64::new(0),
+            last_flush: AtomicU64::new(micros(io.now())),
+            counters: Counters::default(),
+        };
+        Arc::new(shared)
+    }
+
+    /// Refuses everything after a stop.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.failed.load(Ordering::Acquire) {
+            return Err(Error::Failed {
+                reason: self.reason(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Why the log stopped.
+    pub(crate) fn reason(&self) -> String {
+        self.failure
+            .lock()
+            .clone()
+            .unwrap_or_else(|| "it is stopping".into())
+    }
+
+    pub(crate) fn oldest(&self) -> u64 {
+        let buffer = self.buffer.lock();
+        buffer
+            .live
+            .values()
+            .next()
+            .map_or(buffer.next, |live| live.first)
+    }
+
+    /// The segment that follows `number`: its number and first LSN.
+    pub(crate) fn successor(&self, number: u64) -> Option<(u64, u64)> {
+        self.buffer
+            .lock()
+            .live
+            .range(number + 1..)
+            .next()
+            .map(|(number, live)| (*number, live.first))
+    }
+
+    /// See `Log::stats`.
+    pub(crate) fn stats(&self) -> LogStats {
+        let (durable, written) = (
+            self.durable.load(Ordering::Acquire),
+            self.written.load(Ordering::Acquire),
+        );
+        let buffer = self.buffer.lock();
+        assert!(
+            durable <= written && written <= buffer.next,
+            "LOG-1: durable <= written <= next"
+        );
+        let oldest = buffer
+            .live
+            .values()
+            .next()
+            .map_or(buffer.next, |live: &Live| live.first);
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        LogStats {
+            records: buffer.records,
+            bytes: buffer.bytes,
+            writes: count(&self.counters.writes),
+            syncs: count(&self.counters.syncs),
+            bytes_written: count(&self.counters.bytes_written),
+            segments_prepared: count(&self.counters.prepared),
+            segments_recycled: count(&self.counters.recycled),
+            segments_removed: count(&self.counters.removed),
+            wal_buffers_full: count(&self.counters.buffers_full),
+            segments: buffer.live.len() as u64,
+            spare_segments: buffer.prepared.len() as u64,
+            segment_bytes: self.segment_bytes,
+            oldest_lsn: Lsn::at(oldest),
+            durable_lsn: Lsn::at(durable),
+            written_lsn: Lsn::at(written),
+            next_lsn: Lsn::at(buffer.next),
+        }
+    }
+}
+
+/// A duration in whole microseconds.
+pub(crate) fn micros(d: Duration) -> u64 {
+    u64::try_from(d.as_micros()).unwrap_or(u64::MAX)
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // After a simulated crash nothing may block or write; the flusher's thread has unwound by itself.
+        if !self.io.has_crashed() {
+            self.flusher.close();
+        }
+    }
+}
