@@ -87,3 +87,24 @@ fn damage_in_both_control_copies_is_refused() {
     assert!(refused.stderr.contains("control"), "{}", refused.stderr);
     run(&["verify", &db]).expect(1);
 }
+
+#[test]
+fn a_dump_that_stops_early_says_so() {
+    let scratch = Scratch::new();
+    let db = scratch.path("db");
+    run_with_input(&["load", &db, "t"], rows_text(0, 2000).as_bytes()).expect(0);
+    let whole = ok(&["log", "dump", &db]).lines().len();
+    flip(
+        &PathBuf::from(&db).join("log/00000001-0000000000000001.log"),
+        60_000,
+    );
+    let cut = run(&["log", "dump", &db]).expect(1);
+    assert!(cut.stderr.contains("goes on"), "{}", cut.stderr);
+    assert!((10..whole).contains(&cut.lines().len()));
+    ok(&["log", "dump", &db, "--limit", "5"]);
+    assert!(run(&["log", "dump", &db, "--json"]).expect(1).json()["count"].is_u64());
+    let found = run(&["verify", &db]).expect(1).text();
+    for word in ["LSN", "00000001-0000000000000001.log", "byte"] {
+        assert!(found.contains(word), "{word}: {found}");
+    }
+}

@@ -6,9 +6,13 @@ use crate::open::{self, from_engine};
 use crate::out::Out;
 use afterimage::{Lsn, inspect, inspect::DumpLine};
 use afterimage_io::Io;
+use afterimage_log::ControlFile;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// The header fills the first block of a segment; records begin behind it.
+const SEGMENT_HEADER_BYTES: u64 = 4096;
 
 /// Ways to look into the log.
 #[derive(clap::Subcommand)]
@@ -55,6 +59,9 @@ fn dump(args: &Args, out: &mut Out) -> Result<(), Failure> {
         .map(|lsn| Lsn::new(lsn).ok_or_else(|| Failure::usage("no record stands at LSN 0")))
         .transpose()?;
     open::must_be_database(&args.dir)?;
+    let io = Io::overlay();
+    // Asked before reading: the log of a live database is longer afterwards.
+    let durable = known_durable(&io, &args.dir);
     let mut lines = Lines {
         out,
         images: args.images,
@@ -63,8 +70,10 @@ fn dump(args: &Args, out: &mut Out) -> Result<(), Failure> {
     lines.begin()?;
     let limit = args.limit.unwrap_or(u64::MAX);
     let mut told = Ok(());
-    let read = inspect::dump(&Io::overlay(), &args.dir, from, &mut |line| {
+    let mut end = from;
+    let read = inspect::dump(&io, &args.dir, from, &mut |line| {
         if lines.shown < limit {
+            end = Lsn::new(line.lsn + line.bytes);
             told = lines.show(&line);
         }
         told.is_ok() && lines.shown < limit
@@ -72,7 +81,51 @@ fn dump(args: &Args, out: &mut Out) -> Result<(), Failure> {
     told?;
     // What was shown before the damage is a result: the document is ended before the error is told.
     lines.end()?;
-    read.map_err(|e| from_engine(e, &args.dir))
+    read.map_err(|e| from_engine(e, &args.dir))?;
+    match durable {
+        Some(durable) if lines.shown < limit && Some(durable.lsn) > end => {
+            Err(stopped_early(&durable, end).at(args.dir.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A position before which every record was durable once, and who says so.
+struct Durable {
+    lsn: Lsn,
+    witness: &'static str,
+}
+
+/// The highest position known to have been durable, but for those that open a segment: there all log may end in the
+/// segment before.
+fn known_durable(io: &Io, dir: &Path) -> Option<Durable> {
+    let file = ControlFile::open(io, dir, false).ok()?;
+    let control = file.current();
+    let status = inspect::status(io, dir).ok().flatten();
+    let status = status.and_then(|status| Lsn::new(status.stats.durable_lsn));
+    let known = [
+        (
+            "the control file",
+            control.durable_lsn.max(control.clean_end),
+        ),
+        ("the status file", status),
+    ];
+    let known = known
+        .into_iter()
+        .filter_map(|(witness, lsn)| Some(Durable { lsn: lsn?, witness }));
+    let within =
+        |known: &Durable| known.lsn.get() % control.segment_bytes.max(1) > SEGMENT_HEADER_BYTES;
+    known.filter(within).max_by_key(|known| known.lsn)
+}
+
+/// Where reading stops, the log may end, or be damaged: a dump of a log that is known to go on must not look complete.
+fn stopped_early(durable: &Durable, end: Option<Lsn>) -> Failure {
+    let place = end.map_or_else(|| "its begin".to_string(), |end| format!("LSN {end}"));
+    Failure::data(format!(
+        "no record can be read at {place}, but the log goes on: it was durable up to LSN {}, says {}",
+        durable.lsn, durable.witness
+    ))
+    .advise("`afterimage verify` names the damaged place")
 }
 
 struct Lines<'a> {

@@ -195,7 +195,7 @@ pub fn tell_recovery(report: &RecoveryReport, took: Duration) -> Vec<String> {
 fn decide(report: &RecoveryReport) -> String {
     let torn = match report.torn_bytes {
         0 => String::new(),
-        bytes => format!("; {} cut off, none of it acknowledged", size(bytes)),
+        bytes => format!(" ({})", size(bytes)),
     };
     format!(
         "the log ends at LSN {}: {}{torn}",
