@@ -7,7 +7,7 @@
 use crate::check::{self, CrashState, Deeper};
 use crate::choices::{Choices, mix};
 use crate::cut::{Cut, Trail, cut, survival, survivals};
-use crate::failure::{Failure, Layer, Mismatch};
+use crate::failure::{Failure, Gathered, Layer, Mismatch};
 use crate::life::{self, AtCall, Prepared};
 use crate::oracle::Layout;
 use crate::store::Store;
@@ -33,13 +33,15 @@ pub struct Config {
     pub workers: usize,
     /// One call of a recovery in so many gives one deeper state; 0 for none.
     pub deeper_one_in: u64,
+    /// Whether to go on after a failure, with the next workload.
+    pub keep_going: bool,
     /// How deep: 1 only crashes the workload, 2 its recovery, 3 the recovery from that.
     pub depth: usize,
 }
 
 impl Default for Config {
     fn default() -> Config {
-        Config { bases: Base::ALL.to_vec(), longest: 3, limit: None, workers: 1, deeper_one_in: 96, depth: 3 }
+        Config { bases: Base::ALL.to_vec(), longest: 3, limit: None, workers: 1, deeper_one_in: 96, keep_going: false, depth: 3 }
     }
 }
 
@@ -120,7 +122,7 @@ pub fn run<S: Store>(layout: &Layout, config: &Config, stop: &AtomicBool) -> Res
         stop,
         deadline: config.limit.map(|l| started + l),
         seen: Mutex::new(HashSet::new()),
-        result: Mutex::new((Counts::default(), None)),
+        result: Mutex::new((Counts::default(), Gathered::default())),
     };
     let workers = config.workers.max(1);
     std::thread::scope(|scope| {
@@ -128,11 +130,14 @@ pub fn run<S: Store>(layout: &Layout, config: &Config, stop: &AtomicBool) -> Res
             scope.spawn(|| run.worker::<S>());
         }
     });
-    let (mut counts, failure) = run.result.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let (mut counts, failures) = run.result.into_inner().unwrap_or_else(PoisonError::into_inner);
     counts.workloads_all = run.work.len() as u64;
     counts.elapsed = started.elapsed();
     counts.workers = workers;
-    failure.map_or(Ok(counts), Err)
+    if config.keep_going && !failures.is_empty() {
+        println!("{counts}");
+    }
+    failures.verdict().map(|()| counts)
 }
 
 fn prepare<S: Store>(layout: &Layout, bases: &[Base]) -> Result<Vec<Prepared>, Box<Failure>> {
@@ -153,7 +158,7 @@ struct Run<'a> {
     stop: &'a AtomicBool,
     deadline: Option<Instant>,
     seen: Mutex<HashSet<(u64, u64)>>,
-    result: Mutex<(Counts, Option<Box<Failure>>)>,
+    result: Mutex<(Counts, Gathered)>,
 }
 
 fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -169,8 +174,10 @@ impl Run<'_> {
         while !self.over() {
             let Some(workload) = self.work.get(self.next.fetch_add(1, Ordering::Relaxed)) else { return };
             if let Err(failure) = self.workload::<S>(workload) {
-                self.stop.store(true, Ordering::Relaxed);
-                lock(&self.result).1.get_or_insert(failure);
+                if !self.config.keep_going {
+                    self.stop.store(true, Ordering::Relaxed);
+                }
+                lock(&self.result).1.add(failure);
             }
         }
     }

@@ -52,6 +52,39 @@ impl Mismatch {
     }
 }
 
+/// Failures gathered by a run that goes on after the first: one of each symptom, and how often it came.
+#[derive(Debug, Default)]
+pub struct Gathered(std::collections::BTreeMap<String, (u64, Box<Failure>)>);
+
+impl Gathered {
+    /// Adds a failure; those that differ only in numbers are one.
+    pub fn add(&mut self, failure: Box<Failure>) {
+        let first = failure.mismatch.what.lines().next().unwrap_or_default();
+        let symptom: String = first.chars().filter(|c| !c.is_ascii_digit()).take(110).collect();
+        let entry = self.0.entry(format!("{}{symptom}", failure.mismatch.layer)).or_insert_with(|| (0, failure));
+        entry.0 += 1;
+    }
+
+    /// Whether nothing failed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All of them as one failure; the one that came most often gives its name.
+    ///
+    /// # Errors
+    /// If there is one.
+    pub fn verdict(self) -> Result<(), Box<Failure>> {
+        let mut all: Vec<(u64, Box<Failure>)> = self.0.into_values().collect();
+        all.sort_by_key(|(n, _)| std::cmp::Reverse(*n));
+        for (n, failure) in all.iter().skip(1) {
+            println!("{n} times:\n{failure}\n");
+        }
+        all.into_iter().next().map_or(Ok(()), |(_, failure)| Err(failure))
+    }
+}
+
 /// A failure with its place.
 #[derive(Clone, Debug)]
 pub struct Failure {

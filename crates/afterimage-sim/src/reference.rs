@@ -45,6 +45,7 @@ fn copy(b: &[u8]) -> Option<Copy> {
 struct Header {
     epoch: u64,
     previous: u64,
+    previous_end: u64,
 }
 
 /// The log, as one copy of the control file names it.
@@ -77,7 +78,7 @@ impl<'a> Log<'a> {
             let b = read(path, 0, 256)?;
             let valid = &b[..8] == b"AFTRLOG1" && u32_at(&b, 252)? == bytes::crc32c(&[&b[..252]]);
             let ours = (u128_at(&b, 32)?, u128_at(&b, 48)?) == copy.identity && u64_at(&b, 80)? == number;
-            (valid && ours).then_some(Header { epoch: u64_at(&b, 72)?, previous: u64_at(&b, 96)? })
+            (valid && ours).then_some(Header { epoch: u64_at(&b, 72)?, previous: u64_at(&b, 96)?, previous_end: u64_at(&b, 104)? })
         };
         let headers = paths.iter().filter_map(|(n, p)| Some((*n, header(*n, p)?))).collect();
         Log { read, segment_bytes, identity: copy.identity, paths, headers }
@@ -100,6 +101,12 @@ impl<'a> Log<'a> {
             last = next;
         }
         chain
+    }
+
+    /// Where segment `number` ended, as its successor of the newest epoch says.
+    #[must_use]
+    pub fn end(&self, number: u64) -> Option<u64> {
+        self.headers.iter().filter(|(n, h)| h.previous == number && **n > number).max_by_key(|(_, h)| h.epoch).map(|(_, h)| h.previous_end)
     }
 
     /// The valid frames of segment `number`, up to the first that is none.

@@ -2,11 +2,11 @@
 
 use afterimage_sim::engine::Engine;
 use afterimage_sim::exhaustive::{self, Config};
-use afterimage_sim::failure::Failure;
+use afterimage_sim::failure::{Failure, Gathered};
 use afterimage_sim::oracle::Layout;
 use afterimage_sim::{corruption, planted, random};
 use std::process::ExitCode;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const HELP: &str = "\
@@ -26,6 +26,8 @@ crashtest: crashes the engine in a simulated world, at every I/O call, and check
     crashtest --replay 'WORKLOAD TRAIL'   one crash state of the exhaustive driver
 
     --workers N                           threads (default: one a core)
+    --trace                               every event of every simulated disk on stderr
+    --keep-going                          after a failure; each symptom is shown once
 
 exit: 0 everything held, 1 something did not, 2 usage";
 
@@ -43,6 +45,7 @@ struct Asked {
     cap: Option<u64>,
     workers: Option<u64>,
     replay: Option<String>,
+    keep_going: bool,
 }
 
 fn parse(arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
@@ -64,6 +67,8 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
             "--cap" => number(&mut asked.cap)?,
             "--workers" => number(&mut asked.workers)?,
             "--replay" => asked.replay = Some(arguments.next().ok_or("--replay needs a workload and a trail")?),
+            "--trace" => afterimage_sim::oracle::TRACE.store(true, Ordering::Relaxed),
+            "--keep-going" => asked.keep_going = true,
             "--help" | "-h" => asked.command = Some("help".to_string()),
             other if other.starts_with('-') => return Err(format!("unknown option {other}")),
             other if asked.command.is_none() => asked.command = Some(other.to_string()),
@@ -120,6 +125,7 @@ fn exhaustive_run(asked: &Asked, limit: Option<Duration>) -> Held {
         limit,
         workers: workers(asked),
         longest: asked.longest.map_or(standard.longest, |n| usize::try_from(n).unwrap_or(3)),
+        keep_going: asked.keep_going,
         deeper_one_in: asked.deeper.unwrap_or(standard.deeper_one_in),
         ..standard
     };
@@ -130,9 +136,14 @@ fn exhaustive_run(asked: &Asked, limit: Option<Duration>) -> Held {
 
 fn random_from(asked: &Asked, first: u64, count: Option<u64>, limit: Option<Duration>) -> Held {
     let started = Instant::now();
-    let tally = random::run(first, count, limit, workers(asked), &AtomicBool::new(false))?;
+    let stop = AtomicBool::new(false);
+    let mut failures = Gathered::default();
+    let tally = random::run_all(first, count, limit, workers(asked), &stop, &mut |failure| {
+        stop.store(!asked.keep_going, Ordering::Relaxed);
+        failures.add(failure);
+    });
     println!("random, seeds from {first} on, {:.1} s\n{tally}", started.elapsed().as_secs_f64());
-    Ok(())
+    failures.verdict()
 }
 
 /// One episode for a seed alone; else seeds from there on, or fresh ones.

@@ -1,7 +1,8 @@
 //! The rule of acknowledgement: who says "durable up to here" must not be refuted by the disk.
 
 use super::Layout;
-use super::segments::Segments;
+use super::segments::{Segments, is_settled};
+use crate::bytes::SEGMENT_HEADER;
 use afterimage_io::Note;
 use afterimage_io::sim::{DiskState, Event};
 use std::path::Path;
@@ -38,13 +39,12 @@ impl State {
             if base >= upto {
                 break;
             }
-            // From the header on: a frame is worth nothing in a segment that nobody can identify.
-            let end = (upto - base).min(layout.segment_bytes);
-            if !disk.is_durable(Path::new(path), 0..end) {
-                return Err(format!("acknowledgement rule: {upto} was acknowledged, but {path}:0..{end} is not durable"));
-            }
-            if !disk.is_name_durable(Path::new(path)) {
-                return Err(format!("acknowledgement rule: {upto} was acknowledged, but the name {path} is not durable"));
+            // The header too: a frame is worth nothing in a segment that nobody can identify.
+            let (start, end) = (from.saturating_sub(base).max(SEGMENT_HEADER), (upto - base).min(layout.segment_bytes));
+            for range in [0..SEGMENT_HEADER, start..end.max(start)] {
+                if !is_settled(disk, path, range.clone()) {
+                    return Err(format!("acknowledgement rule: {upto} was acknowledged, but {path}:{range:?} is not durable"));
+                }
             }
         }
         Ok(())

@@ -20,6 +20,7 @@ pub mod wal;
 
 use crate::failure::{Layer, Mismatch};
 use afterimage_io::sim::{DiskState, Event, Observer};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// What the oracles must know of the database that they watch.
@@ -83,6 +84,9 @@ impl Oracles {
 
 impl Observer for Oracles {
     fn event(&self, disk: &DiskState, event: &Event<'_>) {
+        if TRACE.load(Ordering::Relaxed) {
+            trace(event);
+        }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let state = &mut *state;
         let layout = &self.layout;
@@ -95,6 +99,17 @@ impl Observer for Oracles {
         if let Err(objection) = verdict {
             state.objection.get_or_insert(objection);
         }
+    }
+}
+
+/// Whether every event is told on stderr: for a person who looks into a replay.
+pub static TRACE: AtomicBool = AtomicBool::new(false);
+
+fn trace(event: &Event<'_>) {
+    match *event {
+        Event::Written { path, offset, data } => eprintln!("  write    {path} {offset}+{}", data.len()),
+        Event::WrittenDurably { path, offset, data } => eprintln!("  write!   {path} {offset}+{}", data.len()),
+        ref other => eprintln!("  {other:?}"),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The truncation bound: no segment goes away that a recovery could still read.
 //!
-//! A segment may be removed, or renamed to be used again, only if it ends at or below the redo point of *both* durable control copies, and at or below the
+//! A segment may be removed, or renamed to be used again, only if its last frame ends at or below the redo point of *both* durable control copies, and at or below the
 //! first record of every transaction whose commit or end record is not durable. Segments that no recovery would reach (prepared ones, or those behind a cut) are
 //! free. Everything is judged by the durable bytes alone: what is only in the page cache may be gone with the power.
 
@@ -30,7 +30,8 @@ pub fn check(layout: &Layout, segments: &Segments, disk: &DiskState, event: &Eve
     if !chain.contains(&number) {
         return Ok(());
     }
-    let end = (number + 1) * layout.segment_bytes;
+    // What comes behind the segment's last frame is in the next segment.
+    let end = log.end(number).unwrap_or((number + 1) * layout.segment_bytes);
     if let Some(copy) = copies.iter().find(|c| c.redo < end) {
         return Err(format!("truncation bound: segment {number} was given up, and the control copy of generation {} redoes from {}", copy.generation, copy.redo));
     }

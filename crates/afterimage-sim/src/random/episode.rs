@@ -16,9 +16,11 @@ use crate::store::{Store, StoreResult};
 use afterimage::{Database, Options, Progress, Table};
 use afterimage_io::Io;
 use afterimage_io::sim::{Body, DiskState, RunEnd, Sim, Survival};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+/// How long the clients of one life may work, on a person's clock. They need milliseconds.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// The deepest row of crashes inside recoveries.
 const DEEPEST: usize = 3;
 
@@ -185,10 +187,24 @@ impl Episode {
         }
         let housekeeper = Housekeeper { database: running.database.clone(), io: running.world.sim.io(), board: Arc::clone(board), choices: self.choices.fork() };
         let board = Arc::clone(board);
+        let keeper_board = Arc::clone(&board);
         bodies.push(("housekeeper".to_string(), Box::new(move || {
-            outcome::run_thread(|| housekeeper.run(), |text| board.wrong(Mismatch::new(Layer::Assertion, format!("housekeeper: {text}"))));
+            outcome::run_thread(|| housekeeper.run(), |text| keeper_board.wrong(Mismatch::new(Layer::Assertion, format!("housekeeper: {text}"))));
         })));
-        outcome::run(|| running.world.sim.run_threads(bodies))
+        let (done, watched) = mpsc::channel::<()>();
+        let sim = running.world.sim.clone();
+        let watch = Arc::clone(&board);
+        // Threads that go round and round without getting anywhere are no deadlock to the scheduler. Only a person's clock can tell.
+        let watchdog = std::thread::spawn(move || {
+            if watched.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+                watch.wrong(Mismatch::new(Layer::Deadlock, format!("the clients go round in circles: no end after {PATIENCE:?}")));
+                sim.crash_now();
+            }
+        });
+        let end = outcome::run(|| running.world.sim.run_threads(bodies));
+        drop(done);
+        drop(watchdog.join());
+        end
     }
 
     fn judge(&mut self, running: &Running, board: &Board, end: Outcome<RunEnd>) -> Result<RunEnd, Mismatch> {

@@ -77,9 +77,19 @@ impl fmt::Display for Tally {
 /// # Errors
 /// The first failure.
 pub fn run(first: u64, count: Option<u64>, limit: Option<Duration>, workers: usize, stop: &AtomicBool) -> Result<Tally, Box<Failure>> {
+    let mut failed = None;
+    let tally = run_all(first, count, limit, workers, stop, &mut |failure| {
+        stop.store(true, Ordering::Relaxed);
+        failed.get_or_insert(failure);
+    });
+    failed.map_or(Ok(tally), Err)
+}
+
+/// As [`run`], but goes on after a failure, which `failed` is told.
+pub fn run_all(first: u64, count: Option<u64>, limit: Option<Duration>, workers: usize, stop: &AtomicBool, failed: &mut (dyn FnMut(Box<Failure>) + Send)) -> Tally {
     let deadline = limit.map(|l| Instant::now() + l);
     let next = AtomicU64::new(0);
-    let result: Mutex<(Tally, Option<Box<Failure>>)> = Mutex::default();
+    let result = Mutex::new((Tally::default(), failed));
     let work = || {
         while !stop.load(Ordering::Relaxed) && deadline.is_none_or(|d| Instant::now() < d) {
             let n = next.fetch_add(1, Ordering::Relaxed);
@@ -90,10 +100,7 @@ pub fn run(first: u64, count: Option<u64>, limit: Option<Duration>, workers: usi
             let mut result = result.lock().unwrap_or_else(PoisonError::into_inner);
             match end {
                 Ok(tally) => result.0.add(&tally),
-                Err(failure) => {
-                    stop.store(true, Ordering::Relaxed);
-                    result.1.get_or_insert(failure);
-                }
+                Err(failure) => (result.1)(failure),
             }
         }
     };
@@ -102,8 +109,7 @@ pub fn run(first: u64, count: Option<u64>, limit: Option<Duration>, workers: usi
             scope.spawn(work);
         }
     });
-    let (tally, failure) = result.into_inner().unwrap_or_else(PoisonError::into_inner);
-    failure.map_or(Ok(tally), Err)
+    result.into_inner().unwrap_or_else(PoisonError::into_inner).0
 }
 
 /// Runs one episode twice: the traces must be equal, or a seed is worth nothing.
