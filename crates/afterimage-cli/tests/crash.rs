@@ -176,3 +176,28 @@ fn a_benchmark_prints_a_row_for_each_number_of_clients() {
         assert!(row["log_bytes_per_commit"].as_f64() > Some(100.0), "{row}");
     }
 }
+
+#[test]
+fn a_sync_delay_slows_the_benchmark_and_its_calibration_alike() {
+    let scratch = Scratch::new();
+    let place = scratch.path("bench");
+    let args = [
+        "bench",
+        "commit",
+        "--dir",
+        &place,
+        "--clients",
+        "1",
+        "--seconds",
+        "0.2",
+        "--sync-delay",
+        "3ms",
+        "--json",
+    ];
+    let row = &ok(&args).json()["rows"][0];
+    assert!(
+        row["single_write_before"]["p50_seconds"].as_f64() >= Some(0.003),
+        "{row}"
+    );
+    assert!(row["p50_seconds"].as_f64() >= Some(0.003), "{row}");
+}

@@ -4,7 +4,7 @@ use crate::escape;
 use crate::failure::Failure;
 use crate::open::{self, from_engine};
 use crate::out::Out;
-use afterimage::{Lsn, inspect, inspect::DumpLine};
+use afterimage::{Error, Lsn, inspect, inspect::DumpLine};
 use afterimage_io::Io;
 use afterimage_log::ControlFile;
 use serde_json::{Value, json};
@@ -35,7 +35,7 @@ Examples:
 pub struct Args {
     /// The database directory
     dir: PathBuf,
-    /// Start at this LSN, which must be a record's; without it at the oldest
+    /// Start at this LSN, or at the first record behind it; without it at the oldest
     #[arg(long, value_name = "LSN")]
     from: Option<u64>,
     /// At most this many records
@@ -81,12 +81,24 @@ fn dump(args: &Args, out: &mut Out) -> Result<(), Failure> {
     told?;
     // What was shown before the damage is a result: the document is ended before the error is told.
     lines.end()?;
-    read.map_err(|e| from_engine(e, &args.dir))?;
+    read.map_err(|e| unreadable(e, args, lines.shown))?;
     match durable {
         Some(durable) if lines.shown < limit && Some(durable.lsn) > end => {
             Err(stopped_early(&durable, end).at(args.dir.display()))
         }
         _ => Ok(()),
+    }
+}
+
+/// Why reading failed; a start that lies outside the log is no damage.
+fn unreadable(error: Error, args: &Args, shown: u64) -> Failure {
+    match (&error, args.from) {
+        (Error::Corruption { what, .. }, Some(from)) if shown == 0 && what.contains("no segment holds it") => {
+            Failure::usage(format!("no segment of the log holds LSN {from}"))
+                .at(args.dir.display())
+                .advise("`afterimage log dump` without --from begins at the oldest; `afterimage stats` names the newest")
+        }
+        _ => from_engine(error, &args.dir),
     }
 }
 
