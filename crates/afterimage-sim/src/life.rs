@@ -172,6 +172,7 @@ impl<S: Store> Life<'_, S> {
                 self.model.rollback();
                 let store = self.store.take();
                 self.world.live("close", || store.map_or(Ok(()), S::close))?;
+                self.world.oracles.reopened();
                 self.open()
             }
         }

@@ -82,6 +82,13 @@ impl Oracles {
     }
 }
 
+impl Oracles {
+    /// The store was closed and is opened again on the same machine: its silence is over.
+    pub fn reopened(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).silence = silence::State::default();
+    }
+}
+
 impl Observer for Oracles {
     fn event(&self, disk: &DiskState, event: &Event<'_>) {
         if TRACE.load(Ordering::Relaxed) {
