@@ -290,7 +290,9 @@ impl Log {
     /// Why the log stopped, if it did.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
-        self.shared.failure.lock().clone()
+        // The flag first: this is asked before every write.
+        let failed = self.shared.failed.load(Ordering::Acquire);
+        failed.then(|| self.shared.reason())
     }
 
     /// One step of background work: makes durable what has waited in memory for `wal_writer_delay`, or what tickets

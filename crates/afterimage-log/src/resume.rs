@@ -102,12 +102,13 @@ impl Resume<'_> {
         let number = current.number;
         // The header's block and the watermark behind it are written already.
         let at = header.first_lsn();
-        let partial = frame::watermark_frame(at, current.seed, at, header.epoch).to_vec();
+        let partial = first_watermark(&header, current.seed).to_vec();
         let next = at + WATERMARK as u64;
         let mut buffer = Buffer::new(&header, current, next, partial, self.found.last_time);
-        buffer.last_record_end = at;
+        let proven = header.previous_end;
+        buffer.last_record_end = proven;
         let spares = self.adopt_spares(number + 1)?;
-        self.open(buffer, Some(number), spares, at)
+        self.open(buffer, Some(number), spares, proven)
     }
 
     fn last(&self) -> Result<&SegmentInfo> {
@@ -282,8 +283,7 @@ impl Resume<'_> {
         segment::sync_names(self.io, &self.files.dir)?;
         let segment = self.open_for_writing(number)?;
         let mut bytes = header.encode();
-        let at = header.first_lsn();
-        bytes.extend(frame::watermark_frame(at, segment.seed, at, header.epoch));
+        bytes.extend(first_watermark(&header, segment.seed));
         bytes.resize(bytes.len().next_multiple_of(BLOCK as usize), 0);
         let written = segment
             .file
@@ -368,6 +368,13 @@ impl Resume<'_> {
             Err(e) => Err(Error::io("remove", path, 0, e)),
         }
     }
+}
+
+/// The watermark that a new segment begins with. It vouches for the log up to the end of the segment before, and names
+/// that place by its own LSN: if this header is torn and the watermark is not, the end that is found is the end that
+/// is proven. If it named this segment's first LSN, which lies beyond, a torn header would look like damage.
+fn first_watermark(header: &Header, seed: u64) -> [u8; WATERMARK] {
+    frame::watermark_frame(header.first_lsn(), seed, header.previous_end, header.epoch)
 }
 
 fn copy(from: &File, to: &File, upto: u64) -> Result<()> {

@@ -114,7 +114,8 @@ impl Shared {
         }
     }
 
-    /// Takes the oldest segment from those that can be read, if all of it is before `lsn` and durable.
+    /// Takes the oldest segment from those that can be read, if it is durable and before the one that `lsn` lies in. That
+    /// one stays, even if no record in it is at or above `lsn`: whoever wrote `lsn` down will begin to read there.
     fn take_oldest(&self, lsn: u64) -> Option<u64> {
         let durable = self.durable.load(Ordering::Acquire);
         let mut buffer = self.buffer.lock();
@@ -125,7 +126,8 @@ impl Shared {
             .map(|(number, live)| (*number, *live))?;
         // The durable LSN must have left the segment, not only reached its end: its END frame may be on its way.
         let next = buffer.live.range(number + 1..).next()?.1.first;
-        if live.end? > lsn || next > durable {
+        live.end?;
+        if number >= lsn / self.segment_bytes || next > durable {
             return None;
         }
         buffer.live.remove(&number);

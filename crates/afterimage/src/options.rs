@@ -1,7 +1,6 @@
 //! The settings of one database: name, unit, bounds and default of each, and the check that refuses a bad one by
 //! name before anything is touched. Names follow what people know from PostgreSQL, InnoDB and RocksDB.
 
-use std::path::Path;
 use std::time::Duration;
 
 use afterimage_io::Io;
@@ -133,17 +132,6 @@ impl Options {
     pub fn io(mut self, io: Io) -> Options {
         self.io = io;
         self
-    }
-
-    /// Opens the database in `directory`, creating it where there is none, and recovers it where it was not closed.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::BadOption`] for a setting out of bounds, [`Error::InUse`] while somebody has it open,
-    /// [`Error::NotADatabase`] where there is none (or something else), [`Error::Unsupported`] for a newer format,
-    /// [`Error::Corruption`] where acknowledged data is damaged, [`Error::DiskFull`], [`Error::Io`].
-    pub fn open(self, directory: impl AsRef<Path>) -> Result<crate::Database> {
-        crate::Database::open_with(directory.as_ref(), self)
     }
 
     pub(crate) fn frames(&self) -> usize {

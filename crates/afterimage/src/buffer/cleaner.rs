@@ -7,7 +7,7 @@ use afterimage_log::Lsn;
 
 use super::doublewrite::Doublewrite;
 use super::{Pager, Pin};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ids::PageId;
 
 struct Batch<'p> {
@@ -20,6 +20,10 @@ impl Pager {
     /// `below` if one is given. Returns how many went. Waits for I/O; call it without latches.
     pub(crate) fn clean(&self, limit: usize, below: Option<Lsn>) -> Result<usize> {
         let mut area = self.doublewrite.lock();
+        // After the first failure nothing is written any more, and what was on its way never arrives.
+        if let Some(reason) = self.log.failure() {
+            return Err(Error::LogFailed { reason });
+        }
         let limit = limit.min(area.cells());
         let batch = self.copy_dirty(&mut area, limit, below);
         if batch.pages.is_empty() {

@@ -202,6 +202,11 @@ impl<'p> Shared<'p> {
         self.pin.page
     }
 
+    /// Lets go of the latch and keeps the page in its frame.
+    pub(crate) fn into_pin(self) -> Pin<'p> {
+        self.pin
+    }
+
     /// Marks the write begun (the caller copies under this latch) and keeps the pin.
     pub(super) fn begin_write(self) -> Pin<'p> {
         self.pin.frame().begin_write();

@@ -24,7 +24,7 @@ use crate::recovery::{Recovered, RecoveryReport, recover};
 use crate::transaction::System;
 
 /// Counts the opens of this process, so that a table of one database is not used in another.
-static INSTANCES: AtomicU64 = AtomicU64::new(1);
+static INSTANCES: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
 
 /// An open database. Cheap to clone; clones are the same database, and may be used from any thread.
 ///
@@ -73,6 +73,19 @@ pub(super) struct Shared {
     lock: Mutex<Option<LockFile>>,
     stopping: Mutex<bool>,
     stop: Condvar,
+}
+
+impl Options {
+    /// Opens the database in `directory`, creating it where there is none, and recovers it where it was not closed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadOption`] for a setting out of bounds, [`Error::InUse`] while somebody has it open,
+    /// [`Error::NotADatabase`] where there is none (or something else), [`Error::Unsupported`] for a newer format,
+    /// [`Error::Corruption`] where acknowledged data is damaged, [`Error::DiskFull`], [`Error::Io`].
+    pub fn open(self, directory: impl AsRef<Path>) -> Result<Database> {
+        Database::open_with(directory.as_ref(), self)
+    }
 }
 
 impl Database {

@@ -55,11 +55,12 @@ impl Clock<'_> {
 }
 
 pub(crate) fn log_options(options: &Options, segment_bytes: u64) -> LogOptions {
-    let mut log_options = LogOptions::default();
-    log_options.segment_bytes = segment_bytes;
-    log_options.wal_writer_delay = options.wal_writer_delay;
-    log_options.background = options.background;
-    log_options
+    LogOptions {
+        segment_bytes,
+        wal_writer_delay: options.wal_writer_delay,
+        background: options.background,
+        ..LogOptions::default()
+    }
 }
 
 /// Cells of the doublewrite area for a pool of this many frames.

@@ -96,7 +96,8 @@ impl System {
         match self.locks.lock(&txn.owner, resource, mode) {
             Ok(Granted { last_commit }) => {
                 txn.seen = txn.seen.max(last_commit);
-                Ok(())
+                // The holder before may have left because it could not be rolled back: what it wrote is not to be seen.
+                self.check_running()
             }
             Err(LockError::Deadlock) => {
                 txn.doomed = Some(Error::Deadlock);

@@ -201,10 +201,11 @@ impl System {
             let free = !self.locks.is_locked_exclusively(tree.id(), key);
             free.then(|| (value.map(<[u8]>::to_vec), self.locks.last_commit(tree.id(), key)))
         })?;
+        // A rollback that could not be finished has stopped the engine before it let go of its locks.
+        self.check_running()?;
         if let Some((value, seen)) = looked {
             return Ok((value, seen.map(after_record)));
         }
-        self.check_running()?;
         let mut txn = self.begin(None);
         let value = self.get(&mut txn, tree, key, false);
         self.locks.release_all(&txn.owner, None);
@@ -219,6 +220,7 @@ impl System {
 
     /// The next rows of a scan, a leaf's worth, in its direction.
     pub(crate) fn scan_step(&self, tree: &Tree, from: &Bound, backwards: bool) -> Result<(crate::tree::Rows, Bound)> {
+        self.check_running()?;
         if backwards { tree.rows_before(&self.pager, from) } else { tree.rows_from(&self.pager, from) }
     }
 

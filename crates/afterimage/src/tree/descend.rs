@@ -7,9 +7,6 @@ use crate::ids::PageId;
 use crate::limits::TREE_LEVEL_MAX;
 use crate::page::{Kind, Page};
 
-/// Pages loaded on the way stay pinned, so that a small pool does not lose them again before they are used.
-const HELD_MAX: usize = 2;
-
 /// Which leaf to go to.
 #[derive(Clone, Copy)]
 pub(super) enum Seek<'a> {
@@ -34,6 +31,18 @@ impl Seek<'_> {
             Seek::Last => page.cell_count() - 1,
         };
         page.inner_cell(index).child
+    }
+
+    /// Is what is sought on this page, or below it?
+    fn is_on(self, page: &Page) -> bool {
+        match self {
+            Seek::Key(key) => page.covers(key),
+            Seek::Before(key) => {
+                page.low_fence().is_none_or(|low| low < key) && page.high_fence().is_none_or(|high| key <= high)
+            }
+            Seek::First => page.low_fence().is_none(),
+            Seek::Last => page.high_fence().is_none(),
+        }
     }
 }
 
@@ -68,53 +77,76 @@ impl Tree {
 
     /// Goes down to the page of `level`. Every latch but the last is shared, and none is held over a load.
     fn descend<'p>(&self, pager: &'p Pager, seek: Seek<'_>, exclusive: bool, level: u8) -> Result<Leaf<'p>> {
-        let mut held: Vec<Pin<'p>> = Vec::new();
         loop {
-            match self.try_descend(pager, seek, exclusive, level)? {
-                Step::Arrived(leaf) => return Ok(leaf),
-                Step::Again => {}
-                Step::Load(page) => {
-                    if held.len() == HELD_MAX {
-                        held.remove(0);
-                    }
-                    held.push(pager.fetch(page).map_err(|e| self.name_in(e))?);
-                }
+            if let Some(leaf) = self.try_descend(pager, seek, exclusive, level)? {
+                return Ok(leaf);
             }
         }
     }
 
-    fn try_descend<'p>(&self, pager: &'p Pager, seek: Seek<'_>, exclusive: bool, level: u8) -> Result<Step<'p>> {
-        let Some(root) = pager.pin(self.root) else { return Ok(Step::Load(self.root)) };
-        let Some(mut current) = root.shared() else { return Ok(Step::Again) };
+    /// `None`: the tree has changed under way, start again.
+    fn try_descend<'p>(
+        &self,
+        pager: &'p Pager,
+        seek: Seek<'_>,
+        exclusive: bool,
+        level: u8,
+    ) -> Result<Option<Leaf<'p>>> {
+        let root = pager.fetch(self.root).map_err(|e| self.name_in(e))?;
+        let Some(mut current) = root.shared() else { return Ok(None) };
         self.check_arrival(pager, &current, None)?;
         if current.level() == level {
-            return Ok(if exclusive { self.root_exclusive(pager, current, level) } else { arrived(current) });
+            if exclusive {
+                return Ok(self.root_exclusive(pager, current, level));
+            }
+            return Ok(Some(Leaf::Shared(current)));
         }
         loop {
             let (child, child_level) = (seek.child(&current), current.level() - 1);
-            let Some(pin) = pager.pin(child) else { return Ok(Step::Load(child)) };
+            let Some(pin) = pager.pin(child) else {
+                match self.load_child(pager, current, child, seek)? {
+                    Some(parent) => current = parent,
+                    None => return Ok(None),
+                }
+                continue;
+            };
             if child_level == level && exclusive {
-                let Some(page) = pin.exclusive() else { return Ok(Step::Again) };
+                let Some(page) = pin.exclusive() else { return Ok(None) };
                 self.check_arrival(pager, &page, Some(child_level))?;
-                return Ok(Step::Arrived(Leaf::Exclusive(page)));
+                return Ok(Some(Leaf::Exclusive(page)));
             }
-            let Some(page) = pin.shared() else { return Ok(Step::Again) };
+            let Some(page) = pin.shared() else { return Ok(None) };
             self.check_arrival(pager, &page, Some(child_level))?;
             // The child is latched before the parent is let go: no structure change fits in between.
             current = page;
             if child_level == level {
-                return Ok(arrived(current));
+                return Ok(Some(Leaf::Shared(current)));
             }
         }
     }
 
+    /// Loads a child with no latch held. The parent stays pinned, so two frames are enough to get on, however small the
+    /// pool and however high the tree; latched again, it must still be on the way.
+    fn load_child<'p>(
+        &self,
+        pager: &'p Pager,
+        parent: Shared<'p>,
+        child: PageId,
+        seek: Seek<'_>,
+    ) -> Result<Option<Shared<'p>>> {
+        let parent = parent.into_pin();
+        let _child = pager.fetch(child).map_err(|e| self.name_in(e))?;
+        let Some(parent) = parent.shared() else { return Ok(None) };
+        self.check_arrival(pager, &parent, None)?;
+        let on_the_way = parent.level() > 0 && seek.is_on(&parent);
+        Ok(on_the_way.then_some(parent))
+    }
+
     /// The root was seen at the right level; it may have grown between the two latches.
-    fn root_exclusive<'p>(&self, pager: &'p Pager, seen: Shared<'p>, level: u8) -> Step<'p> {
+    fn root_exclusive<'p>(&self, pager: &'p Pager, seen: Shared<'p>, level: u8) -> Option<Leaf<'p>> {
         drop(seen);
-        match pager.pin(self.root).and_then(Pin::exclusive) {
-            Some(root) if root.level() == level => Step::Arrived(Leaf::Exclusive(root)),
-            _ => Step::Again,
-        }
+        let root = pager.pin(self.root).and_then(Pin::exclusive)?;
+        (root.level() == level).then_some(Leaf::Exclusive(root))
     }
 
     /// A link that leads into another tree, or to the wrong level, is damage, not something to follow.
@@ -145,15 +177,4 @@ impl Tree {
             other => other,
         }
     }
-}
-
-fn arrived(page: Shared<'_>) -> Step<'_> {
-    Step::Arrived(Leaf::Shared(page))
-}
-
-enum Step<'p> {
-    Arrived(Leaf<'p>),
-    /// Let go of everything, load this page, start again.
-    Load(PageId),
-    Again,
 }
