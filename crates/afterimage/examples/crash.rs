@@ -7,7 +7,10 @@ use afterimage_io::sim::{Sim, Survival};
 
 fn main() -> Result<()> {
     let machine = Sim::new(42);
-    let db = Options::new().io(machine.io()).background(false).open("bank")?;
+    let db = Options::new()
+        .io(machine.io())
+        .background(false)
+        .open("bank")?;
     let accounts = db.table("accounts")?;
     db.put(&accounts, b"alice", b"100")?;
     db.put(&accounts, b"bob", b"100")?;
@@ -19,7 +22,10 @@ fn main() -> Result<()> {
 
     // The power goes. Of what was written and not synced, this time everything has reached the disk.
     let image = machine.snapshot().crash(&Survival::All);
-    let after = Options::new().io(Sim::from_image(43, &image).io()).background(false).open("bank")?;
+    let after = Options::new()
+        .io(Sim::from_image(43, &image).io())
+        .background(false)
+        .open("bank")?;
     println!("{}", after.recovery_report());
     let accounts = after.table("accounts")?;
     for name in ["alice", "bob"] {

@@ -5,7 +5,9 @@
 use afterimage::{Durability, Options};
 
 fn main() -> afterimage::Result<()> {
-    let directory = std::env::args().nth(1).unwrap_or_else(|| "example-db".to_owned());
+    let directory = std::env::args()
+        .nth(1)
+        .unwrap_or_else(|| "example-db".to_owned());
     let db = Options::new()
         .buffer_pool_size(16 << 20)
         .synchronous_commit(Durability::Disk)

@@ -4,7 +4,6 @@
 use std::fmt;
 use std::path::PathBuf;
 
-
 /// The result of every fallible call of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -146,12 +145,20 @@ impl Error {
     }
 
     /// Wraps what the operating system said about `path`; "no space" becomes [`Error::DiskFull`].
-    pub(crate) fn io(path: impl Into<PathBuf>, operation: &'static str, source: &std::io::Error) -> Error {
+    pub(crate) fn io(
+        path: impl Into<PathBuf>,
+        operation: &'static str,
+        source: &std::io::Error,
+    ) -> Error {
         let path = path.into();
         if is_disk_full(source) {
             return Error::DiskFull { path };
         }
-        Error::Io { path, operation, message: source.to_string() }
+        Error::Io {
+            path,
+            operation,
+            message: source.to_string(),
+        }
     }
 
     /// Damage that advice other than "restore" would only belittle.
@@ -159,24 +166,42 @@ impl Error {
         Error::Corruption {
             place: place.into(),
             what: what.into(),
-            advice: "keep a copy of the directory as evidence, then restore it from a backup".to_owned(),
+            advice: "keep a copy of the directory as evidence, then restore it from a backup"
+                .to_owned(),
         }
     }
 }
 
 fn is_disk_full(source: &std::io::Error) -> bool {
     use std::io::ErrorKind;
-    matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
+    matches!(
+        source.kind(),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge
+    )
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Io { path, operation, message } => {
+            Error::Io {
+                path,
+                operation,
+                message,
+            } => {
                 write!(f, "could not {operation} {}: {message}", path.display())
             }
-            Error::Corruption { place, what, advice } => write!(f, "damaged data at {place}: {what}; {advice}"),
-            Error::PageCorrupt { table, page, file, offset, what } => {
+            Error::Corruption {
+                place,
+                what,
+                advice,
+            } => write!(f, "damaged data at {place}: {what}; {advice}"),
+            Error::PageCorrupt {
+                table,
+                page,
+                file,
+                offset,
+                what,
+            } => {
                 write!(f, "page {page} is damaged")?;
                 if let Some(table) = table {
                     write!(f, " (table {table})")?;
@@ -184,33 +209,60 @@ impl fmt::Display for Error {
                 write!(f, ": {what}; {} at offset {offset}; ", file.display())?;
                 write!(f, "other pages stay usable; restore the page from a backup")
             }
-            Error::InUse { path, pid: Some(pid) } => {
-                write!(f, "{} is in use by process {pid}; close it there first", path.display())
+            Error::InUse {
+                path,
+                pid: Some(pid),
+            } => {
+                write!(
+                    f,
+                    "{} is in use by process {pid}; close it there first",
+                    path.display()
+                )
             }
             Error::InUse { path, pid: None } => {
-                write!(f, "{} is in use by another process; close it there first", path.display())
+                write!(
+                    f,
+                    "{} is in use by another process; close it there first",
+                    path.display()
+                )
             }
             Error::DiskFull { path } => write!(
                 f,
                 "no room on the disk for {}; make room: writing resumes by itself, reading and rollback still work",
                 path.display()
             ),
-            Error::Deadlock => write!(f, "the transaction was chosen to end a deadlock; roll it back and try again"),
+            Error::Deadlock => write!(
+                f,
+                "the transaction was chosen to end a deadlock; roll it back and try again"
+            ),
             Error::LogFailed { reason } => {
-                write!(f, "the engine stopped writing after a failure ({reason}); reopen the database to recover")
+                write!(
+                    f,
+                    "the engine stopped writing after a failure ({reason}); reopen the database to recover"
+                )
             }
             Error::OutcomeUnknown { reason } => write!(
                 f,
                 "the commit may or may not be durable ({reason}); reopen the database and look before trying again"
             ),
-            Error::KeyTooLarge { bytes, max } => write!(f, "the key has {bytes} bytes, more than the {max} allowed"),
+            Error::KeyTooLarge { bytes, max } => {
+                write!(f, "the key has {bytes} bytes, more than the {max} allowed")
+            }
             Error::ValueTooLarge { bytes, max } => {
-                write!(f, "the value has {bytes} bytes, more than the {max} allowed in this database")
+                write!(
+                    f,
+                    "the value has {bytes} bytes, more than the {max} allowed in this database"
+                )
             }
             Error::BadTableName { name, what } => write!(f, "bad table name {name:?}: {what}"),
-            Error::NotADatabase { path, what } => write!(f, "{} is not a database: {what}", path.display()),
+            Error::NotADatabase { path, what } => {
+                write!(f, "{} is not a database: {what}", path.display())
+            }
             Error::Unsupported { what } => {
-                write!(f, "not supported by this version: {what}; nothing was changed; use a newer version")
+                write!(
+                    f,
+                    "not supported by this version: {what}; nothing was changed; use a newer version"
+                )
             }
             Error::BadOption { name, what } => write!(f, "setting {name}: {what}"),
             Error::TransactionEnded { reason } => write!(f, "the transaction has ended: {reason}"),
@@ -225,20 +277,37 @@ impl From<afterimage_log::Error> for Error {
     fn from(error: afterimage_log::Error) -> Error {
         use afterimage_log::Error as Log;
         match error {
-            Log::Io { path, op, source, .. } => Error::io(path, op, &source),
-            Log::Corruption { lsn, path, offset, what, advice } => {
+            Log::Io {
+                path, op, source, ..
+            } => Error::io(path, op, &source),
+            Log::Corruption {
+                lsn,
+                path,
+                offset,
+                what,
+                advice,
+            } => {
                 let place = format!("LSN {lsn}, {} at offset {offset}", path.display());
-                Error::Corruption { place, what, advice }
+                Error::Corruption {
+                    place,
+                    what,
+                    advice,
+                }
             }
-            Log::ControlCorrupt { path, what } => Error::corruption(path.display().to_string(), what),
+            Log::ControlCorrupt { path, what } => {
+                Error::corruption(path.display().to_string(), what)
+            }
             Log::DiskFull { path, .. } => Error::DiskFull { path },
             Log::Failed { reason } => Error::LogFailed { reason },
             Log::OutcomeUnknown { reason } => Error::OutcomeUnknown { reason },
-            Log::Unsupported { path, what } => Error::Unsupported { what: format!("{}: {what}", path.display()) },
+            Log::Unsupported { path, what } => Error::Unsupported {
+                what: format!("{}: {what}", path.display()),
+            },
             Log::BadOption { name, what } => Error::BadOption { name, what },
-            Log::NotFound { lsn, what } => {
-                Error::corruption(format!("LSN {lsn}"), format!("the log has no record here any more: {what}"))
-            }
+            Log::NotFound { lsn, what } => Error::corruption(
+                format!("LSN {lsn}"),
+                format!("the log has no record here any more: {what}"),
+            ),
             other => Error::Corruption {
                 place: "the log".to_owned(),
                 what: other.to_string(),

@@ -19,7 +19,11 @@ pub use crate::database::StatusFile;
 ///
 /// As [`Options::open`]; damage found after that is in the report.
 pub fn verify(io: &Io, directory: &Path) -> Result<VerifyReport> {
-    let db = Options::new().io(io.clone()).create(false).background(false).open(directory)?;
+    let db = Options::new()
+        .io(io.clone())
+        .create(false)
+        .background(false)
+        .open(directory)?;
     db.verify()
 }
 
@@ -74,7 +78,12 @@ pub struct DumpLine {
 /// # Errors
 ///
 /// The control file or the log cannot be read; records before the place have been shown.
-pub fn dump(io: &Io, directory: &Path, from: Option<Lsn>, show: &mut dyn FnMut(DumpLine) -> bool) -> Result<()> {
+pub fn dump(
+    io: &Io,
+    directory: &Path,
+    from: Option<Lsn>,
+    show: &mut dyn FnMut(DumpLine) -> bool,
+) -> Result<()> {
     let file = ControlFile::open(io, directory, false)?;
     for found in Log::scan(io, directory, file.current(), from)? {
         let found = found?;
@@ -93,7 +102,10 @@ pub fn dump(io: &Io, directory: &Path, from: Option<Lsn>, show: &mut dyn FnMut(D
             key: None,
             before: None,
             after: None,
-            note: found.durable.map(|lsn| format!("durable up to {lsn}")).unwrap_or_default(),
+            note: found
+                .durable
+                .map(|lsn| format!("durable up to {lsn}"))
+                .unwrap_or_default(),
         };
         if found.kind == FrameKind::Data {
             match Record::decode(&found.frame.payload) {
@@ -137,7 +149,11 @@ fn describe(record: &Record<'_>, lsn: Lsn, line: &mut DumpLine) {
             line.note = names.join(", ");
         }
         Record::CheckpointTables { att, dpt } => {
-            line.note = format!("{} unfinished transactions, {} dirty pages", att.len(), dpt.len());
+            line.note = format!(
+                "{} unfinished transactions, {} dirty pages",
+                att.len(),
+                dpt.len()
+            );
         }
         Record::CheckpointEnd { begin, .. } => line.note = format!("of the checkpoint at {begin}"),
         Record::Commit { .. } | Record::End { .. } | Record::CheckpointBegin => {}

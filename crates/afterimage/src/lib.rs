@@ -22,7 +22,8 @@ mod tree;
 pub use afterimage_io::{Io, Progress};
 pub use afterimage_log::Lsn;
 pub use database::{
-    CommitTicket, Database, Scan, StatusFile, Stats, Table, Transaction, VerifyFinding, VerifyReport,
+    CommitTicket, Database, Scan, Stats, StatusFile, Table, Transaction, VerifyFinding,
+    VerifyReport,
 };
 pub use error::{Error, Result};
 pub use options::{Durability, Options};

@@ -142,26 +142,52 @@ impl Options {
     pub(crate) fn check(&self) -> Result<()> {
         let bad = |name, what: String| Err(Error::BadOption { name, what });
         if !self.page_size.is_power_of_two() || !(4 << 10..=64 << 10).contains(&self.page_size) {
-            return bad("page_size", format!("{} is not a power of two from 4KiB to 64KiB", self.page_size));
+            return bad(
+                "page_size",
+                format!(
+                    "{} is not a power of two from 4KiB to 64KiB",
+                    self.page_size
+                ),
+            );
         }
         if self.frames() < crate::limits::POOL_FRAMES_MIN {
-            return bad("buffer_pool_size", format!("{} bytes is less than 8 pages", self.buffer_pool_size));
+            return bad(
+                "buffer_pool_size",
+                format!("{} bytes is less than 8 pages", self.buffer_pool_size),
+            );
         }
         let segment = self.wal_segment_size;
         if !segment.is_power_of_two() || !(64 << 10..=1 << 30).contains(&segment) {
-            return bad("wal_segment_size", format!("{segment} is not a power of two from 64KiB to 1GiB"));
+            return bad(
+                "wal_segment_size",
+                format!("{segment} is not a power of two from 64KiB to 1GiB"),
+            );
         }
         if segment < 8 * self.page_size as u64 {
-            return bad("wal_segment_size", format!("{segment} is less than 8 pages of {} bytes", self.page_size));
+            return bad(
+                "wal_segment_size",
+                format!("{segment} is less than 8 pages of {} bytes", self.page_size),
+            );
         }
         if self.max_wal_size < 4 * segment {
-            return bad("max_wal_size", format!("{} is less than 4 segments of {segment}", self.max_wal_size));
+            return bad(
+                "max_wal_size",
+                format!("{} is less than 4 segments of {segment}", self.max_wal_size),
+            );
         }
-        if !(Duration::from_secs(1)..=Duration::from_secs(86_400)).contains(&self.checkpoint_timeout) {
-            return bad("checkpoint_timeout", format!("{:?} is not from 1s to 1day", self.checkpoint_timeout));
+        if !(Duration::from_secs(1)..=Duration::from_secs(86_400))
+            .contains(&self.checkpoint_timeout)
+        {
+            return bad(
+                "checkpoint_timeout",
+                format!("{:?} is not from 1s to 1day", self.checkpoint_timeout),
+            );
         }
         if !(Duration::from_millis(1)..=Duration::from_secs(10)).contains(&self.wal_writer_delay) {
-            return bad("wal_writer_delay", format!("{:?} is not from 1ms to 10s", self.wal_writer_delay));
+            return bad(
+                "wal_writer_delay",
+                format!("{:?} is not from 1ms to 10s", self.wal_writer_delay),
+            );
         }
         Ok(())
     }

@@ -30,7 +30,11 @@ fn power_cut(sim: &Sim, survival: &Survival) -> Sim {
 fn contents(db: &Database, table: &str) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let table = db.table(table).expect("there");
     let mut tx = db.begin();
-    let rows = tx.scan::<[u8], _>(&table, ..).expect("scans").collect::<Result<_, _>>().expect("reads");
+    let rows = tx
+        .scan::<[u8], _>(&table, ..)
+        .expect("scans")
+        .collect::<Result<_, _>>()
+        .expect("reads");
     tx.commit().expect("ends");
     rows
 }
@@ -43,13 +47,23 @@ fn a_put_survives_a_clean_stop_and_a_power_cut() {
     db.put(&table, b"k", b"v").expect("puts");
     let cut = power_cut(&sim, &Survival::None);
     let after = open(&cut);
-    assert_eq!(after.get(&after.table("t").expect("there"), b"k").expect("gets"), Some(b"v".to_vec()));
+    assert_eq!(
+        after
+            .get(&after.table("t").expect("there"), b"k")
+            .expect("gets"),
+        Some(b"v".to_vec())
+    );
     assert!(!after.recovery_report().clean);
     assert!(after.verify().expect("looks").is_clean());
     db.close().expect("closes");
     let again = open(&Sim::from_image(8, &sim.snapshot().crash(&Survival::None)));
     assert!(again.recovery_report().clean);
-    assert_eq!(again.get(&again.table("t").expect("there"), b"k").expect("gets"), Some(b"v".to_vec()));
+    assert_eq!(
+        again
+            .get(&again.table("t").expect("there"), b"k")
+            .expect("gets"),
+        Some(b"v".to_vec())
+    );
 }
 
 #[test]
@@ -59,7 +73,9 @@ fn thousands_of_rows_through_eight_frames() {
     let table = db.table("t").expect("creates");
     let mut model = BTreeMap::new();
     for n in 0..3000u64 {
-        let key = (n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40).to_be_bytes().to_vec();
+        let key = (n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40)
+            .to_be_bytes()
+            .to_vec();
         let value = vec![n as u8; (n % 300) as usize];
         db.put(&table, &key, &value).expect("puts");
         model.insert(key.clone(), value);
@@ -88,13 +104,16 @@ fn an_unfinished_transaction_leaves_nothing() {
     let mut tx = db.begin();
     for n in 0..200u32 {
         tx.put(&table, &n.to_be_bytes(), b"after!").expect("puts");
-        tx.put(&table, &(n + 1000).to_be_bytes(), &[7; 200]).expect("puts");
+        tx.put(&table, &(n + 1000).to_be_bytes(), &[7; 200])
+            .expect("puts");
     }
     // Steal: the unfinished changes reach the disk, log and pages.
     db.checkpoint().expect("checkpoints");
     let cut = power_cut(&sim, &Survival::All);
     drop(tx);
-    let expected: BTreeMap<_, _> = (0..200u32).map(|n| (n.to_be_bytes().to_vec(), b"before".to_vec())).collect();
+    let expected: BTreeMap<_, _> = (0..200u32)
+        .map(|n| (n.to_be_bytes().to_vec(), b"before".to_vec()))
+        .collect();
     assert_eq!(contents(&db, "t"), expected, "rolled back when dropped");
     let after = open(&cut);
     assert_eq!(after.recovery_report().losers, 1);
@@ -106,7 +125,10 @@ fn an_unfinished_transaction_leaves_nothing() {
 #[test]
 fn memory_commits_come_back_as_a_prefix() {
     let sim = Sim::new(4);
-    let db = options(&sim).synchronous_commit(Durability::Memory).open("bank").expect("opens");
+    let db = options(&sim)
+        .synchronous_commit(Durability::Memory)
+        .open("bank")
+        .expect("opens");
     let table = db.table("t").expect("creates");
     for n in 0..50u32 {
         db.put(&table, &n.to_be_bytes(), b"x").expect("puts");
@@ -114,7 +136,9 @@ fn memory_commits_come_back_as_a_prefix() {
     for survival in [Survival::None, Survival::All] {
         let after = open(&power_cut(&sim, &survival));
         let rows = contents(&after, "t");
-        let prefix: Vec<_> = (0..rows.len() as u32).map(|n| n.to_be_bytes().to_vec()).collect();
+        let prefix: Vec<_> = (0..rows.len() as u32)
+            .map(|n| n.to_be_bytes().to_vec())
+            .collect();
         assert_eq!(rows.keys().cloned().collect::<Vec<_>>(), prefix);
     }
 }

@@ -16,14 +16,31 @@ fn sizes_have_limits_and_the_limit_itself_is_fine() {
     db.put(&table, &key, &value).expect("puts");
     assert_eq!(db.get(&table, &key).expect("gets"), Some(value.clone()));
     let long_key = vec![1; 1025];
-    assert!(matches!(db.put(&table, &long_key, b""), Err(Error::KeyTooLarge { bytes: 1025, max: 1024 })));
+    assert!(matches!(
+        db.put(&table, &long_key, b""),
+        Err(Error::KeyTooLarge {
+            bytes: 1025,
+            max: 1024
+        })
+    ));
     let long_value = vec![1; 2049];
-    assert!(matches!(db.put(&table, b"k", &long_value), Err(Error::ValueTooLarge { bytes: 2049, max: 2048 })));
-    db.put(&table, b"", b"").expect("the empty key and value are a key and a value");
+    assert!(matches!(
+        db.put(&table, b"k", &long_value),
+        Err(Error::ValueTooLarge {
+            bytes: 2049,
+            max: 2048
+        })
+    ));
+    db.put(&table, b"", b"")
+        .expect("the empty key and value are a key and a value");
     assert_eq!(db.get(&table, b"").expect("gets"), Some(Vec::new()));
     let mut tx = db.begin();
-    assert!(matches!(tx.put(&table, &long_key, b""), Err(Error::KeyTooLarge { .. })));
-    tx.put(&table, b"k", b"v").expect("such an error leaves the transaction as it was");
+    assert!(matches!(
+        tx.put(&table, &long_key, b""),
+        Err(Error::KeyTooLarge { .. })
+    ));
+    tx.put(&table, b"k", b"v")
+        .expect("such an error leaves the transaction as it was");
     tx.commit().expect("commits");
 }
 
@@ -44,12 +61,17 @@ fn the_largest_rows_fill_and_split_pages_of_every_size() {
             let mut key = vec![b'k'; page_size / 8];
             key[page_size / 8 - 1 - (n % 3) as usize] = (n.wrapping_mul(37) % 251) as u8;
             key[0] = (n.wrapping_mul(101) % 7) as u8;
-            db.put(&table, &key, &vec![n as u8; page_size / 4]).expect("puts");
+            db.put(&table, &key, &vec![n as u8; page_size / 4])
+                .expect("puts");
         }
         let report = db.verify().expect("looks");
         assert!(report.is_clean(), "{page_size}: {report:?}");
         db.close().expect("closes");
-        let db = Options::new().io(sim.io()).background(false).open("d").expect("takes the page size from the database");
+        let db = Options::new()
+            .io(sim.io())
+            .background(false)
+            .open("d")
+            .expect("takes the page size from the database");
         assert!(db.verify().expect("looks").is_clean());
     }
 }
@@ -59,13 +81,19 @@ fn names_of_tables() {
     let sim = Sim::new(3);
     let db = options(&sim).open("d").expect("opens");
     assert!(matches!(db.table(""), Err(Error::BadTableName { .. })));
-    assert!(matches!(db.table(&"x".repeat(256)), Err(Error::BadTableName { .. })));
+    assert!(matches!(
+        db.table(&"x".repeat(256)),
+        Err(Error::BadTableName { .. })
+    ));
     let names: Vec<String> = (0..500).map(|n| format!("table {n:04}")).collect();
     for name in &names {
         db.table(name).expect("creates");
     }
     assert_eq!(db.tables().expect("lists"), names);
-    assert_eq!(db.table("table 0007").expect("opens").id(), db.table("table 0007").expect("opens").id());
+    assert_eq!(
+        db.table("table 0007").expect("opens").id(),
+        db.table("table 0007").expect("opens").id()
+    );
     db.close().expect("closes");
     let db = options(&sim).open("d").expect("opens");
     assert_eq!(db.tables().expect("lists"), names);
@@ -86,10 +114,18 @@ fn closing_is_final_for_everybody() {
     assert!(matches!(tx.commit(), Err(Error::Closed)));
     assert!(matches!(other.clone().close(), Err(Error::Closed)));
     let db = options(&sim).open("d").expect("the lock is free");
-    assert!(!db.recovery_report().clean, "an unfinished transaction is left to recovery");
+    assert!(
+        !db.recovery_report().clean,
+        "an unfinished transaction is left to recovery"
+    );
     assert_eq!(db.recovery_report().losers, 1);
-    assert_eq!(db.get(&db.table("t").expect("there"), b"k").expect("gets"), None);
-    let stranger = other.begin().put(&db.table("t").expect("there"), b"k", b"v");
+    assert_eq!(
+        db.get(&db.table("t").expect("there"), b"k").expect("gets"),
+        None
+    );
+    let stranger = other
+        .begin()
+        .put(&db.table("t").expect("there"), b"k", b"v");
     assert!(matches!(stranger, Err(Error::Closed)));
 }
 
@@ -99,7 +135,10 @@ fn a_table_of_another_handle_is_refused() {
     let one = options(&sim).open("one").expect("opens");
     let two = options(&sim).open("two").expect("opens");
     let table = one.table("t").expect("creates");
-    assert!(matches!(two.put(&table, b"k", b"v"), Err(Error::BadTableName { .. })));
+    assert!(matches!(
+        two.put(&table, b"k", b"v"),
+        Err(Error::BadTableName { .. })
+    ));
 }
 
 #[test]
@@ -117,10 +156,19 @@ fn who_comes_second_is_told_who_was_first() {
 fn what_is_no_database_is_left_alone() {
     let directory = tempfile::tempdir().expect("a directory");
     std::fs::write(directory.path().join("letter.txt"), "dear").expect("writes");
-    assert!(matches!(Database::open(directory.path()), Err(Error::NotADatabase { .. })));
-    let none = Options::new().create(false).open(directory.path().join("none"));
+    assert!(matches!(
+        Database::open(directory.path()),
+        Err(Error::NotADatabase { .. })
+    ));
+    let none = Options::new()
+        .create(false)
+        .open(directory.path().join("none"));
     assert!(matches!(none, Err(Error::NotADatabase { .. })));
-    assert_eq!(std::fs::read_dir(directory.path()).expect("lists").count(), 1, "nothing was made");
+    assert_eq!(
+        std::fs::read_dir(directory.path()).expect("lists").count(),
+        1,
+        "nothing was made"
+    );
 }
 
 #[test]
@@ -133,8 +181,14 @@ fn settings_are_refused_by_name() {
     bad(Options::new().buffer_pool_size(1), "buffer_pool_size");
     bad(Options::new().wal_segment_size(1 << 31), "wal_segment_size");
     bad(Options::new().max_wal_size(1 << 20), "max_wal_size");
-    bad(Options::new().checkpoint_timeout(std::time::Duration::ZERO), "checkpoint_timeout");
-    bad(Options::new().wal_writer_delay(std::time::Duration::ZERO), "wal_writer_delay");
+    bad(
+        Options::new().checkpoint_timeout(std::time::Duration::ZERO),
+        "checkpoint_timeout",
+    );
+    bad(
+        Options::new().wal_writer_delay(std::time::Duration::ZERO),
+        "wal_writer_delay",
+    );
 }
 
 #[test]
@@ -143,7 +197,8 @@ fn a_scan_goes_both_ways_and_meets_in_the_middle() {
     let db = options(&sim).page_size(4096).open("d").expect("opens");
     let table = db.table("t").expect("creates");
     for n in 0..1000u32 {
-        db.put(&table, &n.to_be_bytes(), &[n as u8; 40]).expect("puts");
+        db.put(&table, &n.to_be_bytes(), &[n as u8; 40])
+            .expect("puts");
     }
     for n in (0..1000u32).filter(|n| n % 3 == 0) {
         assert!(db.delete(&table, &n.to_be_bytes()).expect("deletes"));
@@ -155,17 +210,37 @@ fn a_scan_goes_both_ways_and_meets_in_the_middle() {
     };
     let mut tx = db.begin();
     let all = |tx: &mut afterimage::Transaction| -> Vec<u32> {
-        tx.scan::<[u8], _>(&table, ..).expect("scans").map(key).collect()
+        tx.scan::<[u8], _>(&table, ..)
+            .expect("scans")
+            .map(key)
+            .collect()
     };
     assert_eq!(all(&mut tx), expected);
-    let mut back: Vec<u32> = tx.scan::<[u8], _>(&table, ..).expect("scans").rev().map(key).collect();
+    let mut back: Vec<u32> = tx
+        .scan::<[u8], _>(&table, ..)
+        .expect("scans")
+        .rev()
+        .map(key)
+        .collect();
     back.reverse();
     assert_eq!(back, expected);
     let (low, high) = (100u32.to_be_bytes(), 200u32.to_be_bytes());
     let inside = |n: &u32| (100..200).contains(n);
-    let some: Vec<u32> = tx.scan(&table, low..high).expect("scans").map(key).collect();
-    assert_eq!(some, expected.iter().copied().filter(inside).collect::<Vec<_>>());
-    let closed: Vec<u32> = tx.scan(&table, low..=high).expect("scans").rev().map(key).collect();
+    let some: Vec<u32> = tx
+        .scan(&table, low..high)
+        .expect("scans")
+        .map(key)
+        .collect();
+    assert_eq!(
+        some,
+        expected.iter().copied().filter(inside).collect::<Vec<_>>()
+    );
+    let closed: Vec<u32> = tx
+        .scan(&table, low..=high)
+        .expect("scans")
+        .rev()
+        .map(key)
+        .collect();
     assert_eq!(closed.first(), Some(&200));
     let mut scan = tx.scan::<[u8], _>(&table, ..).expect("scans");
     let mut met = Vec::new();

@@ -21,7 +21,9 @@ fn small(sim: &Sim) -> Options {
 }
 
 fn read(tx: &mut Transaction, table: &Table, account: u64) -> Result<u64> {
-    let bytes = tx.get(table, &account.to_be_bytes())?.expect("every account is there");
+    let bytes = tx
+        .get(table, &account.to_be_bytes())?
+        .expect("every account is there");
     Ok(u64::from_be_bytes(bytes.try_into().expect("eight bytes")))
 }
 
@@ -38,16 +40,23 @@ fn transfer(db: &Database, table: &Table, from: u64, to: u64, amount: u64) -> Re
 fn fill(db: &Database) -> Table {
     let table = db.table("accounts").expect("creates");
     for account in 0..ACCOUNTS {
-        db.put(&table, &account.to_be_bytes(), &START.to_be_bytes()).expect("puts");
+        db.put(&table, &account.to_be_bytes(), &START.to_be_bytes())
+            .expect("puts");
     }
     table
 }
 
 fn sum(db: &Database, table: &Table) -> u64 {
     let mut tx = db.begin();
-    let rows: Vec<_> = tx.scan::<[u8], _>(table, ..).expect("scans").collect::<Result<_>>().expect("reads");
+    let rows: Vec<_> = tx
+        .scan::<[u8], _>(table, ..)
+        .expect("scans")
+        .collect::<Result<_>>()
+        .expect("reads");
     tx.commit().expect("ends");
-    rows.iter().map(|(_, value)| u64::from_be_bytes(value.as_slice().try_into().expect("eight bytes"))).sum()
+    rows.iter()
+        .map(|(_, value)| u64::from_be_bytes(value.as_slice().try_into().expect("eight bytes")))
+        .sum()
 }
 
 #[test]
@@ -67,7 +76,11 @@ fn money_is_neither_made_nor_lost_under_any_schedule() {
                         transfer(&db, &table, from, to, 7 + n).expect("transfers");
                     }
                     if n % 4 == 3 {
-                        assert_eq!(sum(&db, &table), ACCOUNTS * START, "a scan sees whole transactions, seed {seed}");
+                        assert_eq!(
+                            sum(&db, &table),
+                            ACCOUNTS * START,
+                            "a scan sees whole transactions, seed {seed}"
+                        );
                     }
                 }
             };
@@ -84,14 +97,19 @@ fn money_is_neither_made_nor_lost_under_any_schedule() {
 #[test]
 fn real_threads_on_a_real_disk() {
     let directory = tempfile::tempdir().expect("a directory");
-    let db = Options::new().open(directory.path().join("bank")).expect("opens");
+    let db = Options::new()
+        .open(directory.path().join("bank"))
+        .expect("opens");
     let table = fill(&db);
     std::thread::scope(|scope| {
         for client in 0..8u64 {
             let (db, table) = (&db, &table);
             scope.spawn(move || {
                 for n in 0..100 {
-                    let (from, to) = ((client + n) % ACCOUNTS, (client * 7 + n * 11 + 1) % ACCOUNTS);
+                    let (from, to) = (
+                        (client + n) % ACCOUNTS,
+                        (client * 7 + n * 11 + 1) % ACCOUNTS,
+                    );
                     if from != to {
                         transfer(db, table, from, to, n % 13).expect("transfers");
                     }
@@ -102,11 +120,17 @@ fn real_threads_on_a_real_disk() {
     assert_eq!(sum(&db, &table), ACCOUNTS * START);
     assert!(db.verify().expect("looks").is_clean());
     let stats = db.stats();
-    assert!(stats.wal_syncs < stats.commits, "commits share syncs: {stats:?}");
+    assert!(
+        stats.wal_syncs < stats.commits,
+        "commits share syncs: {stats:?}"
+    );
     db.close().expect("closes");
     let db = Database::open(directory.path().join("bank")).expect("opens again");
     assert!(db.recovery_report().clean);
-    assert_eq!(sum(&db, &db.table("accounts").expect("there")), ACCOUNTS * START);
+    assert_eq!(
+        sum(&db, &db.table("accounts").expect("there")),
+        ACCOUNTS * START
+    );
 }
 
 #[test]
@@ -120,15 +144,23 @@ fn a_writer_waits_for_a_reader_and_nobody_sees_half() {
     std::thread::scope(|scope| {
         let (db, table_of_writer, order_of_writer) = (&db, &table, order.clone());
         let writer = scope.spawn(move || {
-            db.put(table_of_writer, &1u64.to_be_bytes(), &5u64.to_be_bytes()).expect("puts");
+            db.put(table_of_writer, &1u64.to_be_bytes(), &5u64.to_be_bytes())
+                .expect("puts");
             order_of_writer.store(1, Ordering::SeqCst);
         });
-        assert_eq!(read(&mut reader, &table, 1).expect("reads"), START, "it cannot change");
+        assert_eq!(
+            read(&mut reader, &table, 1).expect("reads"),
+            START,
+            "it cannot change"
+        );
         assert_eq!(order.load(Ordering::SeqCst), 0, "the writer waits");
         reader.commit().expect("ends");
         writer.join().expect("ends");
     });
-    assert_eq!(db.get(&table, &1u64.to_be_bytes()).expect("gets"), Some(5u64.to_be_bytes().to_vec()));
+    assert_eq!(
+        db.get(&table, &1u64.to_be_bytes()).expect("gets"),
+        Some(5u64.to_be_bytes().to_vec())
+    );
 }
 
 #[test]
@@ -170,16 +202,32 @@ fn a_deadlocked_transaction_says_so_and_can_only_go_back() {
     let table = fill(&db);
     let mut older = db.begin();
     let mut younger = db.begin();
-    older.put(&table, &0u64.to_be_bytes(), b"old").expect("puts");
-    younger.put(&table, &1u64.to_be_bytes(), b"young").expect("puts");
+    older
+        .put(&table, &0u64.to_be_bytes(), b"old")
+        .expect("puts");
+    younger
+        .put(&table, &1u64.to_be_bytes(), b"young")
+        .expect("puts");
     std::thread::scope(|scope| {
         let table = &table;
-        let blocked = scope.spawn(move || older.put(table, &1u64.to_be_bytes(), b"old").and_then(|()| older.commit()));
-        let error = younger.put(table, &0u64.to_be_bytes(), b"young").expect_err("a deadlock");
+        let blocked = scope.spawn(move || {
+            older
+                .put(table, &1u64.to_be_bytes(), b"old")
+                .and_then(|()| older.commit())
+        });
+        let error = younger
+            .put(table, &0u64.to_be_bytes(), b"young")
+            .expect_err("a deadlock");
         assert!(matches!(error, Error::Deadlock) && error.is_retryable());
-        assert!(matches!(younger.get(table, b"x"), Err(Error::Deadlock)), "only rollback is left");
+        assert!(
+            matches!(younger.get(table, b"x"), Err(Error::Deadlock)),
+            "only rollback is left"
+        );
         younger.rollback().expect("goes back");
         blocked.join().expect("ends").expect("the older one wins");
     });
-    assert_eq!(db.get(&table, &1u64.to_be_bytes()).expect("gets"), Some(b"old".to_vec()));
+    assert_eq!(
+        db.get(&table, &1u64.to_be_bytes()).expect("gets"),
+        Some(b"old".to_vec())
+    );
 }

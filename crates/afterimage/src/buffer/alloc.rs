@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::ids::PageId;
 use crate::limits::map_pages;
 use crate::page::{Page, PageOp, USED, is_map_page, map_page};
-use crate::record::{PagePart, Record, StructureKind, Structure};
+use crate::record::{PagePart, Record, Structure, StructureKind};
 
 /// Free pages kept for structure changes that a rollback may need; only the file's growth keeps them, no count is
 /// promised to anyone.
@@ -54,7 +54,14 @@ pub(crate) struct Claimed<'p> {
 impl Allocator {
     pub(super) fn new(io: &afterimage_io::Io) -> Allocator {
         Allocator {
-            state: Mutex::new(io, State { pages: 0, free: 0, first_map: 1 }),
+            state: Mutex::new(
+                io,
+                State {
+                    pages: 0,
+                    free: 0,
+                    first_map: 1,
+                },
+            ),
             growing: Mutex::new(io, ()),
         }
     }
@@ -65,14 +72,22 @@ impl Pager {
     pub(crate) fn load_map(&self) -> Result<()> {
         let pages = self.usable_pages()?;
         let free = self.count_free(pages)?.0;
-        *self.alloc.state.lock() = State { pages, free, first_map: 1 };
+        *self.alloc.state.lock() = State {
+            pages,
+            free,
+            first_map: 1,
+        };
         Ok(())
     }
 
     /// The first extent of a new file; the first four pages are spoken for.
     pub(crate) fn grow_new_file(&self) -> Result<()> {
         self.store.prepare(0, EXTENT_MIN)?;
-        *self.alloc.state.lock() = State { pages: EXTENT_MIN, free: 0, first_map: 1 };
+        *self.alloc.state.lock() = State {
+            pages: EXTENT_MIN,
+            free: 0,
+            first_map: 1,
+        };
         Ok(())
     }
 
@@ -140,7 +155,10 @@ impl Pager {
         let to = from + (from / 4).clamp(EXTENT_MIN, EXTENT_MAX);
         self.store.prepare(from, to)?;
         let mut new_maps = 0;
-        for map in (from..to).map(PageId).filter(|page| is_map_page(*page, self.page_size())) {
+        for map in (from..to)
+            .map(PageId)
+            .filter(|page| is_map_page(*page, self.page_size()))
+        {
             self.format_map(map)?;
             new_maps += 1;
         }
@@ -154,11 +172,21 @@ impl Pager {
         let op = PageOp::format_empty_map(map);
         let record = Record::Structure(Structure {
             kind: StructureKind::Extend,
-            parts: vec![PagePart { page: map, page_prev: None, op }],
+            parts: vec![PagePart {
+                page: map,
+                page_prev: None,
+                op,
+            }],
         });
         let mut reservation = self.reserve_for(&record)?;
         let mut page = self.install_new(map)?;
-        self.mutate(&mut reservation, &record, &mut [&mut page], false, &mut |_, _| ())?;
+        self.mutate(
+            &mut reservation,
+            &record,
+            &mut [&mut page],
+            false,
+            &mut |_, _| (),
+        )?;
         Ok(())
     }
 
@@ -181,7 +209,11 @@ impl Pager {
                 if find_free(&page, state.pages).is_some() {
                     drop(page);
                     let (pin, blank) = (self.fetch(PageId(map))?, self.blank_frame()?);
-                    return Ok(NewPage { map: pin, blank, pages: state.pages });
+                    return Ok(NewPage {
+                        map: pin,
+                        blank,
+                        pages: state.pages,
+                    });
                 }
                 map += interval;
                 let mut now = self.alloc.state.lock();
@@ -219,5 +251,6 @@ impl<'p> NewPage<'p> {
 
 /// The first free index of a map page that the file has room for.
 fn find_free(map: &Page, pages: u64) -> Option<u32> {
-    map.find_free(0).filter(|index| map_page(map.id(), *index).get() < pages)
+    map.find_free(0)
+        .filter(|index| map_page(map.id(), *index).get() < pages)
 }

@@ -43,7 +43,13 @@ impl Pager {
     pub(crate) fn clean_below(&self, below: Lsn) -> Result<()> {
         loop {
             let cleaned = self.clean(usize::MAX, Some(below))?;
-            if cleaned == 0 && !self.pool.dirty_pages().iter().any(|(_, rec_lsn)| *rec_lsn < below) {
+            if cleaned == 0
+                && !self
+                    .pool
+                    .dirty_pages()
+                    .iter()
+                    .any(|(_, rec_lsn)| *rec_lsn < below)
+            {
                 return Ok(());
             }
             if cleaned == 0 {
@@ -53,16 +59,28 @@ impl Pager {
         }
     }
 
-    fn copy_dirty<'p>(&'p self, area: &mut Doublewrite, limit: usize, below: Option<Lsn>) -> Batch<'p> {
+    fn copy_dirty<'p>(
+        &'p self,
+        area: &mut Doublewrite,
+        limit: usize,
+        below: Option<Lsn>,
+    ) -> Batch<'p> {
         area.begin();
-        let mut batch = Batch { pages: Vec::new(), newest: None };
+        let mut batch = Batch {
+            pages: Vec::new(),
+            newest: None,
+        };
         let mut pins = self.pool.oldest_dirty(limit, below);
         // In file order, so that neighbours go home in one write.
         pins.sort_unstable_by_key(Pin::page);
         for pin in pins {
             // A page that somebody is changing is left for the next round: the cleaner waits for no latch.
-            let Some(page) = pin.try_shared() else { continue };
-            let (Some(lsn), id) = (page.lsn(), page.page_id()) else { continue };
+            let Some(page) = pin.try_shared() else {
+                continue;
+            };
+            let (Some(lsn), id) = (page.lsn(), page.page_id()) else {
+                continue;
+            };
             let mut copy = page.clone();
             let pin = page.begin_write();
             self.store.seal(&mut copy);
@@ -76,8 +94,12 @@ impl Pager {
     fn write_home(&self, area: &mut Doublewrite, batch: &Batch<'_>) -> Result<()> {
         let newest = batch.newest.expect("a batch has a page, a page an LSN");
         if !planted::active(Bug::PageAheadOfLog) {
-            self.log.wait_durable(Lsn::new(newest.get() + 1).expect("more than zero"))?;
-            assert!(newest < self.log.durable_lsn(), "PAGE-1: no page goes anywhere before its log is durable");
+            self.log
+                .wait_durable(Lsn::new(newest.get() + 1).expect("more than zero"))?;
+            assert!(
+                newest < self.log.durable_lsn(),
+                "PAGE-1: no page goes anywhere before its log is durable"
+            );
         }
         area.write()?;
         if planted::active(Bug::HomeBeforeDoublewrite) {
@@ -100,12 +122,16 @@ impl Pager {
         let mut first = 0;
         while first < batch.pages.len() {
             let start = batch.pages[first].0;
-            let follows = |index: usize| batch.pages[index].0.get() == start.get() + (index - first) as u64;
+            let follows =
+                |index: usize| batch.pages[index].0.get() == start.get() + (index - first) as u64;
             let mut end = first + 1;
             while end < batch.pages.len() && follows(end) {
                 end += 1;
             }
-            let run: Vec<u8> = (first..end).flat_map(|cell| area.image(cell)).copied().collect();
+            let run: Vec<u8> = (first..end)
+                .flat_map(|cell| area.image(cell))
+                .copied()
+                .collect();
             self.store.write_run(start, &run)?;
             first = end;
         }

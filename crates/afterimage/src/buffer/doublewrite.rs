@@ -48,9 +48,22 @@ pub(crate) struct Copy {
 
 impl Doublewrite {
     /// Makes the area with its full size, so that it can never meet a full disk later. The caller syncs the directory.
-    pub(crate) fn create(io: &Io, directory: &Path, id: u128, page_size: usize, cells: usize) -> Result<Doublewrite> {
+    pub(crate) fn create(
+        io: &Io,
+        directory: &Path,
+        id: u128,
+        page_size: usize,
+        cells: usize,
+    ) -> Result<Doublewrite> {
         let cells = cells.clamp(CELLS_MIN, CELLS_MAX);
-        Self::create_as(io, directory.join(DOUBLEWRITE_FILE), id, page_size, cells, &[])
+        Self::create_as(
+            io,
+            directory.join(DOUBLEWRITE_FILE),
+            id,
+            page_size,
+            cells,
+            &[],
+        )
     }
 
     fn create_as(
@@ -61,27 +74,50 @@ impl Doublewrite {
         cells: usize,
         copies: &[Copy],
     ) -> Result<Doublewrite> {
-        let file = io.open(&path, OpenMode::Create).map_err(|e| Error::io(&path, "create", &e))?;
+        let file = io
+            .open(&path, OpenMode::Create)
+            .map_err(|e| Error::io(&path, "create", &e))?;
         let bytes = (BLOCK + cells * page_size) as u64;
-        file.prefill(0, bytes).map_err(|e| Error::io(&path, "write", &e))?;
-        let mut area = Doublewrite { file, path, database_id, page_size, cells, batch: 0, buffer: Vec::new() };
+        file.prefill(0, bytes)
+            .map_err(|e| Error::io(&path, "write", &e))?;
+        let mut area = Doublewrite {
+            file,
+            path,
+            database_id,
+            page_size,
+            cells,
+            batch: 0,
+            buffer: Vec::new(),
+        };
         area.begin();
         for copy in copies {
             area.push(copy.page, copy.lsn, &copy.image);
         }
         area.write()?;
-        area.file.sync_all().map_err(|e| Error::io(&area.path, "sync", &e))?;
+        area.file
+            .sync_all()
+            .map_err(|e| Error::io(&area.path, "sync", &e))?;
         Ok(area)
     }
 
     /// Opens the area after a clean stop, when every page is home and nothing in it is needed.
-    pub(crate) fn open(io: &Io, directory: &Path, database_id: u128, page_size: usize) -> Result<Doublewrite> {
+    pub(crate) fn open(
+        io: &Io,
+        directory: &Path,
+        database_id: u128,
+        page_size: usize,
+    ) -> Result<Doublewrite> {
         let path = directory.join(DOUBLEWRITE_FILE);
-        let file = io.open(&path, OpenMode::ReadWrite).map_err(|e| Error::io(&path, "open", &e))?;
+        let file = io
+            .open(&path, OpenMode::ReadWrite)
+            .map_err(|e| Error::io(&path, "open", &e))?;
         let bytes = file.len().map_err(|e| Error::io(&path, "measure", &e))?;
         let cells = (bytes.saturating_sub(BLOCK as u64) / page_size as u64) as usize;
         if cells < CELLS_MIN {
-            return Err(Error::corruption(path.display().to_string(), "the doublewrite area is too short"));
+            return Err(Error::corruption(
+                path.display().to_string(),
+                "the doublewrite area is too short",
+            ));
         }
         Ok(Doublewrite {
             file,
@@ -96,7 +132,12 @@ impl Doublewrite {
 
     /// Reads the last batch, for recovery. An unreadable header means an empty batch; a cell that does not match the
     /// header was not yet written when the crash came. Writes nothing.
-    pub(crate) fn read(io: &Io, directory: &Path, database_id: u128, page_size: usize) -> Result<Vec<Copy>> {
+    pub(crate) fn read(
+        io: &Io,
+        directory: &Path,
+        database_id: u128,
+        page_size: usize,
+    ) -> Result<Vec<Copy>> {
         let path = directory.join(DOUBLEWRITE_FILE);
         let failed = |e: std::io::Error| Error::io(&path, "read", &e);
         let file = io.open(&path, OpenMode::Read).map_err(failed)?;
@@ -107,7 +148,10 @@ impl Doublewrite {
             Err(e) => return Err(failed(e)),
         }
         let mut copies = Vec::new();
-        for (cell, (page, lsn, crc)) in decode_header(&header, database_id, page_size).into_iter().enumerate() {
+        for (cell, (page, lsn, crc)) in decode_header(&header, database_id, page_size)
+            .into_iter()
+            .enumerate()
+        {
             let mut image = vec![0; page_size];
             match file.read_exact_at((BLOCK + cell * page_size) as u64, &mut image) {
                 Ok(()) => {}
@@ -131,17 +175,29 @@ impl Doublewrite {
         cells: usize,
         copies: &[Copy],
     ) -> Result<Doublewrite> {
-        let (temporary, path) = (directory.join(TEMPORARY_FILE), directory.join(DOUBLEWRITE_FILE));
+        let (temporary, path) = (
+            directory.join(TEMPORARY_FILE),
+            directory.join(DOUBLEWRITE_FILE),
+        );
         let old_cells = io
             .open(&path, OpenMode::Read)
             .and_then(|file| file.len())
             .map(|bytes| (bytes.saturating_sub(BLOCK as u64) / page_size as u64) as usize)
             .unwrap_or(cells)
             .clamp(CELLS_MIN, CELLS_MAX);
-        let area = Self::create_as(io, temporary.clone(), database_id, page_size, old_cells, copies)?;
+        let area = Self::create_as(
+            io,
+            temporary.clone(),
+            database_id,
+            page_size,
+            old_cells,
+            copies,
+        )?;
         drop(area);
-        io.rename(&temporary, &path).map_err(|e| Error::io(&path, "rename a new file to", &e))?;
-        io.sync_dir(directory).map_err(|e| Error::io(directory, "sync", &e))?;
+        io.rename(&temporary, &path)
+            .map_err(|e| Error::io(&path, "rename a new file to", &e))?;
+        io.sync_dir(directory)
+            .map_err(|e| Error::io(directory, "sync", &e))?;
         Self::open(io, directory, database_id, page_size)
     }
 
@@ -188,11 +244,15 @@ impl Doublewrite {
     pub(super) fn write(&mut self) -> Result<()> {
         let crc = crc32c(&self.buffer[..BLOCK - 4]);
         self.buffer[BLOCK - 4..BLOCK].copy_from_slice(&crc.to_le_bytes());
-        self.file.write_all_at(0, &self.buffer).map_err(|e| Error::io(&self.path, "write", &e))
+        self.file
+            .write_all_at(0, &self.buffer)
+            .map_err(|e| Error::io(&self.path, "write", &e))
     }
 
     pub(super) fn sync(&self) -> Result<()> {
-        self.file.sync().map_err(|e| Error::io(&self.path, "sync", &e))
+        self.file
+            .sync()
+            .map_err(|e| Error::io(&self.path, "sync", &e))
     }
 }
 
@@ -215,11 +275,19 @@ fn decode_header(block: &[u8], database_id: u128, page_size: usize) -> Vec<(Page
         && u32_at(12) as usize == page_size
         && block[16..32] == database_id.to_le_bytes()
         && u32_at(BLOCK - 4) == crc32c(&block[..BLOCK - 4]);
-    let count = if sound { (u32_at(40) as usize).min(CELLS_MAX) } else { 0 };
+    let count = if sound {
+        (u32_at(40) as usize).min(CELLS_MAX)
+    } else {
+        0
+    };
     (0..count)
         .filter_map(|cell| {
             let at = HEADER_FIXED + cell * ENTRY;
-            Some((PageId(u64_at(at)), Lsn::new(u64_at(at + 8))?, u32_at(at + 16)))
+            Some((
+                PageId(u64_at(at)),
+                Lsn::new(u64_at(at + 8))?,
+                u32_at(at + 16),
+            ))
         })
         .collect()
 }
@@ -238,7 +306,11 @@ mod tests {
         page_image.set_lsn(Lsn::new(lsn).expect("not zero"));
         page_image.seal(7);
         let image = page_image.bytes().to_vec();
-        Copy { page: PageId(page), lsn: Lsn::new(lsn).expect("not zero"), image }
+        Copy {
+            page: PageId(page),
+            lsn: Lsn::new(lsn).expect("not zero"),
+            image,
+        }
     }
 
     fn area(io: &Io) -> Doublewrite {
@@ -256,8 +328,19 @@ mod tests {
         }
         area.write().expect("writes");
         let found = Doublewrite::read(&io, Path::new("d"), 7, 4096).expect("reads");
-        assert_eq!(found.iter().map(|c| (c.page.get(), c.lsn.get())).collect::<Vec<_>>(), [(5, 100_000), (9, 100_100)]);
-        assert!(Doublewrite::read(&io, Path::new("d"), 8, 4096).expect("reads").is_empty(), "another database's");
+        assert_eq!(
+            found
+                .iter()
+                .map(|c| (c.page.get(), c.lsn.get()))
+                .collect::<Vec<_>>(),
+            [(5, 100_000), (9, 100_100)]
+        );
+        assert!(
+            Doublewrite::read(&io, Path::new("d"), 8, 4096)
+                .expect("reads")
+                .is_empty(),
+            "another database's"
+        );
     }
 
     #[test]
@@ -269,11 +352,23 @@ mod tests {
             area.push(copy.page, copy.lsn, &copy.image);
         }
         area.write().expect("writes");
-        let file = io.open(&Path::new("d").join(DOUBLEWRITE_FILE), OpenMode::ReadWrite).expect("opens");
-        file.write_all_at((BLOCK + 4096 + 700) as u64, &[0xEE]).expect("writes");
-        assert_eq!(Doublewrite::read(&io, Path::new("d"), 7, 4096).expect("reads").len(), 1);
+        let file = io
+            .open(&Path::new("d").join(DOUBLEWRITE_FILE), OpenMode::ReadWrite)
+            .expect("opens");
+        file.write_all_at((BLOCK + 4096 + 700) as u64, &[0xEE])
+            .expect("writes");
+        assert_eq!(
+            Doublewrite::read(&io, Path::new("d"), 7, 4096)
+                .expect("reads")
+                .len(),
+            1
+        );
         file.write_all_at(100, &[0xEE]).expect("writes");
-        assert!(Doublewrite::read(&io, Path::new("d"), 7, 4096).expect("reads").is_empty());
+        assert!(
+            Doublewrite::read(&io, Path::new("d"), 7, 4096)
+                .expect("reads")
+                .is_empty()
+        );
     }
 
     #[test]
@@ -288,8 +383,14 @@ mod tests {
         let new = image(6, 100_200);
         area.push(new.page, new.lsn, &new.image);
         area.write().expect("writes");
-        let file = io.open(&Path::new("d").join(DOUBLEWRITE_FILE), OpenMode::ReadWrite).expect("opens");
+        let file = io
+            .open(&Path::new("d").join(DOUBLEWRITE_FILE), OpenMode::ReadWrite)
+            .expect("opens");
         file.write_all_at(BLOCK as u64, &old.image).expect("writes");
-        assert!(Doublewrite::read(&io, Path::new("d"), 7, 4096).expect("reads").is_empty());
+        assert!(
+            Doublewrite::read(&io, Path::new("d"), 7, 4096)
+                .expect("reads")
+                .is_empty()
+        );
     }
 }

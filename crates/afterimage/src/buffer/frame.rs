@@ -50,7 +50,8 @@ impl Frame {
     }
 
     pub(super) fn set_page(&self, page: Option<PageId>) {
-        self.page.store(page.map_or(NO_PAGE, PageId::get), Ordering::Release);
+        self.page
+            .store(page.map_or(NO_PAGE, PageId::get), Ordering::Release);
     }
 
     pub(super) fn pin(&self) {
@@ -64,7 +65,10 @@ impl Frame {
 
     pub(super) fn unpin(&self) {
         let before = self.pins.fetch_sub(1, Ordering::AcqRel);
-        assert!(before > 0, "POOL-1: a frame is unpinned as often as it was pinned");
+        assert!(
+            before > 0,
+            "POOL-1: a frame is unpinned as often as it was pinned"
+        );
     }
 
     pub(super) fn is_pinned(&self) -> bool {
@@ -73,7 +77,11 @@ impl Frame {
 
     /// Takes a frame that holds no page; false if somebody has it.
     pub(super) fn claim_empty(&self) -> bool {
-        self.page().is_none() && self.pins.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        self.page().is_none()
+            && self
+                .pins
+                .compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
     }
 
     /// The second chance of the clock: was the frame used since the hand last came by?
@@ -102,8 +110,14 @@ impl Frame {
     /// Called with the latch held shared, as the copy is taken: changes from now on are not in it.
     pub(super) fn begin_write(&self) {
         let mut dirtiness = self.dirtiness.lock();
-        assert!(!dirtiness.writing, "PAGE-4: one write of a page is in flight at a time");
-        assert!(dirtiness.rec_lsn.is_some(), "PAGE-2: only a dirty page is written");
+        assert!(
+            !dirtiness.writing,
+            "PAGE-4: one write of a page is in flight at a time"
+        );
+        assert!(
+            dirtiness.rec_lsn.is_some(),
+            "PAGE-2: only a dirty page is written"
+        );
         dirtiness.writing = true;
     }
 
@@ -112,7 +126,10 @@ impl Frame {
         let mut dirtiness = self.dirtiness.lock();
         assert!(dirtiness.writing, "PAGE-4: the write that ends has begun");
         let (old, new) = (dirtiness.rec_lsn, dirtiness.second_rec_lsn.take());
-        assert!(new.is_none_or(|new| old <= Some(new)), "PAGE-2: recLSN only grows");
+        assert!(
+            new.is_none_or(|new| old <= Some(new)),
+            "PAGE-2: recLSN only grows"
+        );
         dirtiness.rec_lsn = new;
         dirtiness.writing = false;
     }

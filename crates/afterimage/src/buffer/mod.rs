@@ -67,7 +67,13 @@ pub(crate) struct Pager {
 }
 
 impl Pager {
-    pub(crate) fn new(io: &Io, log: Log, store: Store, doublewrite: Doublewrite, frames: usize) -> Pager {
+    pub(crate) fn new(
+        io: &Io,
+        log: Log,
+        store: Store,
+        doublewrite: Doublewrite,
+        frames: usize,
+    ) -> Pager {
         Pager {
             io: io.clone(),
             log,
@@ -80,7 +86,13 @@ impl Pager {
         }
     }
 
-    pub(crate) fn open_store(io: &Io, directory: &Path, page_size: usize, id: u128, mode: OpenMode) -> Result<Store> {
+    pub(crate) fn open_store(
+        io: &Io,
+        directory: &Path,
+        page_size: usize,
+        id: u128,
+        mode: OpenMode,
+    ) -> Result<Store> {
         Store::open(io, directory, page_size, id, mode)
     }
 
@@ -121,7 +133,9 @@ impl Pager {
             if let Some(pin) = self.pool.pin(page) {
                 return Ok(pin);
             }
-            let Some(mut frame) = self.blank_frame()?.install(page) else { continue };
+            let Some(mut frame) = self.blank_frame()?.install(page) else {
+                continue;
+            };
             self.counters.pages_read.add(1);
             match self.store.read(page, &mut frame) {
                 Ok(()) => return Ok(frame.into_pin()),
@@ -157,7 +171,9 @@ impl Pager {
             if let Some(frame) = self.pool.pin(page).and_then(Pin::exclusive) {
                 return Ok((frame, None));
             }
-            let Some(mut frame) = self.blank_frame()?.install(page) else { continue };
+            let Some(mut frame) = self.blank_frame()?.install(page) else {
+                continue;
+            };
             self.counters.pages_read.add(1);
             let unreadable = match self.store.look(page, &mut frame) {
                 Ok(Found::Good) => return Ok((frame, None)),

@@ -60,10 +60,20 @@ impl Pager {
         let (mut index, mut refused) = (0, None);
         record.for_each_page(|page, previous, op| {
             let frame = &pages[index];
-            assert_eq!(frame.page_id(), page, "MUT-1: the frames are those the record names");
-            assert_eq!(frame.lsn(), previous, "PAGE-3: the record carries the page's previous LSN");
+            assert_eq!(
+                frame.page_id(),
+                page,
+                "MUT-1: the frames are those the record names"
+            );
+            assert_eq!(
+                frame.lsn(),
+                previous,
+                "PAGE-3: the record carries the page's previous LSN"
+            );
             if let Err(e) = check_op(frame, &op) {
-                refused.get_or_insert_with(|| Error::corruption(format!("page {page}"), e.to_string()));
+                refused.get_or_insert_with(|| {
+                    Error::corruption(format!("page {page}"), e.to_string())
+                });
             }
             index += 1;
         });

@@ -28,7 +28,9 @@ impl Pool {
     pub(crate) fn new(io: &Io, frames: usize, page_size: usize) -> Pool {
         Pool {
             frames: (0..frames).map(|_| Frame::new(io, page_size)).collect(),
-            shards: (0..SHARDS).map(|_| Mutex::new(io, PageTable::default())).collect(),
+            shards: (0..SHARDS)
+                .map(|_| Mutex::new(io, PageTable::default()))
+                .collect(),
             hand: Mutex::new(io, 0),
         }
     }
@@ -46,7 +48,11 @@ impl Pool {
         let table = self.shard(page).lock();
         let index = *table.get(&page)?;
         self.frames[index].pin();
-        Some(Pin { pool: self, index, page })
+        Some(Pin {
+            pool: self,
+            index,
+            page,
+        })
     }
 
     /// An empty frame, by eviction of a clean page if need be; `None` when every frame is pinned or dirty.
@@ -56,7 +62,11 @@ impl Pool {
             let index = *hand;
             *hand = (index + 1) % self.frames.len();
             if self.evict(index) {
-                return Some(Blank { pool: self, index, armed: true });
+                return Some(Blank {
+                    pool: self,
+                    index,
+                    armed: true,
+                });
             }
         }
         None
@@ -83,15 +93,22 @@ impl Pool {
 
     /// Every dirty page with its recLSN.
     pub(crate) fn dirty_pages(&self) -> Vec<(PageId, Lsn)> {
-        self.frames.iter().filter_map(|frame| Some((frame.page()?, frame.rec_lsn()?))).collect()
+        self.frames
+            .iter()
+            .filter_map(|frame| Some((frame.page()?, frame.rec_lsn()?)))
+            .collect()
     }
 
     pub(crate) fn is_dirty(&self, page: PageId) -> bool {
-        self.pin(page).is_some_and(|pin| pin.frame().rec_lsn().is_some())
+        self.pin(page)
+            .is_some_and(|pin| pin.frame().rec_lsn().is_some())
     }
 
     pub(crate) fn dirty_count(&self) -> usize {
-        self.frames.iter().filter(|frame| frame.rec_lsn().is_some()).count()
+        self.frames
+            .iter()
+            .filter(|frame| frame.rec_lsn().is_some())
+            .count()
     }
 
     /// Pins the dirty frames that are not already on their way home, oldest recLSN first, `limit` at most.
@@ -105,7 +122,10 @@ impl Pool {
             .collect();
         found.sort_unstable();
         found.truncate(limit);
-        found.into_iter().filter_map(|(_, page)| self.pin(page)).collect()
+        found
+            .into_iter()
+            .filter_map(|(_, page)| self.pin(page))
+            .collect()
     }
 }
 
@@ -176,7 +196,11 @@ impl<'p> Blank<'p> {
         frame.set_page(Some(page));
         drop(table);
         self.armed = false;
-        let pin = Pin { pool, index: self.index, page };
+        let pin = Pin {
+            pool,
+            index: self.index,
+            page,
+        };
         frame.touch();
         Some(Exclusive { guard, pin })
     }

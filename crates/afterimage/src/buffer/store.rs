@@ -30,10 +30,23 @@ pub(crate) enum Found {
 }
 
 impl Store {
-    pub(crate) fn open(io: &Io, directory: &Path, page_size: usize, file_id: u128, mode: OpenMode) -> Result<Store> {
+    pub(crate) fn open(
+        io: &Io,
+        directory: &Path,
+        page_size: usize,
+        file_id: u128,
+        mode: OpenMode,
+    ) -> Result<Store> {
         let path = directory.join(PAGES_FILE);
-        let file = io.open(&path, mode).map_err(|e| Error::io(&path, "open", &e))?;
-        Ok(Store { file, path, page_size, file_id })
+        let file = io
+            .open(&path, mode)
+            .map_err(|e| Error::io(&path, "open", &e))?;
+        Ok(Store {
+            file,
+            path,
+            page_size,
+            file_id,
+        })
     }
 
     pub(crate) fn page_size(&self) -> usize {
@@ -46,7 +59,10 @@ impl Store {
 
     /// Whole pages in the file.
     pub(crate) fn page_count(&self) -> Result<u64> {
-        let bytes = self.file.len().map_err(|e| Error::io(&self.path, "measure", &e))?;
+        let bytes = self
+            .file
+            .len()
+            .map_err(|e| Error::io(&self.path, "measure", &e))?;
         Ok(bytes / self.page_size as u64)
     }
 
@@ -60,10 +76,12 @@ impl Store {
         if page.is_zero() {
             return Ok(Found::Never);
         }
-        Ok(match page.verify(self.file_id, id).and_then(|()| page.check()) {
-            Ok(()) => Found::Good,
-            Err(e) => Found::Bad(e.to_string()),
-        })
+        Ok(
+            match page.verify(self.file_id, id).and_then(|()| page.check()) {
+                Ok(()) => Found::Good,
+                Err(e) => Found::Bad(e.to_string()),
+            },
+        )
     }
 
     /// Reads `id` into `page`; anything but a good page is an error that names the place.
@@ -76,7 +94,13 @@ impl Store {
     }
 
     pub(crate) fn corrupt(&self, id: PageId, what: String) -> Error {
-        Error::PageCorrupt { table: None, page: id.get(), file: self.path.clone(), offset: self.offset(id), what }
+        Error::PageCorrupt {
+            table: None,
+            page: id.get(),
+            file: self.path.clone(),
+            offset: self.offset(id),
+            what,
+        }
     }
 
     pub(crate) fn seal(&self, page: &mut Page) {
@@ -86,17 +110,25 @@ impl Store {
     /// Writes sealed pages that follow each other from `first` on.
     pub(crate) fn write_run(&self, first: PageId, bytes: &[u8]) -> Result<()> {
         debug_assert_eq!(bytes.len() % self.page_size, 0);
-        self.file.write_all_at(self.offset(first), bytes).map_err(|e| Error::io(&self.path, "write pages to", &e))
+        self.file
+            .write_all_at(self.offset(first), bytes)
+            .map_err(|e| Error::io(&self.path, "write pages to", &e))
     }
 
     pub(crate) fn sync(&self) -> Result<()> {
-        self.file.sync().map_err(|e| Error::io(&self.path, "sync", &e))
+        self.file
+            .sync()
+            .map_err(|e| Error::io(&self.path, "sync", &e))
     }
 
     /// Writes zeroes over the pages `from..to` and syncs them: room that later writes can count on.
     pub(crate) fn prepare(&self, from: u64, to: u64) -> Result<()> {
         let size = self.page_size as u64;
-        self.file.prefill(from * size, to * size).map_err(|e| Error::io(&self.path, "extend", &e))?;
-        self.file.sync_all().map_err(|e| Error::io(&self.path, "sync", &e))
+        self.file
+            .prefill(from * size, to * size)
+            .map_err(|e| Error::io(&self.path, "extend", &e))?;
+        self.file
+            .sync_all()
+            .map_err(|e| Error::io(&self.path, "sync", &e))
     }
 }

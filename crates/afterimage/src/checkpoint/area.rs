@@ -71,8 +71,19 @@ mod tests {
             scan_lsn: lsn(700),
         };
         assert_eq!(EngineArea::decode(&area.encode()).expect("decodes"), area);
-        let backwards = EngineArea { redo_lsn: lsn(901), ..area };
-        assert!(EngineArea::decode(&backwards.encode()).expect_err("refused").is_corruption());
-        assert!(EngineArea::decode(&[0; 512]).expect_err("refused").is_corruption());
+        let backwards = EngineArea {
+            redo_lsn: lsn(901),
+            ..area
+        };
+        assert!(
+            EngineArea::decode(&backwards.encode())
+                .expect_err("refused")
+                .is_corruption()
+        );
+        assert!(
+            EngineArea::decode(&[0; 512])
+                .expect_err("refused")
+                .is_corruption()
+        );
     }
 }

@@ -117,16 +117,20 @@ impl Checkpointer {
 
     /// Bytes of log written since the last checkpoint ended.
     pub(crate) fn log_since(&self, log: &Log) -> u64 {
-        log.next_lsn().get().saturating_sub(self.end_lsn.load(Ordering::Acquire))
+        log.next_lsn()
+            .get()
+            .saturating_sub(self.end_lsn.load(Ordering::Acquire))
     }
 
     pub(crate) fn since_last(&self, io: &Io) -> Duration {
-        io.now().saturating_sub(Duration::from_micros(self.taken_at.load(Ordering::Acquire)))
+        io.now()
+            .saturating_sub(Duration::from_micros(self.taken_at.load(Ordering::Acquire)))
     }
 
     /// Bytes of log that a recovery would have to read now.
     pub(crate) fn age(&self, log: &Log) -> u64 {
-        self.redo_lsn().map_or(0, |redo| log.next_lsn().get().saturating_sub(redo.get()))
+        self.redo_lsn()
+            .map_or(0, |redo| log.next_lsn().get().saturating_sub(redo.get()))
     }
 
     /// Takes a checkpoint, points the control file at it, and gives up the log that is no longer needed.
@@ -150,7 +154,11 @@ impl Checkpointer {
     /// says.
     pub(crate) fn close(&self, system: &System) -> Result<()> {
         system.pager.clean_below(system.pager.log.next_lsn())?;
-        assert_eq!(system.pager.dirty_count(), 0, "CKPT-2: a clean stop leaves no dirty page");
+        assert_eq!(
+            system.pager.dirty_count(),
+            0,
+            "CKPT-2: a clean stop leaves no dirty page"
+        );
         let mut inner = self.inner.lock();
         let area = write_records(system, &mut inner.space)?;
         inner.space = None;
@@ -163,9 +171,18 @@ impl Checkpointer {
         Ok(())
     }
 
-    fn point_at(&self, system: &System, inner: &mut Inner, control: &Control, area: &EngineArea) -> Result<()> {
+    fn point_at(
+        &self,
+        system: &System,
+        inner: &mut Inner,
+        control: &Control,
+        area: &EngineArea,
+    ) -> Result<()> {
         if let Err(error) = inner.control.write(control) {
-            system.pager.log.fail(format!("writing the control file: {error}"));
+            system
+                .pager
+                .log
+                .fail(format!("writing the control file: {error}"));
             return Err(error.into());
         }
         if planted::active(Bug::ControlBeforeTables) {
@@ -176,10 +193,12 @@ impl Checkpointer {
     }
 
     fn publish(&self, io: &Io, area: &EngineArea, end: Lsn) {
-        self.checkpoint_lsn.store(area.checkpoint_lsn.get(), Ordering::Release);
+        self.checkpoint_lsn
+            .store(area.checkpoint_lsn.get(), Ordering::Release);
         self.redo_lsn.store(area.redo_lsn.get(), Ordering::Release);
         self.end_lsn.store(end.get(), Ordering::Release);
-        self.taken_at.store(io.now().as_micros() as u64, Ordering::Release);
+        self.taken_at
+            .store(io.now().as_micros() as u64, Ordering::Release);
     }
 
     /// Nothing goes that recovery from either control copy, or the undo of anybody who could become a loser, may need.
@@ -191,7 +210,10 @@ impl Checkpointer {
             bound = bound.min(EngineArea::decode(&copy.client)?.redo_lsn);
         }
         if !planted::active(Bug::TruncateActive) {
-            bound = system.active.oldest_needed(log.durable_lsn()).map_or(bound, |oldest| bound.min(oldest));
+            bound = system
+                .active
+                .oldest_needed(log.durable_lsn())
+                .map_or(bound, |oldest| bound.min(oldest));
         }
         log.truncate_before(bound)?;
         Ok(())
@@ -218,7 +240,10 @@ fn write_records(system: &System, kept: &mut Option<Reservation>) -> Result<Engi
         }
         end = log.append(&mut space, &chunk, false, |_, _| ())?;
     }
-    let last = Record::CheckpointEnd { begin: begin.lsn, last_commit_time: 0 };
+    let last = Record::CheckpointEnd {
+        begin: begin.lsn,
+        last_commit_time: 0,
+    };
     let appended = append(log, &mut space, &last)?;
     debug_assert!(appended.lsn >= end.lsn);
     if !planted::active(Bug::ControlBeforeTables) {
@@ -227,7 +252,12 @@ fn write_records(system: &System, kept: &mut Option<Reservation>) -> Result<Engi
     drop(space);
     // For the next time, if there is room; if not, it asks then.
     *kept = log.reserve(space_needed(system)).ok();
-    let redo = dpt.iter().map(|(_, rec_lsn)| *rec_lsn).min().unwrap_or(begin.lsn).min(begin.lsn);
+    let redo = dpt
+        .iter()
+        .map(|(_, rec_lsn)| *rec_lsn)
+        .min()
+        .unwrap_or(begin.lsn)
+        .min(begin.lsn);
     let undo = att.iter().map(|entry| entry.txn).min().unwrap_or(begin.lsn);
     Ok(EngineArea {
         page_size: system.pager.page_size() as u32,
@@ -245,7 +275,11 @@ fn space_needed(system: &System) -> usize {
 /// Space for the begin record, or for the end record.
 const END_BYTES: usize = 64;
 
-fn append(log: &Log, space: &mut Reservation, record: &Record<'_>) -> Result<afterimage_log::Appended> {
+fn append(
+    log: &Log,
+    space: &mut Reservation,
+    record: &Record<'_>,
+) -> Result<afterimage_log::Appended> {
     let mut payload = Vec::new();
     record.encode(&mut payload);
     Ok(log.append(space, &payload, false, |_, _| ())?)

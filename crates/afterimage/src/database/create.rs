@@ -48,7 +48,10 @@ pub(super) fn look(io: &Io, directory: &Path) -> Result<Contents> {
     } else {
         "the directory has other files in it; choose an empty or a new one"
     };
-    Err(Error::NotADatabase { path: directory.to_owned(), what: what.to_owned() })
+    Err(Error::NotADatabase {
+        path: directory.to_owned(),
+        what: what.to_owned(),
+    })
 }
 
 /// Makes sure that the directory, and its name, are there for good.
@@ -69,23 +72,44 @@ fn parent(directory: &Path) -> &Path {
 }
 
 fn sync_dir(io: &Io, directory: &Path) -> Result<()> {
-    io.sync_dir(directory).map_err(|e| Error::io(directory, "sync", &e))
+    io.sync_dir(directory)
+        .map_err(|e| Error::io(directory, "sync", &e))
 }
 
 /// Makes a new database in `directory`, which is locked and holds nothing that counts.
 pub(super) fn create(io: &Io, directory: &Path, options: &Options) -> Result<Recovered> {
     let creating = directory.join(CREATING_FILE);
-    io.open(&creating, OpenMode::Create).map_err(|e| Error::io(&creating, "create", &e))?;
+    io.open(&creating, OpenMode::Create)
+        .map_err(|e| Error::io(&creating, "create", &e))?;
     sync_dir(io, directory)?;
     remove_leftovers(io, directory)?;
 
     let id = io.random();
-    let identity = Identity { database_id: id, timeline_id: io.random(), timeline_ordinal: 1 };
-    let log = Log::create(io, directory, &identity, 1, &log_options(options, options.wal_segment_size))?;
+    let identity = Identity {
+        database_id: id,
+        timeline_id: io.random(),
+        timeline_ordinal: 1,
+    };
+    let log = Log::create(
+        io,
+        directory,
+        &identity,
+        1,
+        &log_options(options, options.wal_segment_size),
+    )?;
     let store = Pager::open_store(io, directory, options.page_size, id, OpenMode::Create)?;
-    let doublewrite = Doublewrite::create(io, directory, id, options.page_size, doublewrite_cells(options))?;
+    let doublewrite = Doublewrite::create(
+        io,
+        directory,
+        id,
+        options.page_size,
+        doublewrite_cells(options),
+    )?;
     sync_dir(io, directory)?;
-    let system = System::new(io, Pager::new(io, log, store, doublewrite, options.frames()));
+    let system = System::new(
+        io,
+        Pager::new(io, log, store, doublewrite, options.frames()),
+    );
     format_database(&system.pager, id)?;
     system.pager.load_map()?;
 
@@ -104,13 +128,20 @@ pub(super) fn create(io: &Io, directory: &Path, options: &Options) -> Result<Rec
         client: [0; 512],
     };
     let checkpointer = Checkpointer::create(&system, |area: &EngineArea| {
-        let control = Control { client: area.encode(), ..control };
+        let control = Control {
+            client: area.encode(),
+            ..control
+        };
         let file = ControlFile::create(io, directory, &control)?;
         sync_dir(io, directory)?;
         Ok(file)
     })?;
     finish(io, directory)?;
-    Ok(Recovered { system, checkpointer, report: RecoveryReport::new(true, true, String::new()) })
+    Ok(Recovered {
+        system,
+        checkpointer,
+        report: RecoveryReport::new(true, true, String::new()),
+    })
 }
 
 /// The last step of a creation; an open of a whole database takes it again if the first was cut off.
@@ -126,22 +157,37 @@ pub(super) fn finish(io: &Io, directory: &Path) -> Result<()> {
 /// What an earlier, unfinished creation made. `creating` is durable by now, so a crash in here is one more of them.
 fn remove_leftovers(io: &Io, directory: &Path) -> Result<()> {
     let log = directory.join(LOG_DIRECTORY);
-    if io.exists(&log).map_err(|e| Error::io(&log, "look for", &e))? {
+    if io
+        .exists(&log)
+        .map_err(|e| Error::io(&log, "look for", &e))?
+    {
         remove_all(io, &log, |_| true)?;
     }
-    remove_all(io, directory, |name| ![CREATING_FILE, LOCK_FILE, LOG_DIRECTORY].contains(&name))
+    remove_all(io, directory, |name| {
+        ![CREATING_FILE, LOCK_FILE, LOG_DIRECTORY].contains(&name)
+    })
 }
 
 fn remove_all(io: &Io, directory: &Path, which: impl Fn(&str) -> bool) -> Result<()> {
-    let names = io.list_dir(directory).map_err(|e| Error::io(directory, "list", &e))?;
+    let names = io
+        .list_dir(directory)
+        .map_err(|e| Error::io(directory, "list", &e))?;
     let mut removed = false;
     for name in names.iter().filter(|name| which(name)) {
         let path = directory.join(name);
-        if io.is_dir(&path).map_err(|e| Error::io(&path, "look at", &e))? {
+        if io
+            .is_dir(&path)
+            .map_err(|e| Error::io(&path, "look at", &e))?
+        {
             continue;
         }
-        io.remove_file(&path).map_err(|e| Error::io(&path, "remove", &e))?;
+        io.remove_file(&path)
+            .map_err(|e| Error::io(&path, "remove", &e))?;
         removed = true;
     }
-    if removed { sync_dir(io, directory) } else { Ok(()) }
+    if removed {
+        sync_dir(io, directory)
+    } else {
+        Ok(())
+    }
 }

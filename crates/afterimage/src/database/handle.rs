@@ -23,9 +23,6 @@ use crate::options::{Durability, Options};
 use crate::recovery::{Recovered, RecoveryReport, recover};
 use crate::transaction::System;
 
-/// Counts the opens of this process, so that a table of one database is not used in another.
-static INSTANCES: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
-
 /// An open database. Cheap to clone; clones are the same database, and may be used from any thread.
 ///
 /// When the last handle (tables and transactions do not count, an unfinished transaction does) is dropped, the database
@@ -65,7 +62,8 @@ pub(super) struct Shared {
     pub(super) status: StatusWriter,
     pub(super) status_written: Mutex<Duration>,
     report: RecoveryReport,
-    instance: u64,
+    /// Drawn at the open, so that a table of one database is not used in another.
+    instance: u128,
     closed: AtomicBool,
     /// Calls that are inside the engine at this moment.
     inside: AtomicU64,
@@ -105,7 +103,10 @@ impl Database {
         if matches!(contents, Contents::Nothing) {
             if !options.create {
                 let what = "there is no database here, and `create` is off".to_owned();
-                return Err(Error::NotADatabase { path: directory.to_owned(), what });
+                return Err(Error::NotADatabase {
+                    path: directory.to_owned(),
+                    what,
+                });
             }
             create::make_directory(&io, directory)?;
         }
@@ -116,7 +117,11 @@ impl Database {
             Contents::Database => open_existing(&io, directory, &options)?,
         };
         let status = StatusWriter::open(&io, directory)?;
-        let Recovered { system, checkpointer, report } = recovered;
+        let Recovered {
+            system,
+            checkpointer,
+            report,
+        } = recovered;
         let shared = Arc::new(Shared {
             system,
             checkpointer,
@@ -124,7 +129,7 @@ impl Database {
             status_written: Mutex::new(&io, io.now()),
             report,
             directory: directory.to_owned(),
-            instance: INSTANCES.fetch_add(1, Ordering::Relaxed),
+            instance: io.random(),
             closed: AtomicBool::new(false),
             inside: AtomicU64::new(0),
             lock: Mutex::new(&io, Some(lock)),
@@ -135,8 +140,17 @@ impl Database {
         });
         shared.status.write(&io, shared.stats(), false);
         io.note(Note::RecoveryEnded);
-        let background = if shared.options.background { Some(start_background(&shared)?) } else { None };
-        Ok(Database { handle: Arc::new(Handle { shared, background: Mutex::new(&io, background) }) })
+        let background = if shared.options.background {
+            Some(start_background(&shared)?)
+        } else {
+            None
+        };
+        Ok(Database {
+            handle: Arc::new(Handle {
+                shared,
+                background: Mutex::new(&io, background),
+            }),
+        })
     }
 
     /// The table `name`, created if there is none. A name has 1 to 255 bytes.
@@ -151,9 +165,15 @@ impl Database {
         }
         let (tree, created) = shared.system.catalogue.open(&shared.system.pager, name)?;
         if created {
-            shared.wait(Some(shared.system.pager.log.next_lsn()), shared.options.synchronous_commit)?;
+            shared.wait(
+                Some(shared.system.pager.log.next_lsn()),
+                shared.options.synchronous_commit,
+            )?;
         }
-        Ok(Table { tree, instance: shared.instance })
+        Ok(Table {
+            tree,
+            instance: shared.instance,
+        })
     }
 
     /// The names of all tables, in order.
@@ -216,7 +236,11 @@ impl Database {
 
     fn begin_at_age(&self, age: Option<u64>) -> Transaction {
         let txn = self.handle.shared.system.begin(age);
-        Transaction::new(self.clone(), txn, self.handle.shared.options.synchronous_commit)
+        Transaction::new(
+            self.clone(),
+            txn,
+            self.handle.shared.options.synchronous_commit,
+        )
     }
 
     /// Runs `body` in a transaction and commits it; runs it again, in a new one that counts as old as the first, when it
@@ -267,7 +291,10 @@ impl Database {
     pub fn checkpoint(&self) -> Result<()> {
         let shared = self.enter()?;
         shared.system.check_running()?;
-        shared.system.pager.clean_below(shared.system.pager.log.next_lsn())?;
+        shared
+            .system
+            .pager
+            .clean_below(shared.system.pager.log.next_lsn())?;
         shared.checkpointer.take(&shared.system, Cause::Manual)
     }
 
@@ -333,7 +360,9 @@ impl Database {
 
 impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Database").field("directory", &self.handle.shared.directory).finish_non_exhaustive()
+        f.debug_struct("Database")
+            .field("directory", &self.handle.shared.directory)
+            .finish_non_exhaustive()
     }
 }
 
@@ -341,14 +370,18 @@ fn take_lock(io: &Io, directory: &Path) -> Result<LockFile> {
     let path = directory.join("lock");
     match io.try_lock(&path) {
         Ok(LockAttempt::Acquired(lock)) => Ok(lock),
-        Ok(LockAttempt::Held { pid }) => Err(Error::InUse { path: directory.to_owned(), pid }),
+        Ok(LockAttempt::Held { pid }) => Err(Error::InUse {
+            path: directory.to_owned(),
+            pid,
+        }),
         Err(e) => Err(Error::io(path, "lock", &e)),
     }
 }
 
 fn open_existing(io: &Io, directory: &Path, options: &Options) -> Result<Recovered> {
     io.note(Note::RecoveryBegan);
-    let control = ControlFile::open(io, directory, true).inspect_err(|_| io.note(Note::RecoveryRefused))?;
+    let control =
+        ControlFile::open(io, directory, true).inspect_err(|_| io.note(Note::RecoveryRefused))?;
     let recovered = recover(io, directory, control, options)?;
     create::finish(io, directory)?;
     Ok(recovered)
@@ -364,7 +397,9 @@ fn start_background(shared: &Arc<Shared>) -> Result<JoinHandle> {
                 // The engine has stopped; whoever writes next will be told.
                 Err(_) if working.system.check_running().is_err() => return,
                 Ok(Progress::Worked) => {}
-                Ok(_) | Err(_) if !*stopping => stopping = working.stop.wait_timeout(stopping, REST).0,
+                Ok(_) | Err(_) if !*stopping => {
+                    stopping = working.stop.wait_timeout(stopping, REST).0
+                }
                 _ => {}
             }
             if *stopping {
@@ -398,7 +433,11 @@ impl Handle {
         }
         let result = shared.write_everything_home();
         // From here on the files may be somebody else's.
-        shared.system.pager.log.fail("the database has been closed".to_owned());
+        shared
+            .system
+            .pager
+            .log
+            .fail("the database has been closed".to_owned());
         shared.status.write(&shared.io, shared.stats(), true);
         *shared.lock.lock() = None;
         result
@@ -440,12 +479,17 @@ impl Shared {
             return Ok(());
         }
         let what = "it was opened by another database handle; open it again here".to_owned();
-        Err(Error::BadTableName { name: table.name().to_owned(), what })
+        Err(Error::BadTableName {
+            name: table.name().to_owned(),
+            what,
+        })
     }
 
     /// Waits until the log is durable up to `end`, or sees to it that it soon will be, as `durability` asks.
     pub(super) fn wait(&self, end: Option<Lsn>, durability: Durability) -> Result<()> {
-        let (Some(end), log) = (end, &self.system.pager.log) else { return Ok(()) };
+        let (Some(end), log) = (end, &self.system.pager.log) else {
+            return Ok(());
+        };
         match durability {
             Durability::Disk => log.wait_durable(end)?,
             Durability::Memory => log.note_memory_commit(),
@@ -510,7 +554,11 @@ impl std::ops::Deref for Inside<'_> {
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
         if afterimage_io::is_unwinding() && !self.shared.io.has_crashed() {
-            self.shared.system.pager.log.fail("a panic inside the engine".to_owned());
+            self.shared
+                .system
+                .pager
+                .log
+                .fail("a panic inside the engine".to_owned());
         }
         self.shared.inside.fetch_sub(1, Ordering::SeqCst);
     }

@@ -31,7 +31,11 @@ impl Shared {
             Err(Error::DiskFull { .. }) => false,
             result => result?,
         };
-        Ok(if worked { Progress::Worked } else { Progress::Idle })
+        Ok(if worked {
+            Progress::Worked
+        } else {
+            Progress::Idle
+        })
     }
 
     fn refresh_status(&self) {
@@ -60,7 +64,9 @@ impl Shared {
 
     fn checkpoint_if_due(&self) -> Result<bool> {
         let log = &self.system.pager.log;
-        let Some(last) = self.checkpointer.checkpoint_lsn() else { return Ok(false) };
+        let Some(last) = self.checkpointer.checkpoint_lsn() else {
+            return Ok(false);
+        };
         let since = log.next_lsn().get().saturating_sub(last.get());
         let age = self.checkpointer.age(log);
         let max = self.options.max_wal_size;
@@ -68,7 +74,9 @@ impl Shared {
             Cause::Forced
         } else if since > max / 8 {
             Cause::Paced
-        } else if self.checkpointer.log_since(log) > IDLE_LOG && self.checkpointer.since_last(&self.io) >= self.options.checkpoint_timeout {
+        } else if self.checkpointer.log_since(log) > IDLE_LOG
+            && self.checkpointer.since_last(&self.io) >= self.options.checkpoint_timeout
+        {
             Cause::Timed
         } else {
             return Ok(false);
@@ -93,7 +101,11 @@ impl Shared {
     /// Holds no lock and no latch.
     pub(super) fn help_if_behind(&self) -> Result<()> {
         let max = self.options.max_wal_size;
-        let bound = if self.options.background { max / 8 * 7 } else { max / 4 * 3 };
+        let bound = if self.options.background {
+            max / 8 * 7
+        } else {
+            max / 4 * 3
+        };
         let due = self.checkpointer.age(&self.system.pager.log) > bound;
         if due {
             match self.checkpoint_if_due() {

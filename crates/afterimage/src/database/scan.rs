@@ -37,7 +37,11 @@ impl End {
             RangeBound::Included(key) | RangeBound::Excluded(key) => Bound::At(key.clone()),
             RangeBound::Unbounded => Bound::Open,
         };
-        End { rows: VecDeque::new(), next, last: None }
+        End {
+            rows: VecDeque::new(),
+            next,
+            last: None,
+        }
     }
 }
 
@@ -62,7 +66,15 @@ impl<'t> Scan<'t> {
             RangeBound::Included(key) => End::at(&RangeBound::Included(successor(key))),
             other => End::at(other),
         };
-        Scan { db, tree, low, high, front, back, failed: false }
+        Scan {
+            db,
+            tree,
+            low,
+            high,
+            front,
+            back,
+            failed: false,
+        }
     }
 
     fn in_range(&self, key: &[u8]) -> bool {
@@ -83,10 +95,18 @@ impl<'t> Scan<'t> {
 
     fn step(&mut self, backwards: bool) -> Result<Option<Row>> {
         loop {
-            let end = if backwards { &mut self.back } else { &mut self.front };
+            let end = if backwards {
+                &mut self.back
+            } else {
+                &mut self.front
+            };
             if let Some(row) = end.rows.pop_front() {
                 if self.in_range(&row.0) {
-                    let end = if backwards { &mut self.back } else { &mut self.front };
+                    let end = if backwards {
+                        &mut self.back
+                    } else {
+                        &mut self.front
+                    };
                     end.last = Some(row.0.clone());
                     return Ok(Some(row));
                 }
@@ -103,8 +123,16 @@ impl<'t> Scan<'t> {
                 return Ok(None);
             }
             let from = std::mem::replace(&mut end.next, Bound::Done);
-            let (rows, next) = self.db.enter()?.system.scan_step(&self.tree, &from, backwards)?;
-            let end = if backwards { &mut self.back } else { &mut self.front };
+            let (rows, next) = self
+                .db
+                .enter()?
+                .system
+                .scan_step(&self.tree, &from, backwards)?;
+            let end = if backwards {
+                &mut self.back
+            } else {
+                &mut self.front
+            };
             (end.rows, end.next) = (rows.into(), next);
         }
     }
@@ -117,7 +145,12 @@ impl<'t> Scan<'t> {
                 RangeBound::Excluded(low) => key <= &low[..],
                 RangeBound::Unbounded => false,
             };
-            below_low || self.front.last.as_ref().is_some_and(|last| key <= &last[..])
+            below_low
+                || self
+                    .front
+                    .last
+                    .as_ref()
+                    .is_some_and(|last| key <= &last[..])
         } else {
             let above_high = match &self.high {
                 RangeBound::Included(high) => key > &high[..],

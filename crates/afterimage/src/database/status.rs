@@ -53,7 +53,12 @@ impl StatusFile {
         if lines.next()? != FIRST_LINE {
             return None;
         }
-        let mut status = StatusFile { pid: 0, written_at_micros: 0, closed: false, stats: Stats::default() };
+        let mut status = StatusFile {
+            pid: 0,
+            written_at_micros: 0,
+            closed: false,
+            stats: Stats::default(),
+        };
         for line in lines {
             if line == "end" {
                 return Some(status);
@@ -101,14 +106,20 @@ pub(super) struct StatusWriter {
 impl StatusWriter {
     pub(super) fn open(io: &Io, directory: &Path) -> Result<StatusWriter> {
         let path = directory.join(STATUS_FILE);
-        let file = io.open(&path, OpenMode::Create).map_err(|e| Error::io(&path, "create", &e))?;
+        let file = io
+            .open(&path, OpenMode::Create)
+            .map_err(|e| Error::io(&path, "create", &e))?;
         Ok(StatusWriter { file })
     }
 
     /// Best effort: a status that could not be written stops nobody.
     pub(super) fn write(&self, io: &Io, stats: Stats, closed: bool) {
-        let status =
-            StatusFile { pid: io.process_id(), written_at_micros: io.wall_clock(), closed, stats };
+        let status = StatusFile {
+            pid: io.process_id(),
+            written_at_micros: io.wall_clock(),
+            closed,
+            stats,
+        };
         let _ = self.file.write_all_at(0, &status.encode());
     }
 }
@@ -119,8 +130,17 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_and_a_part_is_nothing() {
-        let stats = Stats { next_lsn: 12, commits: 5, ..Stats::default() };
-        let status = StatusFile { pid: 7, written_at_micros: 99, closed: true, stats };
+        let stats = Stats {
+            next_lsn: 12,
+            commits: 5,
+            ..Stats::default()
+        };
+        let status = StatusFile {
+            pid: 7,
+            written_at_micros: 99,
+            closed: true,
+            stats,
+        };
         let bytes = status.encode();
         assert_eq!(StatusFile::decode(&bytes), Some(status));
         assert_eq!(StatusFile::decode(&bytes[..40]), None);

@@ -11,7 +11,7 @@ use crate::tree::Tree;
 pub struct Table {
     pub(super) tree: Arc<Tree>,
     /// Which open of which database it belongs to.
-    pub(super) instance: u64,
+    pub(super) instance: u128,
 }
 
 impl Table {
@@ -28,6 +28,9 @@ impl Table {
 
 impl fmt::Debug for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Table").field("name", &self.name()).field("id", &self.id()).finish()
+        f.debug_struct("Table")
+            .field("name", &self.name())
+            .field("id", &self.id())
+            .finish()
     }
 }

@@ -37,7 +37,11 @@ pub struct Transaction {
 
 impl Transaction {
     pub(super) fn new(db: Database, txn: Txn, durability: Durability) -> Transaction {
-        Transaction { db, txn: Some(txn), durability }
+        Transaction {
+            db,
+            txn: Some(txn),
+            durability,
+        }
     }
 
     pub(super) fn age(&self) -> u64 {
@@ -49,10 +53,17 @@ impl Transaction {
         self.durability = durability;
     }
 
-    fn with<R>(&mut self, table: &Table, work: impl FnOnce(&Shared, &mut Txn) -> Result<R>) -> Result<R> {
+    fn with<R>(
+        &mut self,
+        table: &Table,
+        work: impl FnOnce(&Shared, &mut Txn) -> Result<R>,
+    ) -> Result<R> {
         let shared = self.db.enter()?;
         shared.check_table(table)?;
-        let txn = self.txn.as_mut().expect("taken only where the handle is consumed");
+        let txn = self
+            .txn
+            .as_mut()
+            .expect("taken only where the handle is consumed");
         work(&shared, txn)
     }
 
@@ -90,7 +101,9 @@ impl Transaction {
     ///
     /// [`Error::KeyTooLarge`], [`Error::Deadlock`], [`Error::PageCorrupt`], [`Error::Io`], [`Error::LogFailed`].
     pub fn get(&mut self, table: &Table, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        self.with(table, |shared, txn| shared.system.get(txn, &table.tree, key, false))
+        self.with(table, |shared, txn| {
+            shared.system.get(txn, &table.tree, key, false)
+        })
     }
 
     /// As [`get`](Transaction::get), and locks the key for writing at once: two transactions that both read first and
@@ -100,7 +113,9 @@ impl Transaction {
     ///
     /// As [`get`](Transaction::get).
     pub fn get_for_update(&mut self, table: &Table, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        self.with(table, |shared, txn| shared.system.get(txn, &table.tree, key, true))
+        self.with(table, |shared, txn| {
+            shared.system.get(txn, &table.tree, key, true)
+        })
     }
 
     /// The rows of `range` in key order; `.rev()` for the other way. Locks the whole table against other writers until
@@ -131,7 +146,9 @@ impl Transaction {
         R: RangeBounds<K>,
     {
         let (low, high) = (range.start_bound().map(own), range.end_bound().map(own));
-        self.with(table, |shared, txn| shared.system.lock_for_scan(txn, &table.tree))?;
+        self.with(table, |shared, txn| {
+            shared.system.lock_for_scan(txn, &table.tree)
+        })?;
         Ok(Scan::new(&self.db, table.tree.clone(), low, high))
     }
 
@@ -160,11 +177,17 @@ impl Transaction {
         let db = self.db.clone();
         let inside = db.enter()?;
         let (lsn, end) = self.append_commit(&inside)?;
-        Ok(CommitTicket { lsn, ticket: end.map(|end| inside.system.pager.log.ticket(end)) })
+        Ok(CommitTicket {
+            lsn,
+            ticket: end.map(|end| inside.system.pager.log.ticket(end)),
+        })
     }
 
     fn append_commit(&mut self, inside: &Shared) -> Result<(Option<Lsn>, Option<Lsn>)> {
-        let txn = self.txn.take().expect("taken only where the handle is consumed");
+        let txn = self
+            .txn
+            .take()
+            .expect("taken only where the handle is consumed");
         inside.system.commit(txn)
     }
 
@@ -178,7 +201,9 @@ impl Transaction {
     }
 
     fn undo(&mut self) -> Result<()> {
-        let Some(txn) = self.txn.take() else { return Ok(()) };
+        let Some(txn) = self.txn.take() else {
+            return Ok(());
+        };
         let inside = match self.db.enter() {
             Ok(inside) => inside,
             Err(closed) => {
@@ -208,7 +233,9 @@ impl Drop for Transaction {
 
 impl fmt::Debug for Transaction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Transaction").field("durability", &self.durability).finish_non_exhaustive()
+        f.debug_struct("Transaction")
+            .field("durability", &self.durability)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,5 @@
 //! The whole-database check: every tree, every page on disk, the allocation map, all of the log.
 
-use std::collections::BTreeSet;
 use crate::buffer::{Found, Pager};
 use crate::error::Result;
 use crate::ids::PageId;
@@ -8,6 +7,7 @@ use crate::page::{Kind, Page, USED, is_map_page, map_position};
 use crate::record::Record;
 use crate::transaction::System;
 use crate::tree::check_tree;
+use std::collections::BTreeSet;
 
 /// Something that is not as it must be, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +64,12 @@ pub(super) fn verify(system: &System) -> Result<VerifyReport> {
         }
         for page in check.pages {
             if !owned.insert(page) {
-                report.page_finding(pager, Some(tree.name().to_owned()), page, "two tables own this page".to_owned());
+                report.page_finding(
+                    pager,
+                    Some(tree.name().to_owned()),
+                    page,
+                    "two tables own this page".to_owned(),
+                );
             }
         }
     }
@@ -78,7 +83,13 @@ impl VerifyReport {
     fn page_finding(&mut self, pager: &Pager, table: Option<String>, page: PageId, what: String) {
         let offset = page.get() * pager.page_size() as u64;
         let place = format!("pages at offset {offset}");
-        self.findings.push(VerifyFinding { table, page: Some(page.get()), lsn: None, place, what });
+        self.findings.push(VerifyFinding {
+            table,
+            page: Some(page.get()),
+            lsn: None,
+            place,
+            what,
+        });
     }
 }
 
@@ -96,7 +107,9 @@ fn check_map(pager: &Pager, owned: &BTreeSet<PageId>, report: &mut VerifyReport)
                 }
             };
         }
-        let (Some(map), Some((_, index))) = (&map, map_position(id, pager.page_size())) else { continue };
+        let (Some(map), Some((_, index))) = (&map, map_position(id, pager.page_size())) else {
+            continue;
+        };
         if map.kind() != Some(Kind::Map) {
             continue;
         }
@@ -106,14 +119,29 @@ fn check_map(pager: &Pager, owned: &BTreeSet<PageId>, report: &mut VerifyReport)
             report.pages += 1;
         }
         if used && !should_be {
-            report.page_finding(pager, None, id, "the map calls it used, but nothing owns it".to_owned());
+            report.page_finding(
+                pager,
+                None,
+                id,
+                "the map calls it used, but nothing owns it".to_owned(),
+            );
         }
         if !used && should_be {
-            report.page_finding(pager, None, id, "it is in use, but the map calls it free".to_owned());
+            report.page_finding(
+                pager,
+                None,
+                id,
+                "it is in use, but the map calls it free".to_owned(),
+            );
         }
     }
     if let Some(beyond) = owned.iter().find(|page| page.get() >= pages) {
-        report.page_finding(pager, None, *beyond, format!("it lies beyond the end of the file, {pages} pages"));
+        report.page_finding(
+            pager,
+            None,
+            *beyond,
+            format!("it lies beyond the end of the file, {pages} pages"),
+        );
     }
     Ok(())
 }
@@ -122,12 +150,22 @@ fn check_map(pager: &Pager, owned: &BTreeSet<PageId>, report: &mut VerifyReport)
 fn check_homes(pager: &Pager, owned: &BTreeSet<PageId>, report: &mut VerifyReport) -> Result<()> {
     let mut home = Page::new(pager.page_size());
     for &id in owned {
-        if pager.is_dirty(id) {
+        // A newer copy waits in memory, or the page has been reported already.
+        let reported = report
+            .findings
+            .iter()
+            .any(|finding| finding.page == Some(id.get()));
+        if reported || pager.is_dirty(id) {
             continue;
         }
         match pager.look_at_home(id, &mut home)? {
             Found::Good if home.lsn() >= Some(pager.log.next_lsn()) => {
-                report.page_finding(pager, None, id, format!("its LSN {:?} is beyond the log's end", home.lsn()));
+                report.page_finding(
+                    pager,
+                    None,
+                    id,
+                    format!("its LSN {:?} is beyond the log's end", home.lsn()),
+                );
             }
             Found::Good => {}
             Found::Never => report.page_finding(pager, None, id, "it was never written".to_owned()),
@@ -141,23 +179,34 @@ fn check_homes(pager: &Pager, owned: &BTreeSet<PageId>, report: &mut VerifyRepor
 fn check_log(system: &System, report: &mut VerifyReport) {
     let log = &system.pager.log;
     for frame in log.reader(log.oldest_lsn()) {
-        let (lsn, problem) = match frame {
+        let (lsn, place, what) = match frame {
             Ok(frame) => {
                 report.records += 1;
                 match Record::decode(&frame.payload) {
                     Ok(_) => continue,
-                    Err(error) => (Some(frame.lsn.get()), error.to_string()),
+                    Err(error) => (
+                        Some(frame.lsn.get()),
+                        "the log".to_owned(),
+                        error.to_string(),
+                    ),
                 }
             }
-            Err(error) => {
-                let lsn = match &error {
-                    afterimage_log::Error::Corruption { lsn, .. } => Some(lsn.get()),
-                    _ => None,
-                };
-                (lsn, error.to_string())
-            }
+            Err(error) => match &error {
+                afterimage_log::Error::Corruption {
+                    lsn, path, offset, ..
+                } => {
+                    let place = format!("{} at offset {offset}", path.display());
+                    (Some(lsn.get()), place, error.to_string())
+                }
+                _ => (None, "the log".to_owned(), error.to_string()),
+            },
         };
-        let place = format!("the log at LSN {}", lsn.unwrap_or_default());
-        report.findings.push(VerifyFinding { table: None, page: None, lsn, place, what: problem });
+        report.findings.push(VerifyFinding {
+            table: None,
+            page: None,
+            lsn,
+            place,
+            what,
+        });
     }
 }

@@ -24,8 +24,12 @@ pub(crate) struct Analysis {
 
 /// Reads a record; what cannot be read was not written by this version, for its frame was whole.
 pub(super) fn decode(frame: &Frame) -> Result<Record<'_>> {
-    Record::decode(&frame.payload)
-        .map_err(|e| Error::corruption(format!("LSN {}", frame.lsn), format!("a record that cannot be read: {e}")))
+    Record::decode(&frame.payload).map_err(|e| {
+        Error::corruption(
+            format!("LSN {}", frame.lsn),
+            format!("a record that cannot be read: {e}"),
+        )
+    })
 }
 
 impl Analysis {
@@ -56,7 +60,14 @@ impl Analysis {
     }
 
     fn progress(&mut self, txn: Lsn, last: Lsn, undo_next: Option<Lsn>) {
-        self.unfinished.insert(txn, AttEntry { txn, last, undo_next });
+        self.unfinished.insert(
+            txn,
+            AttEntry {
+                txn,
+                last,
+                undo_next,
+            },
+        );
     }
 
     fn finish(&mut self, txn: Lsn) {
@@ -67,7 +78,10 @@ impl Analysis {
     /// A checkpoint's tables were read after its begin record was in the log, so they may be newer or older than the
     /// records seen since: the newer entry of a transaction holds, the older recLSN of a page.
     fn merge(&mut self, att: &[AttEntry], dpt: &[(PageId, Lsn)]) {
-        for entry in att.iter().filter(|entry| !self.finished.contains(&entry.txn)) {
+        for entry in att
+            .iter()
+            .filter(|entry| !self.finished.contains(&entry.txn))
+        {
             let known = self.unfinished.entry(entry.txn).or_insert(*entry);
             if known.last < entry.last {
                 *known = *entry;

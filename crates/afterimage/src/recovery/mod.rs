@@ -6,6 +6,7 @@ mod redo;
 mod report;
 mod undo;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,8 +19,10 @@ pub use report::RecoveryReport;
 use crate::buffer::{Doublewrite, DoublewriteCopy, Found, Pager, Store};
 use crate::checkpoint::{Cause, Checkpointer, EngineArea};
 use crate::error::{Error, Result};
+use crate::ids::PageId;
+use crate::limits::map_pages;
 use crate::options::Options;
-use crate::page::Page;
+use crate::page::{Kind, Page};
 use crate::transaction::{System, after_record};
 use analysis::Analysis;
 use redo::Redo;
@@ -73,8 +76,16 @@ pub(crate) fn doublewrite_cells(options: &Options) -> usize {
 /// # Errors
 ///
 /// Damage to what was durable, with nothing changed; whatever the disk says.
-pub(crate) fn recover(io: &Io, directory: &Path, mut file: ControlFile, options: &Options) -> Result<Recovered> {
-    let mut clock = Clock { io, since: io.now() };
+pub(crate) fn recover(
+    io: &Io,
+    directory: &Path,
+    mut file: ControlFile,
+    options: &Options,
+) -> Result<Recovered> {
+    let mut clock = Clock {
+        io,
+        since: io.now(),
+    };
     let decided = decide(io, directory, &file).inspect_err(|_| io.note(Note::RecoveryRefused))?;
     let clean = decided.control.clean_end.is_some();
     let mut report = begin_report(&decided, clean);
@@ -84,6 +95,9 @@ pub(crate) fn recover(io: &Io, directory: &Path, mut file: ControlFile, options:
     let page_size = decided.area.page_size as usize;
     let id = control.identity.database_id;
     let store = Pager::open_store(io, directory, page_size, id, OpenMode::ReadWrite)?;
+    if clean {
+        check_before_opening(&store).inspect_err(|_| io.note(Note::RecoveryRefused))?;
+    }
     if clean && planted::active(Bug::CleanFlagKept) {
         // The flag is left for a crash to find.
     } else {
@@ -103,14 +117,27 @@ pub(crate) fn recover(io: &Io, directory: &Path, mut file: ControlFile, options:
     report.secure_time = clock.lap();
 
     let frames = usize::try_from(options.buffer_pool_size / page_size as u64).unwrap_or(usize::MAX);
-    let system = System::new(io, Pager::new(io, log, store, doublewrite, frames.max(crate::limits::POOL_FRAMES_MIN)));
+    let system = System::new(
+        io,
+        Pager::new(
+            io,
+            log,
+            store,
+            doublewrite,
+            frames.max(crate::limits::POOL_FRAMES_MIN),
+        ),
+    );
     let checkpointer = Checkpointer::new(io, file, &decided.area);
     passes(&system, &decided.area, end, clean, &mut report, &mut clock)?;
     if !clean {
         checkpointer.take(&system, Cause::Shutdown)?;
     }
     report.checkpoint_time = clock.lap();
-    Ok(Recovered { system, checkpointer, report })
+    Ok(Recovered {
+        system,
+        checkpointer,
+        report,
+    })
 }
 
 /// Step 1: reads, and decides whether this database can be opened. Writes nothing.
@@ -124,16 +151,29 @@ fn decide(io: &Io, directory: &Path, file: &ControlFile) -> Result<Decided> {
         Doublewrite::read(io, directory, id, area.page_size as usize)?
     };
     // A page is written anywhere only when its log is durable: its LSN proves how far the log was.
-    let proofs: Vec<_> = copies.iter().map(|copy| (Proof::Doublewrite, after_record(copy.lsn))).collect();
+    let proofs: Vec<_> = copies
+        .iter()
+        .map(|copy| (Proof::Doublewrite, after_record(copy.lsn)))
+        .collect();
     let examination = Log::examine(io, directory, &control, area.scan_lsn, &proofs)?;
-    Ok(Decided { control, area, copies, examination })
+    Ok(Decided {
+        control,
+        area,
+        copies,
+        examination,
+    })
 }
 
 fn begin_report(decided: &Decided, clean: bool) -> RecoveryReport {
     let (tail, torn_bytes) = match &decided.examination.verdict {
-        Tail::Torn { at, reason, discarded } => {
-            (format!("a torn tail at LSN {at} ({reason}), cut off; it was never acknowledged"), *discarded)
-        }
+        Tail::Torn {
+            at,
+            reason,
+            discarded,
+        } => (
+            format!("a torn tail at LSN {at} ({reason}), cut off; it was never acknowledged"),
+            *discarded,
+        ),
         Tail::Clean => ("where the last clean stop left it".to_owned(), 0),
         _ => ("after the last whole record, nothing torn".to_owned(), 0),
     };
@@ -142,6 +182,30 @@ fn begin_report(decided: &Decided, clean: bool) -> RecoveryReport {
     report.checkpoint_lsn = Some(decided.area.checkpoint_lsn);
     report.end_lsn = Some(decided.examination.end);
     report
+}
+
+/// After a clean stop every page is home, so whatever would make this open fail can be seen before anything is written:
+/// the file header, the allocation maps, the catalogue.
+fn check_before_opening(store: &Store) -> Result<()> {
+    let mut page = Page::new(store.page_size());
+    store.read(PageId::FILE_HEADER, &mut page)?;
+    let maps = map_pages(store.page_size());
+    for map in (0..)
+        .map(|n| PageId(1 + n * maps))
+        .take_while(|map| map.get() < store.page_count().unwrap_or(0))
+    {
+        if let Found::Bad(what) = store.look(map, &mut page)? {
+            return Err(store.corrupt(map, what));
+        }
+    }
+    let (mut todo, mut seen) = (vec![PageId::CATALOGUE_ROOT], BTreeSet::new());
+    while let Some(id) = todo.pop() {
+        store.read(id, &mut page)?;
+        if seen.insert(id) && page.kind() == Some(Kind::Inner) {
+            todo.extend((0..page.cell_count()).map(|index| page.inner_cell(index).child));
+        }
+    }
+    Ok(())
 }
 
 /// Step 2. After a clean stop: the flag goes, synced, before anything else is written. After any other: the copy that
@@ -159,7 +223,11 @@ fn mark_open(file: &mut ControlFile, control: &mut Control, clean: bool) -> Resu
 
 /// Step 3: each page whose home is unreadable, or not newer than its copy, goes home again, synced, before any cell of
 /// the area is used anew.
-fn restore_torn_pages(store: &Store, copies: &[DoublewriteCopy], report: &mut RecoveryReport) -> Result<()> {
+fn restore_torn_pages(
+    store: &Store,
+    copies: &[DoublewriteCopy],
+    report: &mut RecoveryReport,
+) -> Result<()> {
     let mut home = Page::new(store.page_size());
     for copy in copies {
         let found = store.look(copy.page, &mut home)?;
@@ -190,7 +258,10 @@ fn passes(
         }
         if !analysis.checkpoint_complete {
             let what = "CKPT-1: the control file names a checkpoint that has no end record";
-            return Err(Error::corruption(format!("LSN {}", area.checkpoint_lsn), what));
+            return Err(Error::corruption(
+                format!("LSN {}", area.checkpoint_lsn),
+                what,
+            ));
         }
     }
     let losers = analysis.losers();

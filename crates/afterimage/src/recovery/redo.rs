@@ -36,7 +36,12 @@ enum Decision {
 }
 
 /// The three-way test. `page`: the page's LSN, `record`: the record's, `previous`: what the page's was before it.
-fn decide(page: Option<Lsn>, record: Lsn, previous: Option<Lsn>, makes_whole_page: bool) -> Decision {
+fn decide(
+    page: Option<Lsn>,
+    record: Lsn,
+    previous: Option<Lsn>,
+    makes_whole_page: bool,
+) -> Decision {
     if page >= Some(record) {
         Decision::AlreadyThere
     } else if makes_whole_page || page == previous {
@@ -47,8 +52,17 @@ fn decide(page: Option<Lsn>, record: Lsn, previous: Option<Lsn>, makes_whole_pag
 }
 
 impl<'a> Redo<'a> {
-    pub(crate) fn new(pager: &'a Pager, dirty: &'a BTreeMap<PageId, Lsn>, end: Lsn, losers: &[Lsn]) -> Redo<'a> {
-        let skipped = if planted::active(Bug::LosersNotRedone) { losers.iter().copied().collect() } else { BTreeSet::new() };
+    pub(crate) fn new(
+        pager: &'a Pager,
+        dirty: &'a BTreeMap<PageId, Lsn>,
+        end: Lsn,
+        losers: &[Lsn],
+    ) -> Redo<'a> {
+        let skipped = if planted::active(Bug::LosersNotRedone) {
+            losers.iter().copied().collect()
+        } else {
+            BTreeSet::new()
+        };
         Redo {
             pager,
             dirty,
@@ -69,7 +83,10 @@ impl<'a> Redo<'a> {
     pub(crate) fn redo(&mut self, frame: &Frame) -> Result<()> {
         let (record, lsn) = (decode(frame)?, frame.lsn);
         self.bytes += frame.end.get() - lsn.get();
-        if record.txn(lsn).is_some_and(|txn| self.skipped.contains(&txn)) {
+        if record
+            .txn(lsn)
+            .is_some_and(|txn| self.skipped.contains(&txn))
+        {
             return Ok(());
         }
         record.try_for_each_page(|page, previous, op| match self.dirty.get(&page) {
@@ -91,10 +108,16 @@ impl<'a> Redo<'a> {
             && !op.makes_whole_page()
         {
             page.discard();
-            return Err(self.pager.corrupt(id, format!("{what}; redo at LSN {lsn} needs it whole")));
+            return Err(self
+                .pager
+                .corrupt(id, format!("{what}; redo at LSN {lsn} needs it whole")));
         }
         if page.lsn() >= Some(self.end) {
-            let what = format!("its LSN {:?} is from beyond the end of the log, {}", page.lsn(), self.end);
+            let what = format!(
+                "its LSN {:?} is from beyond the end of the log, {}",
+                page.lsn(),
+                self.end
+            );
             return Err(self.pager.corrupt(id, what));
         }
         let decision = decide(page.lsn(), lsn, previous, op.makes_whole_page());
@@ -107,7 +130,8 @@ impl<'a> Redo<'a> {
         match decision {
             Decision::AlreadyThere => self.already_there += 1,
             Decision::Apply => {
-                check_op(&page, op).map_err(|e| self.pager.corrupt(id, format!("redo at LSN {lsn}: {e}")))?;
+                check_op(&page, op)
+                    .map_err(|e| self.pager.corrupt(id, format!("redo at LSN {lsn}: {e}")))?;
                 apply(&mut page, op).expect("checked just before");
                 page.set_lsn(lsn);
                 self.applied += 1;
@@ -134,10 +158,16 @@ mod tests {
         let lsn = |value| Lsn::new(value).expect("not zero");
         let (old, prev, record, new) = (Some(lsn(5)), Some(lsn(10)), lsn(20), Some(lsn(30)));
         assert_eq!(decide(prev, record, prev, false), Decision::Apply);
-        assert_eq!(decide(Some(record), record, prev, false), Decision::AlreadyThere);
+        assert_eq!(
+            decide(Some(record), record, prev, false),
+            Decision::AlreadyThere
+        );
         assert_eq!(decide(new, record, prev, false), Decision::AlreadyThere);
         assert_eq!(decide(old, record, prev, false), Decision::LogMissing);
-        assert_eq!(decide(Some(lsn(15)), record, prev, false), Decision::LogMissing);
+        assert_eq!(
+            decide(Some(lsn(15)), record, prev, false),
+            Decision::LogMissing
+        );
         assert_eq!(decide(None, record, prev, false), Decision::LogMissing);
         assert_eq!(decide(old, record, None, true), Decision::Apply);
         assert_eq!(decide(None, record, None, true), Decision::Apply);

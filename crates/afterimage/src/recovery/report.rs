@@ -108,9 +108,19 @@ impl fmt::Display for RecoveryReport {
             return write!(f, "a new database: nothing to recover");
         }
         if self.clean {
-            return write!(f, "the last stop was clean: nothing to recover; the log ends at {}", number(self.end_lsn));
+            return write!(
+                f,
+                "the last stop was clean: nothing to recover; the log ends at {}",
+                number(self.end_lsn)
+            );
         }
-        writeln!(f, "decide    the log ends at LSN {}: {} ({:.1?})", number(self.end_lsn), self.tail, self.decide_time)?;
+        writeln!(
+            f,
+            "decide    the log ends at LSN {}: {} ({:.1?})",
+            number(self.end_lsn),
+            self.tail,
+            self.decide_time
+        )?;
         writeln!(
             f,
             "secure    what was read is on disk for certain; {} pages restored from the doublewrite area, {} of them \
@@ -136,7 +146,11 @@ impl fmt::Display for RecoveryReport {
             self.already_there,
             self.redo_time
         )?;
-        writeln!(f, "undo      {} records of the losers taken back ({:.1?})", self.undone, self.undo_time)?;
+        writeln!(
+            f,
+            "undo      {} records of the losers taken back ({:.1?})",
+            self.undone, self.undo_time
+        )?;
         write!(f, "open      after {:.1?} in all", self.total_time())
     }
 }

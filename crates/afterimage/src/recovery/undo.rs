@@ -11,8 +11,10 @@ use crate::transaction::{Chain, System, undo_record};
 
 /// Rolls back every loser. Returns how many records were looked at.
 pub(crate) fn undo(system: &System, losers: &[AttEntry]) -> Result<u64> {
-    let mut todo: BinaryHeap<(Option<Lsn>, Lsn, Lsn)> =
-        losers.iter().map(|loser| (loser.undo_next, loser.txn, loser.last)).collect();
+    let mut todo: BinaryHeap<(Option<Lsn>, Lsn, Lsn)> = losers
+        .iter()
+        .map(|loser| (loser.undo_next, loser.txn, loser.last))
+        .collect();
     let mut steps = 0;
     while let Some((next, id, last)) = todo.pop() {
         let mut space = system.undo_step_space()?;

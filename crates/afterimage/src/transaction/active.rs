@@ -28,7 +28,9 @@ struct Links {
 
 impl ActiveTable {
     pub(crate) fn new(io: &Io) -> ActiveTable {
-        ActiveTable { inner: Mutex::new(io, Inner::default()) }
+        ActiveTable {
+            inner: Mutex::new(io, Inner::default()),
+        }
     }
 
     /// The row record `lsn` of transaction `txn` is being appended. Called inside its reservation.
@@ -42,8 +44,15 @@ impl ActiveTable {
     }
 
     fn set(&self, txn: Lsn, last: Lsn, undo_next: Option<Lsn>) {
-        let before = self.inner.lock().unfinished.insert(txn, Links { last, undo_next });
-        debug_assert!(before.is_none_or(|before| before.last < last), "TXN-1: a chain only grows");
+        let before = self
+            .inner
+            .lock()
+            .unfinished
+            .insert(txn, Links { last, undo_next });
+        debug_assert!(
+            before.is_none_or(|before| before.last < last),
+            "TXN-1: a chain only grows"
+        );
     }
 
     /// The commit or end record `lsn` of `txn` is being appended. Called inside its reservation.
@@ -51,7 +60,11 @@ impl ActiveTable {
         let mut inner = self.inner.lock();
         inner.unfinished.remove(&txn);
         inner.finishing.push_back((lsn, txn));
-        while inner.finishing.front().is_some_and(|(end, _)| *end < durable) {
+        while inner
+            .finishing
+            .front()
+            .is_some_and(|(end, _)| *end < durable)
+        {
             inner.finishing.pop_front();
         }
     }
@@ -60,7 +73,13 @@ impl ActiveTable {
     pub(crate) fn restore(&self, losers: &[AttEntry]) {
         let mut inner = self.inner.lock();
         for loser in losers {
-            inner.unfinished.insert(loser.txn, Links { last: loser.last, undo_next: loser.undo_next });
+            inner.unfinished.insert(
+                loser.txn,
+                Links {
+                    last: loser.last,
+                    undo_next: loser.undo_next,
+                },
+            );
         }
     }
 
@@ -70,7 +89,11 @@ impl ActiveTable {
         inner
             .unfinished
             .iter()
-            .map(|(&txn, links)| AttEntry { txn, last: links.last, undo_next: links.undo_next })
+            .map(|(&txn, links)| AttEntry {
+                txn,
+                last: links.last,
+                undo_next: links.undo_next,
+            })
             .collect()
     }
 
@@ -78,8 +101,12 @@ impl ActiveTable {
     pub(crate) fn oldest_needed(&self, durable: Lsn) -> Option<Lsn> {
         let inner = self.inner.lock();
         let unfinished = inner.unfinished.first_key_value().map(|(&first, _)| first);
-        let finishing =
-            inner.finishing.iter().filter(|(end, _)| *end >= durable).map(|&(_, first)| first).min();
+        let finishing = inner
+            .finishing
+            .iter()
+            .filter(|(end, _)| *end >= durable)
+            .map(|&(_, first)| first)
+            .min();
         [unfinished, finishing].into_iter().flatten().min()
     }
 
@@ -103,7 +130,11 @@ mod tests {
         table.wrote(lsn(200), lsn(200));
         assert_eq!(table.oldest_needed(lsn(50)), Some(lsn(100)));
         table.finished(lsn(100), lsn(300), lsn(50));
-        assert_eq!(table.oldest_needed(lsn(250)), Some(lsn(100)), "its commit could still be lost");
+        assert_eq!(
+            table.oldest_needed(lsn(250)),
+            Some(lsn(100)),
+            "its commit could still be lost"
+        );
         assert_eq!(table.oldest_needed(lsn(301)), Some(lsn(200)));
         table.finished(lsn(200), lsn(400), lsn(350));
         assert_eq!(table.oldest_needed(lsn(401)), None);
@@ -115,7 +146,11 @@ mod tests {
         table.wrote(lsn(100), lsn(100));
         table.wrote(lsn(100), lsn(150));
         table.compensated(lsn(100), lsn(170), Some(lsn(100)));
-        let entry = AttEntry { txn: lsn(100), last: lsn(170), undo_next: Some(lsn(100)) };
+        let entry = AttEntry {
+            txn: lsn(100),
+            last: lsn(170),
+            undo_next: Some(lsn(100)),
+        };
         assert_eq!(table.snapshot(), [entry]);
     }
 }

@@ -28,7 +28,9 @@ impl System {
         let result = self.roll_back_chain(&mut txn);
         if let Err(error) = &result {
             // Half a rollback must not be seen: nobody writes or reads any more until recovery has finished it.
-            self.pager.log.fail(format!("a rollback could not be finished: {error}"));
+            self.pager
+                .log
+                .fail(format!("a rollback could not be finished: {error}"));
         }
         self.counters.rollbacks.add(1);
         self.locks.release_all(&txn.owner, None);
@@ -36,7 +38,9 @@ impl System {
     }
 
     fn roll_back_chain(&self, txn: &mut Txn) -> Result<()> {
-        let Some(mut chain) = txn.chain else { return Ok(()) };
+        let Some(mut chain) = txn.chain else {
+            return Ok(());
+        };
         let mut space = match txn.undo_space.take() {
             Some(space) => space,
             None => self.pager.reserve(0)?,
@@ -51,9 +55,15 @@ impl System {
     /// Appends the end record of a rolled-back transaction.
     pub(crate) fn end(&self, space: &mut Reservation, chain: Chain) -> Result<()> {
         let mut payload = Vec::new();
-        Record::End { txn: chain.id, prev: chain.last }.encode(&mut payload);
+        Record::End {
+            txn: chain.id,
+            prev: chain.last,
+        }
+        .encode(&mut payload);
         let log = &self.pager.log;
-        log.append(space, &payload, false, |lsn, _| self.active.finished(chain.id, lsn, log.durable_lsn()))?;
+        log.append(space, &payload, false, |lsn, _| {
+            self.active.finished(chain.id, lsn, log.durable_lsn())
+        })?;
         Ok(())
     }
 
@@ -73,11 +83,18 @@ pub(crate) fn undo_record(
     lsn: Lsn,
 ) -> Result<Option<Lsn>> {
     let frame = system.pager.log.read(lsn)?;
-    let record = Record::decode(&frame.payload)
-        .map_err(|e| Error::corruption(format!("LSN {lsn}"), format!("a record that cannot be read: {e}")))?;
+    let record = Record::decode(&frame.payload).map_err(|e| {
+        Error::corruption(
+            format!("LSN {lsn}"),
+            format!("a record that cannot be read: {e}"),
+        )
+    })?;
     let owner = record.txn(lsn);
     if owner != Some(chain.id) {
-        let what = format!("a record of transaction {owner:?} in the chain of transaction {}", chain.id);
+        let what = format!(
+            "a record of transaction {owner:?} in the chain of transaction {}",
+            chain.id
+        );
         return Err(Error::corruption(format!("LSN {lsn}"), what));
     }
     let next = match &record {
@@ -92,13 +109,24 @@ pub(crate) fn undo_record(
             return Err(Error::corruption(format!("LSN {lsn}"), what));
         }
     };
-    assert!(next.is_none_or(|next| next < lsn), "TXN-2: undo only goes back");
+    assert!(
+        next.is_none_or(|next| next < lsn),
+        "TXN-2: undo only goes back"
+    );
     Ok(next)
 }
 
-fn undo_row(system: &System, space: &mut Reservation, chain: &mut Chain, row: &RowRecord<'_>) -> Result<()> {
+fn undo_row(
+    system: &System,
+    space: &mut Reservation,
+    chain: &mut Chain,
+    row: &RowRecord<'_>,
+) -> Result<()> {
     let tree = system.catalogue.by_id(row.table).ok_or_else(|| {
-        Error::corruption(format!("table {}", row.table), "a record names a table that the catalogue does not have")
+        Error::corruption(
+            format!("table {}", row.table),
+            "a record names a table that the catalogue does not have",
+        )
     })?;
     let (txn, prev, undo_next) = (chain.id, chain.last, row.prev);
     let mut last = prev;

@@ -19,10 +19,16 @@ impl System {
         let page_size = self.pager.page_size();
         let (key_max, value_max) = (key_bytes_max(page_size), value_bytes_max(page_size));
         if key.len() > key_max {
-            return Err(Error::KeyTooLarge { bytes: key.len(), max: key_max });
+            return Err(Error::KeyTooLarge {
+                bytes: key.len(),
+                max: key_max,
+            });
         }
         if value.len() > value_max {
-            return Err(Error::ValueTooLarge { bytes: value.len(), max: value_max });
+            return Err(Error::ValueTooLarge {
+                bytes: value.len(),
+                max: value_max,
+            });
         }
         Ok(())
     }
@@ -32,7 +38,9 @@ impl System {
         if let Some(error) = &txn.doomed {
             return Err(match error {
                 Error::Deadlock => Error::Deadlock,
-                other => Error::TransactionEnded { reason: other.to_string() },
+                other => Error::TransactionEnded {
+                    reason: other.to_string(),
+                },
             });
         }
         self.check_running()
@@ -47,17 +55,33 @@ impl System {
     }
 
     /// The value of `key`, locked shared, or exclusively if it is to be updated.
-    pub(crate) fn get(&self, txn: &mut Txn, tree: &Tree, key: &[u8], update: bool) -> Result<Option<Vec<u8>>> {
+    pub(crate) fn get(
+        &self,
+        txn: &mut Txn,
+        tree: &Tree,
+        key: &[u8],
+        update: bool,
+    ) -> Result<Option<Vec<u8>>> {
         self.check_sizes(key, &[])?;
         self.check_alive(txn)?;
-        let mode = if update { Mode::Exclusive } else { Mode::Shared };
+        let mode = if update {
+            Mode::Exclusive
+        } else {
+            Mode::Shared
+        };
         self.lock(txn, &Resource::Table(tree.id()), mode.intent())?;
         self.lock(txn, &Resource::Key(tree.id(), key), mode)?;
         tree.read(&self.pager, key, |value| value.map(<[u8]>::to_vec))
     }
 
     /// Makes `after` the value of `key`, or deletes it. True if there was a value before.
-    pub(crate) fn write(&self, txn: &mut Txn, tree: &Tree, key: &[u8], after: Option<&[u8]>) -> Result<bool> {
+    pub(crate) fn write(
+        &self,
+        txn: &mut Txn,
+        tree: &Tree,
+        key: &[u8],
+        after: Option<&[u8]>,
+    ) -> Result<bool> {
         self.check_sizes(key, after.unwrap_or_default())?;
         self.check_alive(txn)?;
         self.lock(txn, &Resource::Table(tree.id()), Mode::IntentExclusive)?;
@@ -71,12 +95,22 @@ impl System {
         result
     }
 
-    fn write_locked(&self, txn: &mut Txn, tree: &Tree, key: &[u8], after: Option<&[u8]>) -> Result<bool> {
+    fn write_locked(
+        &self,
+        txn: &mut Txn,
+        tree: &Tree,
+        key: &[u8],
+        after: Option<&[u8]>,
+    ) -> Result<bool> {
         let log = &self.pager.log;
         let before_max = value_bytes_max(self.pager.page_size());
         let after_len = after.map_or(0, <[u8]>::len);
         let clr_max = Log::frame_bytes(row_bytes_max(key.len(), 0, before_max), false);
-        let finish = if txn.undo_space.is_none() { self.finish_bytes() } else { 0 };
+        let finish = if txn.undo_space.is_none() {
+            self.finish_bytes()
+        } else {
+            0
+        };
         let row_max = Log::frame_bytes(row_bytes_max(key.len(), before_max, after_len), false);
         let mut space = log.reserve(row_max + clr_max + finish)?;
 
@@ -111,7 +145,10 @@ impl System {
         };
         tree.write_row(&self.pager, &mut space, &mut write)?;
         if let Some(lsn) = appended {
-            txn.chain = Some(Chain { id: chain.map_or(lsn, |chain| chain.id), last: lsn });
+            txn.chain = Some(Chain {
+                id: chain.map_or(lsn, |chain| chain.id),
+                last: lsn,
+            });
             let clr = Log::frame_bytes(row_bytes_max(key.len(), 0, before_len), false);
             let kept = space.split(clr + finish);
             match &mut txn.undo_space {
@@ -141,13 +178,19 @@ impl System {
         let mut txn = self.begin(None);
         let result = self.autocommit_locked(&mut txn, tree, key, after);
         let commit = result.as_ref().ok().and_then(|(_, commit)| *commit);
-        self.locks.release_all(&txn.owner, commit.map(|(lsn, _)| lsn));
+        self.locks
+            .release_all(&txn.owner, commit.map(|(lsn, _)| lsn));
         let (existed, commit) = result?;
         if commit.is_some() {
             self.counters.commits.add(1);
         }
         // With nothing to change, the answer still rests on the last commit that it saw.
-        Ok((existed, commit.map(|(_, end)| end).or_else(|| txn.seen.map(after_record))))
+        Ok((
+            existed,
+            commit
+                .map(|(_, end)| end)
+                .or_else(|| txn.seen.map(after_record)),
+        ))
     }
 
     fn autocommit_locked(
@@ -187,7 +230,10 @@ impl System {
             purgeable: &|ghost| !self.locks.is_locked_exclusively(tree.id(), ghost),
         };
         let appended = tree.write_row(&self.pager, &mut space, &mut write)?;
-        Ok((existed, appended.map(|appended| (appended.lsn, appended.end))))
+        Ok((
+            existed,
+            appended.map(|appended| (appended.lsn, appended.end)),
+        ))
     }
 
     /// The latest committed value of `key`, and up to where the log must be durable before it may be told.
@@ -195,11 +241,20 @@ impl System {
     /// The lock is momentary: while the leaf is latched, a key that nobody holds exclusively has its last committed
     /// value, for a writer locks before it latches and unlocks after its commit is in the log. Otherwise the call
     /// waits in line like everybody else.
-    pub(crate) fn read_committed(&self, tree: &Tree, key: &[u8]) -> Result<(Option<Vec<u8>>, Option<Lsn>)> {
+    pub(crate) fn read_committed(
+        &self,
+        tree: &Tree,
+        key: &[u8],
+    ) -> Result<(Option<Vec<u8>>, Option<Lsn>)> {
         self.check_sizes(key, &[])?;
         let looked = tree.read(&self.pager, key, |value| {
             let free = !self.locks.is_locked_exclusively(tree.id(), key);
-            free.then(|| (value.map(<[u8]>::to_vec), self.locks.last_commit(tree.id(), key)))
+            free.then(|| {
+                (
+                    value.map(<[u8]>::to_vec),
+                    self.locks.last_commit(tree.id(), key),
+                )
+            })
         })?;
         // A rollback that could not be finished has stopped the engine before it let go of its locks.
         self.check_running()?;
@@ -219,9 +274,18 @@ impl System {
     }
 
     /// The next rows of a scan, a leaf's worth, in its direction.
-    pub(crate) fn scan_step(&self, tree: &Tree, from: &Bound, backwards: bool) -> Result<(crate::tree::Rows, Bound)> {
+    pub(crate) fn scan_step(
+        &self,
+        tree: &Tree,
+        from: &Bound,
+        backwards: bool,
+    ) -> Result<(crate::tree::Rows, Bound)> {
         self.check_running()?;
-        if backwards { tree.rows_before(&self.pager, from) } else { tree.rows_from(&self.pager, from) }
+        if backwards {
+            tree.rows_before(&self.pager, from)
+        } else {
+            tree.rows_from(&self.pager, from)
+        }
     }
 
     /// Appends the commit and releases the locks. Returns the commit's LSN, if it wrote, and up to where the log must be
@@ -237,8 +301,15 @@ impl System {
         };
         let log = &self.pager.log;
         let mut payload = Vec::with_capacity(FINISH_BYTES);
-        Record::Commit { txn: chain.id, prev: chain.last }.encode(&mut payload);
-        let mut space = txn.undo_space.take().expect("a transaction that wrote has space for its end");
+        Record::Commit {
+            txn: chain.id,
+            prev: chain.last,
+        }
+        .encode(&mut payload);
+        let mut space = txn
+            .undo_space
+            .take()
+            .expect("a transaction that wrote has space for its end");
         let appended = log.append(&mut space, &payload, true, |lsn, _| {
             self.active.finished(chain.id, lsn, log.durable_lsn());
         });

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::ids::{PageId, TableId};
 use crate::limits::structure_bytes_max;
 use crate::page::{FileHeader, PageOp, USED};
-use crate::record::{PagePart, Record, StructureKind, Structure};
+use crate::record::{PagePart, Record, Structure, StructureKind};
 
 /// The only kind of table so far.
 const KIND_LOGGED: u8 = 1;
@@ -50,7 +50,12 @@ impl Catalogue {
     pub(crate) fn new(io: &Io) -> Catalogue {
         Catalogue {
             io: io.clone(),
-            tree: Tree::new(io, TableId::CATALOGUE, "(catalogue)", PageId::CATALOGUE_ROOT),
+            tree: Tree::new(
+                io,
+                TableId::CATALOGUE,
+                "(catalogue)",
+                PageId::CATALOGUE_ROOT,
+            ),
             creating: Mutex::new(io, ()),
             tables: RwLock::new(io, Tables::default()),
         }
@@ -63,8 +68,9 @@ impl Catalogue {
         while bound != Bound::Done {
             let (rows, next) = self.tree.rows_from(pager, &bound)?;
             for (name, entry) in rows {
-                let tree = decode_entry(&self.io, &name, &entry)
-                    .ok_or_else(|| Error::corruption("the catalogue", format!("the entry of table {name:?}")))?;
+                let tree = decode_entry(&self.io, &name, &entry).ok_or_else(|| {
+                    Error::corruption("the catalogue", format!("the entry of table {name:?}"))
+                })?;
                 tables.add(Arc::new(tree));
             }
             bound = next;
@@ -88,10 +94,23 @@ impl Catalogue {
     /// Every tree there is, the engine's own first.
     pub(crate) fn trees(&self) -> Vec<Arc<Tree>> {
         let own = [
-            Tree::new(&self.io, TableId::CATALOGUE, "(catalogue)", PageId::CATALOGUE_ROOT),
-            Tree::new(&self.io, TableId::PENDING_FREE, "(pending free)", PageId::PENDING_FREE_ROOT),
+            Tree::new(
+                &self.io,
+                TableId::CATALOGUE,
+                "(catalogue)",
+                PageId::CATALOGUE_ROOT,
+            ),
+            Tree::new(
+                &self.io,
+                TableId::PENDING_FREE,
+                "(pending free)",
+                PageId::PENDING_FREE_ROOT,
+            ),
         ];
-        own.into_iter().map(Arc::new).chain(self.tables.read().by_name.values().cloned()).collect()
+        own.into_iter()
+            .map(Arc::new)
+            .chain(self.tables.read().by_name.values().cloned())
+            .collect()
     }
 
     /// The table `name`, made if there is none. True if it was made just now.
@@ -115,14 +134,24 @@ impl Catalogue {
 
     fn try_create(&self, pager: &Pager, name: &str) -> Result<Option<Tree>> {
         let key = name.as_bytes();
-        self.tree.make_room(pager, key, ENTRY_BYTES, false, &|_| true)?;
+        self.tree
+            .make_room(pager, key, ENTRY_BYTES, false, &|_| true)?;
         let mut reservation = pager.reserve(structure_bytes_max(pager.page_size()))?;
         let _permit = pager.permit();
         let new = pager.new_page(false)?;
         let file_header = pager.fetch(PageId::FILE_HEADER)?;
         let mut leaf = self.tree.leaf_exclusive(pager, key)?;
-        let Some(mut file_header) = file_header.exclusive() else { return Ok(None) };
-        let Some(Claimed { mut page, mut map, index }) = new.claim() else { return Ok(None) };
+        let Some(mut file_header) = file_header.exclusive() else {
+            return Ok(None);
+        };
+        let Some(Claimed {
+            mut page,
+            mut map,
+            index,
+        }) = new.claim()
+        else {
+            return Ok(None);
+        };
         let mut header = file_header
             .file_header()
             .map_err(|e| Error::corruption("page 0 of pages", e.to_string()))?;
@@ -142,7 +171,12 @@ impl Catalogue {
 }
 
 fn check_name(name: &str) -> Result<()> {
-    let bad = |what: &str| Err(Error::BadTableName { name: name.to_owned(), what: what.to_owned() });
+    let bad = |what: &str| {
+        Err(Error::BadTableName {
+            name: name.to_owned(),
+            what: what.to_owned(),
+        })
+    };
     if name.is_empty() {
         return bad("it is empty");
     }
@@ -175,18 +209,46 @@ fn decode_entry(io: &Io, name: &[u8], entry: &[u8]) -> Option<Tree> {
 /// Writes the first pages of a new database: file header, map, catalogue, pending-free, in one record.
 pub(crate) fn format_database(pager: &Pager, database_id: u128) -> Result<()> {
     pager.grow_new_file()?;
-    let header = FileHeader::new(pager.page_size() as u32, database_id, TableId::FIRST_USER.get());
+    let header = FileHeader::new(
+        pager.page_size() as u32,
+        database_id,
+        TableId::FIRST_USER.get(),
+    );
     let ops = [
         (PageId::FILE_HEADER, PageOp::FileHeader(header)),
-        (PageId::FIRST_MAP, PageOp::format_map(PageId::FIRST_MAP, &[USED | USED << 2 | USED << 4])),
-        (PageId::CATALOGUE_ROOT, PageOp::format_leaf(PageId::CATALOGUE_ROOT, TableId::CATALOGUE)),
-        (PageId::PENDING_FREE_ROOT, PageOp::format_leaf(PageId::PENDING_FREE_ROOT, TableId::PENDING_FREE)),
+        (
+            PageId::FIRST_MAP,
+            PageOp::format_map(PageId::FIRST_MAP, &[USED | USED << 2 | USED << 4]),
+        ),
+        (
+            PageId::CATALOGUE_ROOT,
+            PageOp::format_leaf(PageId::CATALOGUE_ROOT, TableId::CATALOGUE),
+        ),
+        (
+            PageId::PENDING_FREE_ROOT,
+            PageOp::format_leaf(PageId::PENDING_FREE_ROOT, TableId::PENDING_FREE),
+        ),
     ];
-    let parts = ops.into_iter().map(|(page, op)| PagePart { page, page_prev: None, op }).collect();
-    let record = Record::Structure(Structure { kind: StructureKind::CreateDatabase, parts });
+    let parts = ops
+        .into_iter()
+        .map(|(page, op)| PagePart {
+            page,
+            page_prev: None,
+            op,
+        })
+        .collect();
+    let record = Record::Structure(Structure {
+        kind: StructureKind::CreateDatabase,
+        parts,
+    });
     let mut reservation = pager.reserve_for(&record)?;
     let mut pages = Vec::new();
-    for page in [PageId::FILE_HEADER, PageId::FIRST_MAP, PageId::CATALOGUE_ROOT, PageId::PENDING_FREE_ROOT] {
+    for page in [
+        PageId::FILE_HEADER,
+        PageId::FIRST_MAP,
+        PageId::CATALOGUE_ROOT,
+        PageId::PENDING_FREE_ROOT,
+    ] {
         pages.push(pager.install_new(page)?);
     }
     let mut pages: Vec<_> = pages.iter_mut().collect();

@@ -38,11 +38,21 @@ struct Expected {
 /// Walks the whole of `tree`. Damage is reported, not returned as an error, and the walk goes on around it.
 pub(crate) fn check_tree(pager: &Pager, tree: &Tree) -> TreeCheck {
     let mut check = TreeCheck::default();
-    let root = Expected { page: tree.root, level: None, low: None, high: None, right: Some(None) };
+    let root = Expected {
+        page: tree.root,
+        level: None,
+        low: None,
+        high: None,
+        right: Some(None),
+    };
     let mut todo = vec![root];
     while let Some(expected) = todo.pop() {
         if !check.pages.insert(expected.page) {
-            check.report(tree, expected.page, "two links lead to this page".to_owned());
+            check.report(
+                tree,
+                expected.page,
+                "two links lead to this page".to_owned(),
+            );
             continue;
         }
         let page = match pager.fetch_shared(expected.page) {
@@ -61,14 +71,22 @@ pub(crate) fn check_tree(pager: &Pager, tree: &Tree) -> TreeCheck {
 
 impl TreeCheck {
     fn report(&mut self, tree: &Tree, page: PageId, what: String) {
-        self.findings.push(Finding { table: tree.name.clone(), page, what });
+        self.findings.push(Finding {
+            table: tree.name.clone(),
+            page,
+            what,
+        });
     }
 
     /// False if the page's children cannot be trusted.
     fn page(&mut self, tree: &Tree, page: &Page, expected: &Expected) -> bool {
         let mut fine = true;
         let mut complain = |what: String| {
-            self.findings.push(Finding { table: tree.name.clone(), page: page.id(), what });
+            self.findings.push(Finding {
+                table: tree.name.clone(),
+                page: page.id(),
+                what,
+            });
             fine = false;
         };
         if let Err(error) = page.check() {
@@ -76,20 +94,45 @@ impl TreeCheck {
             return false;
         }
         if page.tree() != tree.id {
-            complain(format!("it belongs to tree {}, not {}", page.tree(), tree.id));
+            complain(format!(
+                "it belongs to tree {}, not {}",
+                page.tree(),
+                tree.id
+            ));
         }
         if expected.level.is_some_and(|level| level != page.level()) {
-            complain(format!("it is of level {}, its parent says {:?}", page.level(), expected.level));
+            complain(format!(
+                "it is of level {}, its parent says {:?}",
+                page.level(),
+                expected.level
+            ));
         }
-        if page.low_fence() != expected.low.as_deref() || page.high_fence() != expected.high.as_deref() {
+        if page.low_fence() != expected.low.as_deref()
+            || page.high_fence() != expected.high.as_deref()
+        {
             complain("its fences are not its parent's separators".to_owned());
         }
-        if expected.right.is_some_and(|right| right != page.right_link()) {
-            complain(format!("its right link is {:?}, not {:?}", page.right_link(), expected.right));
+        if expected
+            .right
+            .is_some_and(|right| right != page.right_link())
+        {
+            complain(format!(
+                "its right link is {:?}, not {:?}",
+                page.right_link(),
+                expected.right
+            ));
         }
-        let kind = if page.level() == 0 { Kind::Leaf } else { Kind::Inner };
+        let kind = if page.level() == 0 {
+            Kind::Leaf
+        } else {
+            Kind::Inner
+        };
         if page.kind() != Some(kind) {
-            complain(format!("it is of kind {:?} at level {}", page.kind(), page.level()));
+            complain(format!(
+                "it is of kind {:?} at level {}",
+                page.kind(),
+                page.level()
+            ));
         }
         if kind == Kind::Leaf && page.kind() == Some(kind) {
             for index in 0..page.cell_count() {
@@ -114,8 +157,14 @@ fn children(page: &Page, expected: &Expected, todo: &mut Vec<Expected>) {
         todo.push(Expected {
             page: cell.child,
             level: Some(page.level() - 1),
-            low: if index == 0 { expected.low.clone() } else { Some(cell.key.to_vec()) },
-            high: next.as_ref().map_or_else(|| expected.high.clone(), |next| Some(next.key.to_vec())),
+            low: if index == 0 {
+                expected.low.clone()
+            } else {
+                Some(cell.key.to_vec())
+            },
+            high: next
+                .as_ref()
+                .map_or_else(|| expected.high.clone(), |next| Some(next.key.to_vec())),
             right: match next {
                 Some(next) => Some(Some(next.child)),
                 None => expected.right.filter(Option::is_none),

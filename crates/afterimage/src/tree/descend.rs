@@ -38,7 +38,8 @@ impl Seek<'_> {
         match self {
             Seek::Key(key) => page.covers(key),
             Seek::Before(key) => {
-                page.low_fence().is_none_or(|low| low < key) && page.high_fence().is_none_or(|high| key <= high)
+                page.low_fence().is_none_or(|low| low < key)
+                    && page.high_fence().is_none_or(|high| key <= high)
             }
             Seek::First => page.low_fence().is_none(),
             Seek::Last => page.high_fence().is_none(),
@@ -67,7 +68,12 @@ impl Tree {
     }
 
     /// The inner page of `level` that covers `key`, latched exclusively. The caller holds the structure mutex.
-    pub(super) fn inner_exclusive<'p>(&self, pager: &'p Pager, key: &[u8], level: u8) -> Result<Exclusive<'p>> {
+    pub(super) fn inner_exclusive<'p>(
+        &self,
+        pager: &'p Pager,
+        key: &[u8],
+        level: u8,
+    ) -> Result<Exclusive<'p>> {
         debug_assert!(level > 0);
         match self.descend(pager, Seek::Key(key), true, level)? {
             Leaf::Exclusive(page) => Ok(page),
@@ -76,7 +82,13 @@ impl Tree {
     }
 
     /// Goes down to the page of `level`. Every latch but the last is shared, and none is held over a load.
-    fn descend<'p>(&self, pager: &'p Pager, seek: Seek<'_>, exclusive: bool, level: u8) -> Result<Leaf<'p>> {
+    fn descend<'p>(
+        &self,
+        pager: &'p Pager,
+        seek: Seek<'_>,
+        exclusive: bool,
+        level: u8,
+    ) -> Result<Leaf<'p>> {
         loop {
             if let Some(leaf) = self.try_descend(pager, seek, exclusive, level)? {
                 return Ok(leaf);
@@ -93,7 +105,9 @@ impl Tree {
         level: u8,
     ) -> Result<Option<Leaf<'p>>> {
         let root = pager.fetch(self.root).map_err(|e| self.name_in(e))?;
-        let Some(mut current) = root.shared() else { return Ok(None) };
+        let Some(mut current) = root.shared() else {
+            return Ok(None);
+        };
         self.check_arrival(pager, &current, None)?;
         if current.level() == level {
             if exclusive {
@@ -111,11 +125,15 @@ impl Tree {
                 continue;
             };
             if child_level == level && exclusive {
-                let Some(page) = pin.exclusive() else { return Ok(None) };
+                let Some(page) = pin.exclusive() else {
+                    return Ok(None);
+                };
                 self.check_arrival(pager, &page, Some(child_level))?;
                 return Ok(Some(Leaf::Exclusive(page)));
             }
-            let Some(page) = pin.shared() else { return Ok(None) };
+            let Some(page) = pin.shared() else {
+                return Ok(None);
+            };
             self.check_arrival(pager, &page, Some(child_level))?;
             // The child is latched before the parent is let go: no structure change fits in between.
             current = page;
@@ -136,14 +154,21 @@ impl Tree {
     ) -> Result<Option<Shared<'p>>> {
         let parent = parent.into_pin();
         let _child = pager.fetch(child).map_err(|e| self.name_in(e))?;
-        let Some(parent) = parent.shared() else { return Ok(None) };
+        let Some(parent) = parent.shared() else {
+            return Ok(None);
+        };
         self.check_arrival(pager, &parent, None)?;
         let on_the_way = parent.level() > 0 && seek.is_on(&parent);
         Ok(on_the_way.then_some(parent))
     }
 
     /// The root was seen at the right level; it may have grown between the two latches.
-    fn root_exclusive<'p>(&self, pager: &'p Pager, seen: Shared<'p>, level: u8) -> Option<Leaf<'p>> {
+    fn root_exclusive<'p>(
+        &self,
+        pager: &'p Pager,
+        seen: Shared<'p>,
+        level: u8,
+    ) -> Option<Leaf<'p>> {
         drop(seen);
         let root = pager.pin(self.root).and_then(Pin::exclusive)?;
         (root.level() == level).then_some(Leaf::Exclusive(root))
@@ -151,9 +176,15 @@ impl Tree {
 
     /// A link that leads into another tree, or to the wrong level, is damage, not something to follow.
     fn check_arrival(&self, pager: &Pager, page: &Page, level: Option<u8>) -> Result<()> {
-        let kind = if page.level() == 0 { Kind::Leaf } else { Kind::Inner };
+        let kind = if page.level() == 0 {
+            Kind::Leaf
+        } else {
+            Kind::Inner
+        };
         let right_place = page.tree() == self.id && page.kind() == Some(kind);
-        let right_level = level.map_or(page.level() <= TREE_LEVEL_MAX, |level| page.level() == level);
+        let right_level = level.map_or(page.level() <= TREE_LEVEL_MAX, |level| {
+            page.level() == level
+        });
         let can_go_on = kind == Kind::Leaf || page.cell_count() > 0;
         if right_place && right_level && can_go_on {
             return Ok(());
@@ -171,9 +202,19 @@ impl Tree {
     /// Adds the table's name to an error that names a page.
     fn name_in(&self, error: Error) -> Error {
         match error {
-            Error::PageCorrupt { table: None, page, file, offset, what } => {
-                Error::PageCorrupt { table: Some(self.name.clone()), page, file, offset, what }
-            }
+            Error::PageCorrupt {
+                table: None,
+                page,
+                file,
+                offset,
+                what,
+            } => Error::PageCorrupt {
+                table: Some(self.name.clone()),
+                page,
+                file,
+                offset,
+                what,
+            },
             other => other,
         }
     }

@@ -28,7 +28,12 @@ pub(crate) struct Tree {
 
 impl Tree {
     pub(crate) fn new(io: &Io, id: TableId, name: &str, root: PageId) -> Tree {
-        Tree { id, name: name.to_owned(), root, structure: Mutex::new(io, ()) }
+        Tree {
+            id,
+            name: name.to_owned(),
+            root,
+            structure: Mutex::new(io, ()),
+        }
     }
 
     pub(crate) fn id(&self) -> TableId {

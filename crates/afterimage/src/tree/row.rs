@@ -48,16 +48,24 @@ impl Tree {
         loop {
             let permit = pager.permit();
             let mut leaf = self.leaf_exclusive(pager, write.key)?;
-            let Some(change) = (write.decide)(visible(&leaf, write.key)) else { return Ok(None) };
+            let Some(change) = (write.decide)(visible(&leaf, write.key)) else {
+                return Ok(None);
+            };
             if let Some(value_len) = lacks_room(&leaf, write.key, &change) {
                 drop((leaf, permit));
                 self.make_room(pager, write.key, value_len, write.undoing, write.purgeable)?;
                 continue;
             }
-            let place = RowPlace { table: self.id, page: leaf.page_id(), page_prev: leaf.lsn() };
+            let place = RowPlace {
+                table: self.id,
+                page: leaf.page_id(),
+                page_prev: leaf.lsn(),
+            };
             let record = (write.record)(place, change);
             let pages = &mut [&mut leaf];
-            return pager.mutate(reservation, &record, pages, write.timed, write.inside).map(Some);
+            return pager
+                .mutate(reservation, &record, pages, write.timed, write.inside)
+                .map(Some);
         }
     }
 }

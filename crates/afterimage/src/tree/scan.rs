@@ -23,7 +23,12 @@ pub(crate) type Rows = Vec<(Vec<u8>, Vec<u8>)>;
 
 impl Tree {
     /// Shows `look` the value of `key`, or that there is none, while the leaf is latched.
-    pub(crate) fn read<R>(&self, pager: &Pager, key: &[u8], look: impl FnOnce(Option<&[u8]>) -> R) -> Result<R> {
+    pub(crate) fn read<R>(
+        &self,
+        pager: &Pager,
+        key: &[u8],
+        look: impl FnOnce(Option<&[u8]>) -> R,
+    ) -> Result<R> {
         let _permit = pager.permit();
         let leaf = self.leaf_shared(pager, Seek::Key(key))?;
         Ok(look(visible(&leaf, key)))
@@ -41,8 +46,14 @@ impl Tree {
             Bound::Open => (self.leaf_shared(pager, Seek::First)?, 0),
             Bound::Done => return Ok((Rows::new(), Bound::Done)),
         };
-        let rows = (first..leaf.cell_count()).filter_map(|index| row(&leaf, index)).collect();
-        Ok((rows, leaf.high_fence().map_or(Bound::Done, |fence| Bound::At(fence.to_vec()))))
+        let rows = (first..leaf.cell_count())
+            .filter_map(|index| row(&leaf, index))
+            .collect();
+        Ok((
+            rows,
+            leaf.high_fence()
+                .map_or(Bound::Done, |fence| Bound::At(fence.to_vec())),
+        ))
     }
 
     /// The rows of one leaf that are below `before`, largest key first, and where to go on.
@@ -61,14 +72,23 @@ impl Tree {
             }
             Bound::Done => return Ok((Rows::new(), Bound::Done)),
         };
-        let rows = (0..end).rev().filter_map(|index| row(&leaf, index)).collect();
-        Ok((rows, leaf.low_fence().map_or(Bound::Done, |fence| Bound::At(fence.to_vec()))))
+        let rows = (0..end)
+            .rev()
+            .filter_map(|index| row(&leaf, index))
+            .collect();
+        Ok((
+            rows,
+            leaf.low_fence()
+                .map_or(Bound::Done, |fence| Bound::At(fence.to_vec())),
+        ))
     }
 }
 
 /// The value of `key` on this leaf; a ghost has none.
 pub(super) fn visible<'a>(leaf: &'a Page, key: &[u8]) -> Option<&'a [u8]> {
-    leaf.leaf_get(key).filter(|cell| !cell.is_ghost()).map(|cell| cell.value)
+    leaf.leaf_get(key)
+        .filter(|cell| !cell.is_ghost())
+        .map(|cell| cell.value)
 }
 
 fn row(leaf: &Page, index: usize) -> Option<(Vec<u8>, Vec<u8>)> {

@@ -10,7 +10,7 @@ use crate::buffer::{Claimed, Exclusive, Pager, Pin};
 use crate::error::Result;
 use crate::limits::structure_bytes_max;
 use crate::page::{Kind, Page, PageOp, separator};
-use crate::record::{PagePart, Record, StructureKind, Structure};
+use crate::record::{PagePart, Record, Structure, StructureKind};
 
 impl Tree {
     /// Makes room on the leaf of `key` for a value of `value_len` bytes. Call it without latches.
@@ -53,8 +53,15 @@ impl Tree {
         if ghosts.is_empty() {
             return Ok(false);
         }
-        let op = PageOp::RemoveCells { keys: ghosts.into_iter().map(Cow::Owned).collect() };
-        change_structure(pager, &mut reservation, StructureKind::Purge, vec![(&mut leaf, op)])?;
+        let op = PageOp::RemoveCells {
+            keys: ghosts.into_iter().map(Cow::Owned).collect(),
+        };
+        change_structure(
+            pager,
+            &mut reservation,
+            StructureKind::Purge,
+            vec![(&mut leaf, op)],
+        )?;
         Ok(leaf.fits_put(key, value_len))
     }
 
@@ -84,18 +91,38 @@ impl Tree {
         let held = self.leaf_or_inner(pager, key, level)?;
         let mut parent = self.inner_exclusive(pager, key, level + 1)?;
         let (_, child) = parent.child_for(key);
-        debug_assert_eq!(child, held.page(), "inner pages stand still under the structure mutex");
-        let Some(mut left) = held.exclusive() else { return Ok(Attempt::Again) };
+        debug_assert_eq!(
+            child,
+            held.page(),
+            "inner pages stand still under the structure mutex"
+        );
+        let Some(mut left) = held.exclusive() else {
+            return Ok(Attempt::Again);
+        };
         let cut = cut(&left, key);
         if !parent.fits_child(cut.separator.len()) {
             return Ok(Attempt::ParentFull);
         }
-        let Some(Claimed { mut page, mut map, index }) = new.claim() else { return Ok(Attempt::Again) };
+        let Some(Claimed {
+            mut page,
+            mut map,
+            index,
+        }) = new.claim()
+        else {
+            return Ok(Attempt::Again);
+        };
         let right_id = page.page_id();
         let cells = cut.first_right..left.cell_count();
         let high = left.high_fence().map(<[u8]>::to_vec);
         let low = Some(&*cut.separator);
-        let right = PageOp::format_from(right_id, &left, cells, low, high.as_deref(), left.right_link());
+        let right = PageOp::format_from(
+            right_id,
+            &left,
+            cells,
+            low,
+            high.as_deref(),
+            left.right_link(),
+        );
         let parts = vec![
             (&mut left, PageOp::split_left(&cut.separator, right_id)),
             (&mut page, right),
@@ -124,12 +151,22 @@ impl Tree {
             let _permit = pager.permit();
             let new = pager.new_page(undoing)?;
             let mut root = pager.fetch_exclusive(self.root)?;
-            let Some(Claimed { mut page, mut map, index }) = new.claim() else { continue };
+            let Some(Claimed {
+                mut page,
+                mut map,
+                index,
+            }) = new.claim()
+            else {
+                continue;
+            };
             let child = page.page_id();
             let moved = PageOp::format_from(child, &root, 0..root.cell_count(), None, None, None);
             let grown = PageOp::format_root(self.root, self.id, root.level() + 1, &[(b"", child)]);
-            let parts =
-                vec![(&mut page, moved), (&mut root, grown), (&mut map, PageOp::map_set(index, 1, true))];
+            let parts = vec![
+                (&mut page, moved),
+                (&mut root, grown),
+                (&mut map, PageOp::map_set(index, 1, true)),
+            ];
             change_structure(pager, &mut reservation, StructureKind::Grow, parts)?;
             pager.page_taken();
             return Ok(());
@@ -156,21 +193,33 @@ fn cut(page: &Page, key: &[u8]) -> Cut {
     assert!(count > 0, "TREE-1: an empty page has room for any row");
     if page.kind() == Some(Kind::Inner) {
         let first_right = page.split_index();
-        return Cut { first_right, separator: page.key(first_right).to_vec() };
+        return Cut {
+            first_right,
+            separator: page.key(first_right).to_vec(),
+        };
     }
     let last = page.key(count - 1);
     if last < key {
         let separator = separator(last, key);
         if page.fits_split(count, separator.len()) {
-            return Cut { first_right: count, separator: separator.to_vec() };
+            return Cut {
+                first_right: count,
+                separator: separator.to_vec(),
+            };
         }
     }
     let first_right = page.split_index();
     if first_right == 0 {
-        return Cut { first_right: 0, separator: separator(key, page.key(0)).to_vec() };
+        return Cut {
+            first_right: 0,
+            separator: separator(key, page.key(0)).to_vec(),
+        };
     }
     let (left, right) = (page.key(first_right - 1), page.key(first_right));
-    Cut { first_right, separator: separator(left, right).to_vec() }
+    Cut {
+        first_right,
+        separator: separator(left, right).to_vec(),
+    }
 }
 
 /// Logs one structure change and applies it to its pages.
@@ -183,7 +232,11 @@ pub(super) fn change_structure(
     let mut pages = Vec::with_capacity(parts.len());
     let mut named = Vec::with_capacity(parts.len());
     for (page, op) in parts {
-        named.push(PagePart { page: page.page_id(), page_prev: page.lsn(), op });
+        named.push(PagePart {
+            page: page.page_id(),
+            page_prev: page.lsn(),
+            op,
+        });
         pages.push(page);
     }
     let record = Record::Structure(Structure { kind, parts: named });

@@ -152,7 +152,9 @@ impl State {
     /// Takes every waiting owner out of its queue.
     pub(super) fn revoke_waiting(&mut self, reason: &str, wakes: &mut Wakes) {
         for slot in (0..self.owners.len()).map(Slot) {
-            let waiting = self.owners[slot.0].as_ref().filter(|active| active.waits_for.is_some());
+            let waiting = self.owners[slot.0]
+                .as_ref()
+                .filter(|active| active.waits_for.is_some());
             if let Some(active) = waiting {
                 active.shared.revoke(reason.to_owned());
                 self.end_wait(slot, Verdict::Revoked, wakes);
