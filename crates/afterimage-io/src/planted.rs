@@ -37,6 +37,7 @@ bugs! {
     TailLeftAlive = "T5", "A torn tail is not made physically dead before the log goes on.";
     PageAheadOfLog = "T10", "A page is written home before the log that describes it is durable.";
     AckBeforeSync = "T11", "A commit is acknowledged before its record is synced.";
+    AckBelowCommitRecord = "T11b", "A commit waits for the log before its commit record, not for the record itself.";
     TailNotRewritten = "T12", "After an unclean stop the log's tail is believed as the page cache shows it, not rewritten.";
     DptPagesNotDirtied = "T12b", "After an unclean stop pages of the dirty page table that redo skipped are not written again.";
     SegmentNameNotSynced = "T13", "A commit is acknowledged in a segment whose name is not durable.";
@@ -47,7 +48,6 @@ bugs! {
     CleanFlagKept = "T28", "The clean flag is not cleared before the first write after an open.";
     LosersNotRedone = "T29", "Redo skips the records of transactions that did not commit.";
     ClrUndoneTwice = "T30", "Undo after a crash starts again at the end instead of at undoNext.";
-    CommitBeforeLastRecord = "commit-order", "The commit record is appended before the transaction's last change.";
     PageLsnNotStamped = "page-lsn", "A change is applied to a page without stamping its LSN.";
 }
 

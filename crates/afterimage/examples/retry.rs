@@ -3,7 +3,10 @@
 //!
 //! Run with `cargo run -p afterimage --example retry`.
 
-#![allow(clippy::disallowed_methods, reason = "a program of its own: the clock and the threads are its user's")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a program of its own: the clock and the threads are its user's"
+)]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -3,7 +3,10 @@
 //!
 //! Run with `cargo run --release -p afterimage --example tickets`.
 
-#![allow(clippy::disallowed_methods, reason = "a program of its own: the clock and the threads are its user's")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a program of its own: the clock and the threads are its user's"
+)]
 
 use std::collections::VecDeque;
 use std::time::Instant;

@@ -87,6 +87,7 @@ pub(crate) fn recover(
         since: io.now(),
     };
     let decided = decide(io, directory, &file).inspect_err(|_| io.note(Note::RecoveryRefused))?;
+    check_log_bound(options, decided.control.segment_bytes)?;
     let clean = decided.control.clean_end.is_some();
     let mut report = begin_report(&decided, clean);
     report.decide_time = clock.lap();
@@ -137,6 +138,21 @@ pub(crate) fn recover(
         system,
         checkpointer,
         report,
+    })
+}
+
+/// The segment size is the database's; the bound on the log must leave it room.
+fn check_log_bound(options: &Options, segment_bytes: u64) -> Result<()> {
+    if options.max_wal_size >= 4 * segment_bytes {
+        return Ok(());
+    }
+    let what = format!(
+        "{} is less than 4 segments of this database, {segment_bytes} bytes each",
+        options.max_wal_size
+    );
+    Err(Error::BadOption {
+        name: "max_wal_size",
+        what,
     })
 }
 

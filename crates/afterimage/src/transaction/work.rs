@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use afterimage_io::planted::{self, Bug};
 use afterimage_log::{Log, Lsn};
 
 use super::{Chain, Mode, Resource, System, Txn};
@@ -318,7 +319,12 @@ impl System {
         drop(space);
         let appended = appended?;
         self.counters.commits.add(1);
-        Ok((Some(appended.lsn), Some(appended.end)))
+        let end = if planted::active(Bug::AckBelowCommitRecord) {
+            appended.lsn
+        } else {
+            appended.end
+        };
+        Ok((Some(appended.lsn), Some(end)))
     }
 }
 
