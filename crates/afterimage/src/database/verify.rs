@@ -2,7 +2,7 @@
 
 use crate::buffer::{Found, Pager};
 use crate::error::Result;
-use crate::ids::PageId;
+use crate::ids::{PageId, TableId};
 use crate::page::{Kind, Page, USED, is_map_page, map_position};
 use crate::record::Record;
 use crate::transaction::System;
@@ -33,7 +33,7 @@ pub struct VerifyReport {
     pub tables: u64,
     /// Pages in use.
     pub pages: u64,
-    /// Rows.
+    /// Rows of the tables, the engine's own not counted.
     pub rows: u64,
     /// Deleted rows not yet removed.
     pub ghosts: u64,
@@ -57,8 +57,10 @@ pub(super) fn verify(system: &System) -> Result<VerifyReport> {
     for tree in system.catalogue.trees() {
         let check = check_tree(pager, &tree);
         report.tables += 1;
-        report.rows += check.rows;
-        report.ghosts += check.ghosts;
+        if tree.id() >= TableId::FIRST_USER {
+            report.rows += check.rows;
+            report.ghosts += check.ghosts;
+        }
         for finding in check.findings {
             report.page_finding(pager, Some(finding.table), finding.page, finding.what);
         }
