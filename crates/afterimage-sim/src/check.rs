@@ -7,6 +7,7 @@ use crate::model::{Brief, Expectation, Rows};
 use crate::oracle::{Layout, Oracles};
 use crate::outcome::{self, Outcome};
 use crate::store::{Store, StoreResult};
+use crate::watchdog;
 use afterimage_io::sim::{Image, Sim, Verdict};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -167,13 +168,24 @@ impl World {
     /// # Errors
     /// What was seen.
     pub fn live<T>(&self, what: &str, life: impl FnOnce() -> StoreResult<T>) -> Result<T, Mismatch> {
-        let end = outcome::run(life);
+        let end = self.run(what, life)?;
         self.oracles.verdict()?;
         match end {
             Outcome::Done(Ok(value)) => Ok(value),
             Outcome::Done(Err(refusal)) => Err(Mismatch::new(Layer::Refused, format!("{what}: {refusal}"))),
             Outcome::Panicked(text) => Err(Mismatch::new(Layer::Assertion, format!("{what}: {text}"))),
             Outcome::Crashed => Err(Mismatch::new(Layer::Assertion, format!("{what}: a crash that nobody ordered"))),
+        }
+    }
+
+    /// Runs a piece of this world's life, and lets the watchdog watch it.
+    ///
+    /// # Errors
+    /// When it does not come to an end.
+    pub fn run<T>(&self, what: &str, life: impl FnOnce() -> T) -> Result<Outcome<T>, Mismatch> {
+        match watchdog::watch(&self.sim, || outcome::run(life)) {
+            (end, false) => Ok(end),
+            (_, true) => Err(Mismatch::new(Layer::Deadlock, format!("{what}: goes round in circles, no end after {:?}", watchdog::PATIENCE))),
         }
     }
 

@@ -8,7 +8,7 @@ use crate::bytes;
 use crate::check::World;
 use crate::choices::Choices;
 use crate::engine::{Engine, TABLE, read_all, small_options};
-use crate::failure::{Failure, Layer, Mismatch};
+use crate::failure::{Failure, Gathered, Layer, Mismatch};
 use crate::model::{Brief, Model, Rows};
 use crate::oracle::Layout;
 use crate::oracle::segments::number_of;
@@ -69,14 +69,20 @@ struct Subject {
 
 /// Damages one byte at every `stride`-th position (with a random phase in each stride) of every file.
 ///
-/// # Errors
-/// The first change that was not handled as the rule says.
-pub fn run(seed: u64, stride: u64) -> Result<Counts, Box<Failure>> {
+/// Changes that were not handled as the rule says are gathered, one of each symptom.
+pub fn run(seed: u64, stride: u64) -> (Counts, Gathered) {
     let layout = Layout::small();
-    let mut counts = Counts::default();
+    let (mut counts, mut gathered) = (Counts::default(), Gathered::default());
     let replay = format!("crashtest corruption --seed {seed} --stride {stride}");
     let fail = |mismatch, place: String| Box::new(Failure { mismatch, place, replay: replay.clone() });
-    for subject in subjects(&layout).map_err(|m| fail(m, "making the databases to damage".to_string()))? {
+    for subject in [subject(&layout, true), subject(&layout, false)] {
+        let subject = match subject {
+            Ok(subject) => subject,
+            Err(m) => {
+                gathered.add(fail(m, "making a database to damage".to_string()));
+                continue;
+            }
+        };
         let mut choices = Choices::new(seed);
         for (file, length) in files(&layout, &subject.image) {
             let mut at = 0;
@@ -84,14 +90,18 @@ pub fn run(seed: u64, stride: u64) -> Result<Counts, Box<Failure>> {
                 let offset = (at + choices.below(stride)).min(length - 1);
                 let change = 1u8 << choices.below(8);
                 let place = || format!("{}: {file} offset {offset} xor {change:#04x}", subject.name);
-                let end = damage(&layout, &subject, &file, offset, change).map_err(|m| fail(m, place()))?;
-                *counts.ends.entry((format!("{} {}", subject.name, short(&file)), end)).or_default() += 1;
+                match damage(&layout, &subject, &file, offset, change) {
+                    Ok(end) => *counts.ends.entry((format!("{} {}", subject.name, short(&file)), end)).or_default() += 1,
+                    Err(m) => gathered.add(fail(m, place())),
+                }
                 at += stride;
             }
         }
-        both_control_copies(&layout, &subject, &mut counts).map_err(|m| fail(m, format!("{}: both control copies", subject.name)))?;
+        if let Err(m) = both_control_copies(&layout, &subject, &mut counts) {
+            gathered.add(fail(m, format!("{}: both control copies", subject.name)));
+        }
     }
-    Ok(counts)
+    (counts, gathered)
 }
 
 fn short(file: &str) -> &str {
@@ -106,10 +116,6 @@ fn files(layout: &Layout, image: &Image) -> Vec<(String, u64)> {
 
 fn told<T>(result: afterimage::Result<T>) -> StoreResult<T> {
     result.map_err(|e| format!("{e} ({e:?})"))
-}
-
-fn subjects(layout: &Layout) -> Result<Vec<Subject>, Mismatch> {
-    Ok(vec![subject(layout, true)?, subject(layout, false)?])
 }
 
 /// A database of a few dozen commits with a checkpoint in their middle; closed, or crashed with two commits in flight.

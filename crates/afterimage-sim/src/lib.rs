@@ -17,4 +17,5 @@ pub mod planted;
 pub mod random;
 pub mod reference;
 pub mod store;
+pub mod watchdog;
 pub mod workload;

@@ -159,9 +159,9 @@ fn random_runs(asked: &Asked) -> Held {
 }
 
 fn damage(asked: &Asked) -> Held {
-    let counts = corruption::run(asked.seed.unwrap_or(1), asked.stride.unwrap_or(61))?;
+    let (counts, failures) = corruption::run(asked.seed.unwrap_or(1), asked.stride.unwrap_or(61));
     println!("{counts}");
-    Ok(())
+    failures.verdict()
 }
 
 /// What every change passes: two thirds of the time for the exhaustive driver, the rest for fixed seeds, replays and corruption.

@@ -16,11 +16,9 @@ use crate::store::{Store, StoreResult};
 use afterimage::{Database, Options, Progress, Table};
 use afterimage_io::Io;
 use afterimage_io::sim::{Body, DiskState, RunEnd, Sim, Survival};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::Duration;
 
-/// How long the clients of one life may work, on a person's clock. They need milliseconds.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// The deepest row of crashes inside recoveries.
 const DEEPEST: usize = 3;
 
@@ -165,7 +163,7 @@ impl Episode {
         if crashed || failed || self.choices.chance(2, 3) { self.crash(running.world, Some((running.database, running.table)), failed) } else { self.close(running) }
     }
 
-    fn run_threads(&mut self, running: &Running, board: &Arc<Board>, clients: usize, plan: Plan) -> Outcome<RunEnd> {
+    fn run_threads(&mut self, running: &Running, board: &Arc<Board>, clients: usize, plan: Plan) -> Result<Outcome<RunEnd>, Mismatch> {
         let sleeper = self.choices.chance(1, 2);
         let mut bodies: Vec<Body> = Vec::new();
         board.begin_work(clients);
@@ -187,31 +185,17 @@ impl Episode {
         }
         let housekeeper = Housekeeper { database: running.database.clone(), io: running.world.sim.io(), board: Arc::clone(board), choices: self.choices.fork() };
         let board = Arc::clone(board);
-        let keeper_board = Arc::clone(&board);
         bodies.push(("housekeeper".to_string(), Box::new(move || {
-            outcome::run_thread(|| housekeeper.run(), |text| keeper_board.wrong(Mismatch::new(Layer::Assertion, format!("housekeeper: {text}"))));
+            outcome::run_thread(|| housekeeper.run(), |text| board.wrong(Mismatch::new(Layer::Assertion, format!("housekeeper: {text}"))));
         })));
-        let (done, watched) = mpsc::channel::<()>();
-        let sim = running.world.sim.clone();
-        let watch = Arc::clone(&board);
-        // Threads that go round and round without getting anywhere are no deadlock to the scheduler. Only a person's clock can tell.
-        let watchdog = std::thread::spawn(move || {
-            if watched.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
-                watch.wrong(Mismatch::new(Layer::Deadlock, format!("the clients go round in circles: no end after {PATIENCE:?}")));
-                sim.crash_now();
-            }
-        });
-        let end = outcome::run(|| running.world.sim.run_threads(bodies));
-        drop(done);
-        drop(watchdog.join());
-        end
+        running.world.run("the clients", || running.world.sim.run_threads(bodies))
     }
 
-    fn judge(&mut self, running: &Running, board: &Board, end: Outcome<RunEnd>) -> Result<RunEnd, Mismatch> {
+    fn judge(&mut self, running: &Running, board: &Board, end: Result<Outcome<RunEnd>, Mismatch>) -> Result<RunEnd, Mismatch> {
         self.tally.trace ^= running.world.sim.trace_hash().rotate_left(u32::try_from(self.worlds % 64).unwrap_or(0));
         board.mismatch().map_or(Ok(()), Err)?;
         running.world.oracles.verdict()?;
-        match end {
+        match end? {
             Outcome::Done(RunEnd::Deadlock(who)) => Err(Mismatch::new(Layer::Deadlock, format!("everybody waits: {}", who.join(", ")))),
             Outcome::Done(end) => Ok(end),
             Outcome::Crashed => Ok(RunEnd::Crashed),
@@ -271,7 +255,7 @@ impl Episode {
             let world = self.world(&disk);
             let noise = self.choices.chance(1, 8).then(|| self.choices.fork());
             trouble.arm(&world.sim, &board, noise);
-            let end = outcome::run(|| self.open(&world.sim.io()));
+            let end = world.run("recovery", || self.open(&world.sim.io()))?;
             world.sim.set_hook(None);
             world.oracles.verdict()?;
             let failed = match end {

@@ -1,0 +1,56 @@
+//! The watchdog: a simulated machine that works for longer than anybody's patience has gone astray, and is switched off.
+//!
+//! The scheduler sees when everybody waits. It cannot see threads that go round and round, each time finding that nothing has changed; only a clock of the
+//! outer world can tell, and that is the one thing here that a seed does not repeat exactly. A run that hits it has failed in any case.
+
+use afterimage_io::sim::Sim;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long one piece of a simulated life may take. It needs milliseconds.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+static NEXT: AtomicU64 = AtomicU64::new(0);
+static WATCHED: Mutex<BTreeMap<u64, (Instant, Sim, bool)>> = Mutex::new(BTreeMap::new());
+
+fn watched() -> MutexGuard<'static, BTreeMap<u64, (Instant, Sim, bool)>> {
+    WATCHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs `life` on this machine; the flag says whether the machine had to be switched off.
+pub fn watch<T>(sim: &Sim, life: impl FnOnce() -> T) -> (T, bool) {
+    static START: Once = Once::new();
+    START.call_once(|| drop(std::thread::spawn(patrol)));
+    let id = NEXT.fetch_add(1, Ordering::Relaxed);
+    watched().insert(id, (Instant::now(), sim.clone(), false));
+    let end = life();
+    let off = watched().remove(&id).is_some_and(|(_, _, off)| off);
+    (end, off)
+}
+
+fn patrol() {
+    loop {
+        std::thread::sleep(Duration::from_millis(500));
+        let astray: Vec<Sim> = watched().values_mut().filter(|w| !w.2 && w.0.elapsed() > PATIENCE).map(|w| {
+            w.2 = true;
+            w.1.clone()
+        }).collect();
+        for sim in astray {
+            sim.crash_now();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_life_that_ends_is_left_alone() {
+        let sim = Sim::new(1);
+        assert_eq!(watch(&sim, || 7), (7, false));
+        assert!(!sim.io().has_crashed());
+    }
+}
