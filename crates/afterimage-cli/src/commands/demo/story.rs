@@ -178,7 +178,8 @@ pub fn tell_recovery(report: &RecoveryReport, took: Duration) -> Vec<String> {
         (
             "Checkpoint",
             report.checkpoint_time,
-            "both tables are written down: were it killed now, the next would begin here".to_string(),
+            "both tables are written down: were it killed now, the next would begin here"
+                .to_string(),
         ),
     ];
     let checkpoint = lsn(report.checkpoint_lsn);
