@@ -1,7 +1,7 @@
 //! One crash state, checked: recovered by the real store, compared with the model, recovered again, worked with, closed, verified.
 
 use crate::choices::Choices;
-use crate::cut::{Cut, Trail, cut, survival_count};
+use crate::cut::{Cut, Trail, cut, survival_count, survivals};
 use crate::failure::{Layer, Mismatch};
 use crate::model::{Brief, Expectation, Rows};
 use crate::oracle::{Layout, Oracles};
@@ -230,7 +230,7 @@ impl World {
             let mut s = into.lock().unwrap_or_else(PoisonError::into_inner);
             s.space += count as u64;
             if choices.chance(1, one_in.max(1)) {
-                let survival = choices.index(count);
+                let survival = choices.index(survivals(disk).len());
                 s.taken.push((cut(disk, survival), trail.then(Cut { call, survival })));
             }
             Verdict::Continue

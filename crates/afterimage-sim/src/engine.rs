@@ -75,6 +75,10 @@ impl Store for Engine {
         told(self.database.checkpoint())
     }
 
+    fn log_end(&self) -> Option<u64> {
+        Some(self.database.stats().next_lsn)
+    }
+
     fn close(mut self) -> StoreResult<()> {
         self.rollback()?;
         told(self.database.close())

@@ -6,7 +6,7 @@
 
 use crate::check::{self, CrashState, Deeper};
 use crate::choices::{Choices, mix};
-use crate::cut::{Cut, Trail, cut, survival, survivals};
+use crate::cut::{Cut, Trail, cut, survivals};
 use crate::failure::{Failure, Gathered, Layer, Mismatch};
 use crate::life::{self, AtCall, Prepared};
 use crate::oracle::Layout;
@@ -249,9 +249,9 @@ impl Made {
     fn crash_point(&mut self, call: u64, disk: &DiskState, expectation: &Expectation) {
         self.points += 1;
         let expected = expectation.hash();
-        for (index, how) in survivals(disk) {
+        for (index, how) in survivals(disk).iter().enumerate() {
             self.raw += 1;
-            let image = disk.crash(&how);
+            let image = disk.crash(how);
             if self.local.insert((image.hash(), expected)) {
                 let trail = Trail::default().then(Cut { call, survival: index });
                 self.states.push(CrashState { image, expectation: expectation.clone(), trail });
@@ -294,7 +294,7 @@ fn tell(info: Option<&CallInfo<'_>>, disk: &DiskState, at: Cut) -> String {
     let pending = disk.pending();
     let call = info.map_or_else(|| "the end".to_string(), |i| format!("{i:?}"));
     let list: String = pending.iter().enumerate().map(|(i, p)| format!("\n            {i}: {p:?}")).collect();
-    format!("\n          power cut before call {} ({call}), surviving {:?} of {} pending:{list}", at.call, survival(pending.len(), at.survival), pending.len())
+    format!("\n          power cut before call {} ({call}), surviving {:?} of {} pending:{list}", at.call, survivals(disk).get(at.survival), pending.len())
 }
 
 /// Recovers `from` with the power cut at `at`.

@@ -35,7 +35,10 @@ impl Prepared {
         }
         let mut store = world.live("preparing the base", || S::open(&world.sim.io()))?;
         world.live("filling the base", || fill(&mut store, &mut model))?;
-        let image = if base == Base::Rows {
+        if base == Base::Recycled {
+            world.live("going round the log", || go_round(layout, &mut store, &mut model))?;
+        }
+        let image = if base != Base::Crashed {
             world.close(store)?
         } else {
             world.live("leaving a transaction unfinished", || leave_unfinished(&mut store, &mut model))?;
@@ -59,6 +62,27 @@ fn fill<S: Store>(store: &mut S, model: &mut Model) -> StoreResult<()> {
     model.issue_commit();
     model.acknowledge();
     Ok(())
+}
+
+/// Commits of equal size, with a checkpoint now and then, until the log has used its segments twice and a split will need the next one.
+fn go_round<S: Store>(layout: &Layout, store: &mut S, model: &mut Model) -> StoreResult<()> {
+    let near_the_end = |end: u64| end / layout.segment_bytes >= 9 && (1100..2200).contains(&(layout.segment_bytes - end % layout.segment_bytes));
+    for n in 0..4000u32 {
+        let (key, value) = (b"k0", (n % 10).to_string().repeat(880).into_bytes());
+        store.put(key, &value)?;
+        model.put(key, &value);
+        store.commit()?;
+        model.issue_commit();
+        model.acknowledge();
+        if n % 20 == 19 {
+            store.checkpoint()?;
+        }
+        match store.log_end() {
+            Some(end) if !near_the_end(end) => {}
+            _ => return Ok(()),
+        }
+    }
+    Err("the log does not come near the end of a segment".to_string())
 }
 
 /// A committed row, and a transaction whose changes reach the disk in part: a checkpoint comes in the middle of it.
@@ -145,7 +169,8 @@ impl<S: Store> Life<'_, S> {
 
     fn one(&mut self, n: usize, op: Op) -> Result<(), Mismatch> {
         match op {
-            Op::Put => self.put(b"k1".to_vec(), format!("small {n}").into_bytes()),
+            // As long as before and mostly equal: logged as a difference, whose undo must not come twice.
+            Op::Put => self.put(b"k1".to_vec(), [format!("small {n} ").into_bytes(), vec![b'1'; 872]].concat()),
             Op::PutBig => self.put(format!("k1.{n}").into_bytes(), vec![b'A' + u8::try_from(n).unwrap_or(25); 1000]),
             Op::Delete => {
                 let key = format!("k{n}").into_bytes();

@@ -40,6 +40,10 @@ pub trait Store: Sized {
     /// # Errors
     /// When the store refuses.
     fn checkpoint(&mut self) -> StoreResult<()>;
+    /// Where the log ends, for a store that has one in segments.
+    fn log_end(&self) -> Option<u64> {
+        None
+    }
     /// Closes cleanly; what is not committed is rolled back.
     ///
     /// # Errors

@@ -60,19 +60,22 @@ pub enum Base {
     Empty,
     /// A cleanly closed database of one table with a few rows, its leaf nearly full.
     Rows,
-    /// The same database after a crash with a transaction unfinished: opening it recovers, under crashes too.
+    /// A closed database whose log has gone round: one more page split, and it goes on in a segment that was used before, full of old records.
+    Recycled,
+    /// The database of `Rows` after a crash with a transaction unfinished: opening it recovers, under crashes too.
     Crashed,
 }
 
 impl Base {
     /// Every base.
-    pub const ALL: [Base; 3] = [Base::Empty, Base::Rows, Base::Crashed];
+    pub const ALL: [Base; 4] = [Base::Empty, Base::Rows, Base::Crashed, Base::Recycled];
 
     fn name(self) -> &'static str {
         match self {
             Base::Empty => "empty",
             Base::Rows => "rows",
             Base::Crashed => "crashed",
+            Base::Recycled => "recycled",
         }
     }
 }
