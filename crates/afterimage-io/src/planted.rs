@@ -37,9 +37,8 @@ bugs! {
     TailLeftAlive = "T5", "A torn tail is not made physically dead before the log goes on.";
     PageAheadOfLog = "T10", "A page is written home before the log that describes it is durable.";
     AckBeforeSync = "T11", "A commit is acknowledged before its record is synced.";
-    AckBelowCommitRecord = "T11b", "A commit waits for the log before its commit record, not for the record itself.";
+    AckBelowCommitRecord = "T11b", "A commit waits for its transaction's last change to be durable, not for its commit record.";
     TailNotRewritten = "T12", "After an unclean stop the log's tail is believed as the page cache shows it, not rewritten.";
-    DptPagesNotDirtied = "T12b", "After an unclean stop pages of the dirty page table that redo skipped are not written again.";
     SegmentNameNotSynced = "T13", "A commit is acknowledged in a segment whose name is not durable.";
     HomeBeforeDoublewrite = "T17", "A page is written home before its copy in the doublewrite area is synced.";
     RecLsnTooLate = "T22", "A dirty page's recLSN is taken after its first record instead of before it.";

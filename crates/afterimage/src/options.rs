@@ -78,6 +78,10 @@ impl Options {
 
     /// Memory for cached pages, in bytes: at least 8 pages, default 64 MiB. Too small: pages are read and written
     /// again and again. Too large: the machine swaps.
+    ///
+    /// All the memory the engine uses is this, and: log not yet written (4 MiB, and as much again while it is being
+    /// written), one batch of the doublewrite area (at most 167 pages), about 200 bytes for each key that a transaction
+    /// has locked, the names of the tables, and 128 KiB of fixed tables.
     pub fn buffer_pool_size(mut self, bytes: u64) -> Options {
         self.buffer_pool_size = bytes;
         self

@@ -320,7 +320,7 @@ impl System {
         let appended = appended?;
         self.counters.commits.add(1);
         let end = if planted::active(Bug::AckBelowCommitRecord) {
-            appended.lsn
+            after_record(chain.last)
         } else {
             appended.end
         };
