@@ -88,12 +88,13 @@ impl Client {
         if self.choices.chance(self.plan.heavy, 8) {
             return self.large();
         }
-        match self.choices.below(10) {
+        match self.choices.below(12) {
             0..=2 => self.transfer(),
             3..=5 => self.rows(),
             6 => self.scan(),
             7 => self.autocommit(),
             8 => self.large(),
+            9 | 10 => self.rewind(),
             _ => self.glance(),
         }
     }
@@ -135,7 +136,7 @@ impl Client {
                 2 => drop(self.get(&mut open, &key, false)?),
                 _ => {
                     let length = *self.choices.pick(&[0, 1, 20, 20, 200, self.plan.large]);
-                    let value = vec![b'a' + u8::try_from(self.choices.below(26)).unwrap_or(0); length];
+                    let value = self.value(b'k', length);
                     self.put(&mut open, &key, &value)?;
                 }
             }
@@ -150,7 +151,7 @@ impl Client {
         let first = self.choices.below(40);
         for n in 0..2 + self.choices.below(6) {
             let key = format!("l{:03}", (first + n) % 48).into_bytes();
-            let value = vec![b'A' + u8::try_from(self.choices.below(26)).unwrap_or(0); self.plan.large];
+            let value = self.value(b'L', self.plan.large);
             if !self.put_or_full(&mut open, &key, &value)? {
                 break;
             }
@@ -159,6 +160,33 @@ impl Client {
             self.delete(&mut open, &key)?;
         }
         self.end(open)
+    }
+
+    /// The same rows again and again, as long as before and nearly equal, so that they are logged as differences; and mostly rolled back: an undo that comes
+    /// twice, or not at all, shows.
+    fn rewind(&mut self) -> Step<()> {
+        let mut open = self.begin()?;
+        let first = self.choices.below(4);
+        for n in 0..3 + self.choices.below(8) {
+            let key = format!("x{}", (first + n) % 5).into_bytes();
+            let value = self.value(b'x', 200);
+            self.put(&mut open, &key, &value)?;
+            self.pause(1);
+        }
+        if self.choices.chance(2, 3) {
+            self.board.history().aborts(open.number);
+            return open.transaction.rollback().map_err(|e| self.halt("rollback", &e));
+        }
+        self.end(open)
+    }
+
+    /// A value that differs from others of its length in its first bytes.
+    fn value(&mut self, fill: u8, length: usize) -> Vec<u8> {
+        let mut value = vec![fill; length];
+        let tag = format!("{:08}", self.choices.below(100_000_000)).into_bytes();
+        let end = length.min(tag.len());
+        value[..end].copy_from_slice(&tag[..end]);
+        value
     }
 
     /// Keys of marks that the last life left behind.

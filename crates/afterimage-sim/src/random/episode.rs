@@ -6,6 +6,7 @@ use super::client::{Client, Plan, opening_rows};
 use super::trouble::Trouble;
 use crate::check::{World, prove, same};
 use crate::choices::{Choices, mix};
+use crate::cut::survivals;
 use crate::engine::{Engine, TABLE, read_all};
 use crate::failure::{Failure, Layer, Mismatch};
 use crate::history::History;
@@ -239,6 +240,8 @@ impl Episode {
             4 => Survival::Prefix(self.choices.index(pending + 1)),
             5 => Survival::NewestOnly,
             6 => Survival::TornLast { unit: *self.choices.pick(&[1, 512, 4096]), seed: self.choices.word() },
+            // One of the exhaustive driver's list: tears at frame borders are among them.
+            7 => self.choices.pick(&survivals(&disk)).clone(),
             _ => Survival::Random { seed: self.choices.word() },
         };
         self.story.push(format!("power cut with {pending} pending, {survival:?}"));

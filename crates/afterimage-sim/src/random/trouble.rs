@@ -20,6 +20,15 @@ pub enum Trouble {
         /// After it took effect.
         after: bool,
     },
+    /// The power is cut at a call of a certain kind on a certain kind of file: what happens rarely is crashed as often as what happens always.
+    Site {
+        /// Where.
+        site: Site,
+        /// After so many of them.
+        skip: u64,
+        /// After it took effect.
+        after: bool,
+    },
     /// This call, or the first write behind it, fails with `EIO`.
     Error {
         /// Counted from the first call of the life.
@@ -39,12 +48,57 @@ pub enum Trouble {
     },
 }
 
+/// Places in the life of a database that are worth a crash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Site {
+    /// The first write to a segment: its header and first batch.
+    SegmentBegins,
+    /// The sync after that.
+    SegmentBegun,
+    /// A sync of the log.
+    LogSync,
+    /// A segment is made, or renamed to be used again.
+    SegmentMade,
+    /// A write or sync of the control file.
+    Control,
+    /// A write or sync of the doublewrite area.
+    Doublewrite,
+    /// A write or sync of the pages.
+    Pages,
+    /// A sync of a directory.
+    Directory,
+}
+
+impl Site {
+    const ALL: [Site; 8] =
+        [Site::SegmentBegins, Site::SegmentBegun, Site::LogSync, Site::SegmentMade, Site::Control, Site::Doublewrite, Site::Pages, Site::Directory];
+
+    /// Whether this call is one; `begun` remembers that a segment's first batch was written and not yet synced.
+    fn is(self, info: &CallInfo<'_>, begun: &mut bool) -> bool {
+        let segment = info.path.ends_with(".log");
+        let begins = segment && info.offset == 0 && info.kind == CallKind::Write;
+        *begun |= begins;
+        let file = info.path.rsplit('/').next().unwrap_or_default();
+        match self {
+            Site::SegmentBegins => begins,
+            Site::SegmentBegun => segment && info.kind == CallKind::Sync && std::mem::take(begun),
+            Site::LogSync => segment && info.kind == CallKind::Sync,
+            Site::SegmentMade => segment && matches!(info.kind, CallKind::Create | CallKind::Rename | CallKind::Remove | CallKind::Prefill),
+            Site::Control => file == "control",
+            Site::Doublewrite => file.starts_with("doublewrite"),
+            Site::Pages => file == "pages",
+            Site::Directory => info.kind == CallKind::SyncDir,
+        }
+    }
+}
+
 impl Trouble {
     /// Chooses the trouble of a life that is expected to make about `calls` calls.
     pub fn choose(choices: &mut Choices, calls: u64) -> Trouble {
         let call = 1 + choices.below(calls.max(2));
         match choices.below(20) {
-            0..=9 => Trouble::Cut { call, after: choices.chance(1, 3) },
+            0..=3 => Trouble::site(choices, 40),
+            4..=9 => Trouble::Cut { call, after: choices.chance(1, 3) },
             10..=13 => Trouble::Sync { call, failure: failure(choices) },
             14 | 15 => Trouble::Error { call },
             16 | 17 => Trouble::Full { room: choices.below(300_000) },
@@ -56,10 +110,19 @@ impl Trouble {
     pub fn choose_in_recovery(choices: &mut Choices, calls: u64) -> Trouble {
         let call = 1 + choices.below(calls.max(2));
         match choices.below(8) {
-            0..=5 => Trouble::Cut { call, after: choices.chance(1, 3) },
+            0 | 1 => Trouble::site(choices, 4),
+            2..=5 => Trouble::Cut { call, after: choices.chance(1, 3) },
             6 => Trouble::Sync { call, failure: failure(choices) },
             _ => Trouble::Error { call },
         }
+    }
+
+    fn site(choices: &mut Choices, most: u64) -> Trouble {
+        let skip = choices.below(most);
+        // Of what is rare, the first few.
+        let site = *choices.pick(&Site::ALL);
+        let rare = matches!(site, Site::SegmentBegins | Site::SegmentBegun | Site::SegmentMade | Site::Directory);
+        Trouble::Site { site, skip: if rare { skip / 4 } else { skip }, after: choices.chance(1, 3) }
     }
 
     /// Sets a world up for this trouble, with `noise` of short and interrupted calls beside it.
@@ -75,6 +138,7 @@ impl Trouble {
 
     fn hook(self, board: Arc<Board>, mut noise: Option<Choices>) -> Hook {
         let (mut calls, mut done) = (0, false);
+        let (mut seen, mut begun) = (0, false);
         Box::new(move |info: &CallInfo<'_>, _: &DiskState| {
             if let Some(verdict) = noise.as_mut().and_then(|c| disturb(c, info)) {
                 return verdict;
@@ -83,7 +147,17 @@ impl Trouble {
                 return Verdict::Continue;
             }
             calls += 1;
-            let verdict = self.at(calls, info);
+            let verdict = match self {
+                Trouble::Site { site, skip, after } if site.is(info, &mut begun) => {
+                    seen += 1;
+                    match (seen > skip, after) {
+                        (false, _) => Verdict::Continue,
+                        (true, false) => Verdict::Crash,
+                        (true, true) => Verdict::CrashAfter,
+                    }
+                }
+                _ => self.at(calls, info),
+            };
             if verdict != Verdict::Continue {
                 done = true;
                 board.make_trouble();
