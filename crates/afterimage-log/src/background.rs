@@ -14,18 +14,16 @@ impl Shared {
         let now = micros(self.io.now());
         let delay = micros(self.options.wal_writer_delay);
         let since = self.memory_since.load(Ordering::Acquire);
-        let next = self.next.load(Ordering::Acquire);
-        let durable = self.durable.load(Ordering::Acquire);
         let due = since != 0 && now.saturating_sub(since - 1) >= delay;
+        if due {
+            // Disarmed before the log's end is read: whoever appends after that arms it anew.
+            self.memory_since.store(0, Ordering::SeqCst);
+        }
+        let next = self.next.load(Ordering::SeqCst);
+        let durable = self.durable.load(Ordering::Acquire);
         if next > durable && (due || self.flusher.target() > durable) {
             self.flush_to(next).or_else(|_| self.check())?;
             return Ok(Progress::Worked);
-        }
-        if due {
-            // Someone else's flush has covered it.
-            let _ =
-                self.memory_since
-                    .compare_exchange(since, 0, Ordering::AcqRel, Ordering::Relaxed);
         }
         if now.saturating_sub(self.last_flush.load(Ordering::Acquire)) >= delay
             && self.heartbeat()?

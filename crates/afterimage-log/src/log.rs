@@ -312,7 +312,7 @@ impl Log {
         let _ =
             self.shared
                 .memory_since
-                .compare_exchange(0, now, Ordering::AcqRel, Ordering::Relaxed);
+                .compare_exchange(0, now, Ordering::SeqCst, Ordering::Relaxed);
     }
 
     /// Counters and positions.

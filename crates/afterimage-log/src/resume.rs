@@ -345,7 +345,8 @@ impl Resume<'_> {
                 .map_err(|e| Error::io("sync", &spare.path, 0, e))?;
             spares.push(spare);
         }
-        if changed {
+        // Also where nothing was changed: a failed sync of the process before may have left names that are not on disk.
+        if changed || !spares.is_empty() {
             segment::sync_names(self.io, &self.files.dir)?;
         }
         spares.sort_by_key(|s| s.number);

@@ -82,7 +82,7 @@ impl Pager {
 
     /// The first extent of a new file; the first four pages are spoken for.
     pub(crate) fn grow_new_file(&self) -> Result<()> {
-        self.store.prepare(0, EXTENT_MIN)?;
+        self.make_room_in_file(0, EXTENT_MIN)?;
         *self.alloc.state.lock() = State {
             pages: EXTENT_MIN,
             free: 0,
@@ -91,13 +91,22 @@ impl Pager {
         Ok(())
     }
 
+    /// Writes zeroes and syncs them. A write that finds no room has harmed nothing. A sync that fails may have told of a
+    /// home write's failure, which nobody would be told again: it stops the engine (T16).
+    fn make_room_in_file(&self, from: u64, to: u64) -> Result<()> {
+        self.store.prepare(from, to)?;
+        self.store.sync_all().inspect_err(|error| {
+            self.log.fail(format!("syncing new pages: {error}"));
+        })
+    }
+
     /// After an unclean stop nobody knows whether the last extension of the file was synced: the pages beyond the last
     /// used one are written and synced again before anything is allocated from them.
     pub(crate) fn sweep_end_of_file(&self) -> Result<()> {
         let pages = self.usable_pages()?;
         let (_, end_of_used) = self.count_free(pages)?;
         if end_of_used < pages {
-            self.store.prepare(end_of_used, pages)?;
+            self.make_room_in_file(end_of_used, pages)?;
         }
         Ok(())
     }
@@ -153,7 +162,7 @@ impl Pager {
         }
         let from = state.pages;
         let to = from + (from / 4).clamp(EXTENT_MIN, EXTENT_MAX);
-        self.store.prepare(from, to)?;
+        self.make_room_in_file(from, to)?;
         let mut new_maps = 0;
         for map in (from..to)
             .map(PageId)
@@ -216,12 +225,26 @@ impl Pager {
                     });
                 }
                 map += interval;
-                let mut now = self.alloc.state.lock();
-                now.first_map = now.first_map.max(map.min(now.pages));
+                if map < state.pages {
+                    let mut now = self.alloc.state.lock();
+                    now.first_map = now.first_map.max(map);
+                }
             }
             // The pages reckoned free were taken while we looked: count again.
-            self.load_map()?;
+            self.recount(state.pages)?;
         }
+    }
+
+    /// Counts the free pages again, unless the file has grown beyond `pages` in the meantime: that brought new ones.
+    fn recount(&self, pages: u64) -> Result<()> {
+        let _growing = self.alloc.growing.lock();
+        if self.alloc.state.lock().pages == pages {
+            let free = self.count_free(pages)?.0;
+            let mut state = self.alloc.state.lock();
+            state.free = free;
+            state.first_map = 1;
+        }
+        Ok(())
     }
 
     /// A page has been used: called when its record is in the log.

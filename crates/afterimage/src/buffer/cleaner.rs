@@ -6,7 +6,7 @@ use afterimage_io::planted::{self, Bug};
 use afterimage_log::Lsn;
 
 use super::doublewrite::Doublewrite;
-use super::{Pager, Pin};
+use super::{Pager, Pin, Shared};
 use crate::error::{Error, Result};
 use crate::ids::PageId;
 
@@ -19,63 +19,76 @@ impl Pager {
     /// Writes up to `limit` dirty pages home, those with the oldest recLSN first, and only those with a recLSN below
     /// `below` if one is given. Returns how many went. Waits for I/O; call it without latches.
     pub(crate) fn clean(&self, limit: usize, below: Option<Lsn>) -> Result<usize> {
-        let mut area = self.doublewrite.lock();
-        // After the first failure nothing is written any more, and what was on its way never arrives.
-        if let Some(reason) = self.log.failure() {
-            return Err(Error::LogFailed { reason });
+        let mut oldest = self.dirty_below(below);
+        let limit = limit.min(oldest.len());
+        if limit > 0 && limit < oldest.len() {
+            oldest.select_nth_unstable_by_key(limit, |(_, rec_lsn)| *rec_lsn);
+            oldest.truncate(limit);
         }
-        let limit = limit.min(area.cells());
-        let batch = self.copy_dirty(&mut area, limit, below);
-        if batch.pages.is_empty() {
-            return Ok(0);
-        }
-        match self.write_home(&mut area, &batch) {
-            Ok(()) => Ok(batch.pages.len()),
-            Err(error) => {
-                // What reached the disk is unknown, and a sync is never tried again and believed.
-                self.log.fail(format!("writing pages home: {error}"));
-                Err(error)
-            }
-        }
+        self.clean_these(&oldest)
     }
 
     /// Cleans everything that was dirty with a recLSN below `below`.
     pub(crate) fn clean_below(&self, below: Lsn) -> Result<()> {
         loop {
-            let cleaned = self.clean(usize::MAX, Some(below))?;
-            if cleaned == 0
-                && !self
-                    .pool
-                    .dirty_pages()
-                    .iter()
-                    .any(|(_, rec_lsn)| *rec_lsn < below)
-            {
+            let mut todo = self.dirty_below(Some(below));
+            if todo.is_empty() {
                 return Ok(());
             }
-            if cleaned == 0 {
+            todo.sort_unstable_by_key(|(_, rec_lsn)| *rec_lsn);
+            if self.clean_these(&todo)? == 0 {
                 // Somebody holds the latch of what is left; a moment passes, then it is free.
                 self.io.sleep(std::time::Duration::from_micros(50));
             }
         }
     }
 
-    fn copy_dirty<'p>(
-        &'p self,
-        area: &mut Doublewrite,
-        limit: usize,
-        below: Option<Lsn>,
-    ) -> Batch<'p> {
+    fn dirty_below(&self, below: Option<Lsn>) -> Vec<(PageId, Lsn)> {
+        let mut dirty = self.pool.dirty_pages();
+        dirty.retain(|(_, rec_lsn)| below.is_none_or(|below| *rec_lsn < below));
+        dirty
+    }
+
+    /// Writes these pages home, batch by batch, as far as they are still dirty and nobody is changing them.
+    fn clean_these(&self, pages: &[(PageId, Lsn)]) -> Result<usize> {
+        let (mut cleaned, mut rest) = (0, pages);
+        while !rest.is_empty() {
+            let mut area = self.doublewrite.lock();
+            let (now, later) = rest.split_at(rest.len().min(area.cells()));
+            cleaned += self.clean_batch(&mut area, now)?;
+            rest = later;
+        }
+        Ok(cleaned)
+    }
+
+    fn clean_batch(&self, area: &mut Doublewrite, pages: &[(PageId, Lsn)]) -> Result<usize> {
+        // After the first failure nothing is written any more, and what was on its way never arrives.
+        if let Some(reason) = self.log.failure() {
+            return Err(Error::LogFailed { reason });
+        }
+        let batch = self.copy_dirty(area, pages);
+        if batch.pages.is_empty() {
+            return Ok(0);
+        }
+        self.write_home(area, &batch).inspect_err(|error| {
+            // What reached the disk is unknown, and a sync is never tried again and believed.
+            self.log.fail(format!("writing pages home: {error}"));
+        })?;
+        Ok(batch.pages.len())
+    }
+
+    fn copy_dirty<'p>(&'p self, area: &mut Doublewrite, pages: &[(PageId, Lsn)]) -> Batch<'p> {
         area.begin();
         let mut batch = Batch {
             pages: Vec::new(),
             newest: None,
         };
-        let mut pins = self.pool.oldest_dirty(limit, below);
         // In file order, so that neighbours go home in one write.
-        pins.sort_unstable_by_key(Pin::page);
-        for pin in pins {
+        let mut ids: Vec<PageId> = pages.iter().map(|(page, _)| *page).collect();
+        ids.sort_unstable();
+        for pin in ids.into_iter().filter_map(|id| self.pool.pin(id)) {
             // A page that somebody is changing is left for the next round: the cleaner waits for no latch.
-            let Some(page) = pin.try_shared() else {
+            let Some(page) = pin.try_shared().filter(Shared::is_dirty) else {
                 continue;
             };
             let (Some(lsn), id) = (page.lsn(), page.page_id()) else {

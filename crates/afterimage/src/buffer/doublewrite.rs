@@ -56,6 +56,7 @@ impl Doublewrite {
         cells: usize,
     ) -> Result<Doublewrite> {
         let cells = cells.clamp(CELLS_MIN, CELLS_MAX);
+        make_spare(io, directory, page_size, cells)?;
         Self::create_as(
             io,
             directory.join(DOUBLEWRITE_FILE),
@@ -198,6 +199,11 @@ impl Doublewrite {
             .map_err(|e| Error::io(&path, "rename a new file to", &e))?;
         io.sync_dir(directory)
             .map_err(|e| Error::io(directory, "sync", &e))?;
+        // The old area's room is free again; if somebody was quicker, the next recovery has to ask the disk.
+        match make_spare(io, directory, page_size, old_cells) {
+            Ok(()) | Err(Error::DiskFull { .. }) => {}
+            Err(error) => return Err(error),
+        }
         Self::open(io, directory, database_id, page_size)
     }
 
@@ -254,6 +260,14 @@ impl Doublewrite {
             .sync()
             .map_err(|e| Error::io(&self.path, "sync", &e))
     }
+}
+
+/// A second file of full size, so that recovery's rewrite meets no full disk. Its contents do not matter.
+fn make_spare(io: &Io, directory: &Path, page_size: usize, cells: usize) -> Result<()> {
+    let path = directory.join(TEMPORARY_FILE);
+    io.open(&path, OpenMode::Create)
+        .and_then(|file| file.prefill(0, (BLOCK + cells * page_size) as u64))
+        .map_err(|e| Error::io(&path, "write", &e))
 }
 
 fn crc32c(bytes: &[u8]) -> u32 {

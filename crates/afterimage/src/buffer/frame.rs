@@ -29,6 +29,8 @@ pub(super) struct Frame {
     used: AtomicBool,
     page: AtomicU64,
     dirtiness: Mutex<Dirtiness>,
+    /// The recLSN once more, 0 for none: for those who only look, at every frame of a large pool.
+    rec_lsn: AtomicU64,
 }
 
 impl Frame {
@@ -39,6 +41,7 @@ impl Frame {
             used: AtomicBool::new(false),
             page: AtomicU64::new(NO_PAGE),
             dirtiness: Mutex::new(io, Dirtiness::default()),
+            rec_lsn: AtomicU64::new(0),
         }
     }
 
@@ -90,11 +93,7 @@ impl Frame {
     }
 
     pub(super) fn rec_lsn(&self) -> Option<Lsn> {
-        self.dirtiness.lock().rec_lsn
-    }
-
-    pub(super) fn is_writing(&self) -> bool {
-        self.dirtiness.lock().writing
+        Lsn::new(self.rec_lsn.load(Ordering::SeqCst))
     }
 
     /// Called with the latch held exclusively, before the record is appended: `rec_lsn` is no later than the record.
@@ -102,6 +101,7 @@ impl Frame {
         let mut dirtiness = self.dirtiness.lock();
         if dirtiness.rec_lsn.is_none() {
             dirtiness.rec_lsn = Some(rec_lsn);
+            self.rec_lsn.store(rec_lsn.get(), Ordering::SeqCst);
         } else if dirtiness.writing && dirtiness.second_rec_lsn.is_none() {
             dirtiness.second_rec_lsn = Some(rec_lsn);
         }
@@ -132,5 +132,7 @@ impl Frame {
         );
         dirtiness.rec_lsn = new;
         dirtiness.writing = false;
+        self.rec_lsn
+            .store(new.map_or(0, Lsn::get), Ordering::SeqCst);
     }
 }

@@ -138,7 +138,15 @@ impl Pager {
             };
             self.counters.pages_read.add(1);
             match self.store.read(page, &mut frame) {
-                Ok(()) => return Ok(frame.into_pin()),
+                Ok(()) if frame.lsn() < Some(self.log.next_lsn()) => return Ok(frame.into_pin()),
+                Ok(()) => {
+                    let what = format!(
+                        "its LSN {:?} is from beyond the end of the log",
+                        frame.lsn()
+                    );
+                    frame.discard();
+                    return Err(self.store.corrupt(page, what));
+                }
                 Err(error) => {
                     frame.discard();
                     return Err(error);

@@ -10,6 +10,7 @@ use afterimage_log::Lsn;
 use foldhash::fast::FixedState;
 
 use super::frame::Frame;
+use crate::error::Result;
 use crate::ids::PageId;
 use crate::page::Page;
 
@@ -109,23 +110,6 @@ impl Pool {
             .iter()
             .filter(|frame| frame.rec_lsn().is_some())
             .count()
-    }
-
-    /// Pins the dirty frames that are not already on their way home, oldest recLSN first, `limit` at most.
-    pub(super) fn oldest_dirty(&self, limit: usize, below: Option<Lsn>) -> Vec<Pin<'_>> {
-        let mut found: Vec<(Lsn, PageId)> = self
-            .frames
-            .iter()
-            .filter(|frame| !frame.is_writing())
-            .filter_map(|frame| Some((frame.rec_lsn()?, frame.page()?)))
-            .filter(|(rec_lsn, _)| below.is_none_or(|below| *rec_lsn < below))
-            .collect();
-        found.sort_unstable();
-        found.truncate(limit);
-        found
-            .into_iter()
-            .filter_map(|(_, page)| self.pin(page))
-            .collect()
     }
 }
 
@@ -231,6 +215,10 @@ impl<'p> Shared<'p> {
         self.pin
     }
 
+    pub(super) fn is_dirty(&self) -> bool {
+        self.pin.frame().rec_lsn().is_some()
+    }
+
     /// Marks the write begun (the caller copies under this latch) and keeps the pin.
     pub(super) fn begin_write(self) -> Pin<'p> {
         self.pin.frame().begin_write();
@@ -263,6 +251,14 @@ impl<'p> Exclusive<'p> {
 
     pub(crate) fn mark_dirty(&self, rec_lsn: Lsn) {
         self.pin.frame().mark_dirty(rec_lsn);
+    }
+
+    /// Lets the page go again if the change that was to make it did not come about.
+    pub(crate) fn kept_if(self, changed: Result<()>) -> Result<()> {
+        if changed.is_err() {
+            self.discard();
+        }
+        changed
     }
 
     /// Undoes an install whose load failed: the frame holds no page again; those who wait for the latch will see it.

@@ -54,7 +54,7 @@ impl Store {
     }
 
     fn offset(&self, page: PageId) -> u64 {
-        page.get() * self.page_size as u64
+        page.get().saturating_mul(self.page_size as u64)
     }
 
     /// Whole pages in the file.
@@ -68,6 +68,9 @@ impl Store {
 
     /// Reads `id` into `page` and says what it is. Unless it is good, `page` is not to be trusted.
     pub(crate) fn look(&self, id: PageId, page: &mut Page) -> Result<Found> {
+        if id.get() >= i64::MAX as u64 / self.page_size as u64 {
+            return Ok(Found::Bad("no file has so many pages".to_owned()));
+        }
         match self.file.read_exact_at(self.offset(id), page.bytes_mut()) {
             Ok(()) => {}
             Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(Found::Never),
@@ -121,12 +124,16 @@ impl Store {
             .map_err(|e| Error::io(&self.path, "sync", &e))
     }
 
-    /// Writes zeroes over the pages `from..to` and syncs them: room that later writes can count on.
+    /// Writes zeroes over the pages `from..to`: room that later writes can count on, once it is synced.
     pub(crate) fn prepare(&self, from: u64, to: u64) -> Result<()> {
         let size = self.page_size as u64;
         self.file
             .prefill(from * size, to * size)
-            .map_err(|e| Error::io(&self.path, "extend", &e))?;
+            .map_err(|e| Error::io(&self.path, "extend", &e))
+    }
+
+    /// Makes the file's length, and all that was written to it, durable.
+    pub(crate) fn sync_all(&self) -> Result<()> {
         self.file
             .sync_all()
             .map_err(|e| Error::io(&self.path, "sync", &e))

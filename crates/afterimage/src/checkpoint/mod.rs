@@ -207,7 +207,7 @@ impl Checkpointer {
         let copies = [Some(inner.control.current()), inner.control.other()];
         let mut bound = log.durable_lsn();
         for copy in copies.into_iter().flatten() {
-            bound = bound.min(EngineArea::decode(&copy.client)?.redo_lsn);
+            bound = bound.min(EngineArea::decode(&copy.client)?.scan_lsn);
         }
         if !planted::active(Bug::TruncateActive) {
             bound = system
@@ -230,7 +230,13 @@ fn write_records(system: &System, kept: &mut Option<Reservation>) -> Result<Engi
     let begin = append(log, &mut space, &Record::CheckpointBegin)?;
     // Read after the begin record has its place: every effect of the records before it is in the tables.
     let att = system.active.snapshot();
-    let dpt = system.pager.dirty_pages();
+    // A page whose recLSN was read long before it was marked is dirty all the same; what is older than the oldest log
+    // cannot be missing from its home.
+    let oldest = log.oldest_lsn();
+    let mut dpt = system.pager.dirty_pages();
+    for (_, rec_lsn) in &mut dpt {
+        *rec_lsn = oldest.max(*rec_lsn);
+    }
     let max = log.max_payload().min(TABLES_CHUNK_BYTES_MAX);
     let mut end = begin;
     for chunk in encode_tables(&att, &dpt, max) {

@@ -61,6 +61,8 @@ pub(super) struct Shared {
     pub(super) checkpointer: Checkpointer,
     pub(super) status: StatusWriter,
     pub(super) status_written: Mutex<Duration>,
+    /// Held by whoever decides whether a checkpoint is due, and takes it.
+    pub(super) deciding: Mutex<()>,
     report: RecoveryReport,
     /// Drawn at the open, so that a table of one database is not used in another.
     instance: u128,
@@ -127,6 +129,7 @@ impl Database {
             checkpointer,
             status,
             status_written: Mutex::new(&io, io.now()),
+            deciding: Mutex::new(&io, ()),
             report,
             directory: directory.to_owned(),
             instance: io.random(),
@@ -466,7 +469,10 @@ impl Shared {
     /// Counts a call as inside the engine until its guard goes.
     fn enter(&self) -> Result<Inside<'_>> {
         self.inside.fetch_add(1, Ordering::SeqCst);
-        let inside = Inside { shared: self };
+        let inside = Inside {
+            shared: self,
+            unwinding_before: afterimage_io::is_unwinding(),
+        };
         // Counted first, looked at second: who closes does it the other way round, so one sees the other.
         if self.closed.load(Ordering::SeqCst) {
             return Err(Error::Closed);
@@ -542,6 +548,8 @@ impl Shared {
 /// written.
 pub(super) struct Inside<'a> {
     shared: &'a Shared,
+    /// A caller's panic that rolls its transaction back on the way is no panic of the engine.
+    unwinding_before: bool,
 }
 
 impl std::ops::Deref for Inside<'_> {
@@ -553,7 +561,8 @@ impl std::ops::Deref for Inside<'_> {
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
-        if afterimage_io::is_unwinding() && !self.shared.io.has_crashed() {
+        let panicked = afterimage_io::is_unwinding() && !self.unwinding_before;
+        if panicked && !self.shared.io.has_crashed() {
             self.shared
                 .system
                 .pager

@@ -24,13 +24,15 @@ impl Shared {
     pub(super) fn step(&self) -> Result<Progress> {
         self.system.check_running()?;
         self.refresh_status();
-        let mut worked = self.system.pager.log.step()? == Progress::Worked;
-        worked |= self.clean_ahead()?;
+        // A segment that could not be prepared keeps nobody from cleaning pages and taking checkpoints.
+        let log = self.system.pager.log.step();
+        let mut worked = self.clean_ahead()?;
         worked |= match self.checkpoint_if_due() {
             // Recycling makes room again; until then writers are told, and this is tried again.
             Err(Error::DiskFull { .. }) => false,
             result => result?,
         };
+        worked |= log? == Progress::Worked;
         Ok(if worked {
             Progress::Worked
         } else {
@@ -63,6 +65,8 @@ impl Shared {
     }
 
     fn checkpoint_if_due(&self) -> Result<bool> {
+        // Decided by one at a time, so that those who come together do not take one checkpoint each.
+        let _deciding = self.deciding.lock();
         let log = &self.system.pager.log;
         let Some(last) = self.checkpointer.checkpoint_lsn() else {
             return Ok(false);
@@ -98,7 +102,7 @@ impl Shared {
     }
 
     /// A writer's first write helps when the background work has fallen behind, or does it all when there is none.
-    /// Holds no lock and no latch.
+    /// Holds no latch.
     pub(super) fn help_if_behind(&self) -> Result<()> {
         let max = self.options.max_wal_size;
         let bound = if self.options.background {

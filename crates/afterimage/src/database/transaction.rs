@@ -8,6 +8,8 @@ use afterimage_log::{Lsn, Ticket};
 use super::handle::{Database, Shared};
 use super::scan::Scan;
 use super::table::Table;
+#[cfg(doc)]
+use crate::error::Error;
 use crate::error::Result;
 use crate::options::Durability;
 use crate::transaction::Txn;
@@ -211,10 +213,10 @@ impl Transaction {
                 return Err(closed);
             }
         };
-        let (seen, wrote) = (txn.seen_end(), txn.has_written());
+        let seen = txn.seen_end();
         inside.system.rollback(txn)?;
-        // What a transaction without writes has read is vouched for, even as it goes.
-        if wrote || inside.system.check_running().is_err() {
+        // What it has read is vouched for, even as it goes: the caller may act on it.
+        if inside.system.check_running().is_err() {
             return Ok(());
         }
         inside.wait(seen, self.durability)

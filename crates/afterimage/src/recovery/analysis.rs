@@ -14,6 +14,8 @@ pub(crate) struct Analysis {
     unfinished: BTreeMap<Lsn, AttEntry>,
     /// Seen to end since the checkpoint began: its tables may still list them.
     finished: BTreeSet<Lsn>,
+    /// Between a checkpoint's begin and its end.
+    tables_come: bool,
     /// Pages that may be older on disk than in the log, each with the first LSN that may be missing there.
     pub(crate) dirty: BTreeMap<PageId, Lsn>,
     pub(crate) winners: u64,
@@ -53,10 +55,20 @@ impl Analysis {
                 self.finish(*txn);
             }
             Record::CheckpointTables { att, dpt } => self.merge(att, dpt),
-            Record::CheckpointEnd { begin, .. } => self.checkpoint_complete |= *begin == checkpoint,
-            Record::Structure(_) | Record::CheckpointBegin => {}
+            Record::CheckpointBegin => self.expect_tables(true),
+            Record::CheckpointEnd { begin, .. } => {
+                self.checkpoint_complete |= *begin == checkpoint;
+                self.expect_tables(false);
+            }
+            Record::Structure(_) => {}
         }
         Ok(())
+    }
+
+    /// Only between its begin and its end do a checkpoint's tables list transactions that have ended since.
+    fn expect_tables(&mut self, come: bool) {
+        self.tables_come = come;
+        self.finished.clear();
     }
 
     fn progress(&mut self, txn: Lsn, last: Lsn, undo_next: Option<Lsn>) {
@@ -72,7 +84,9 @@ impl Analysis {
 
     fn finish(&mut self, txn: Lsn) {
         self.unfinished.remove(&txn);
-        self.finished.insert(txn);
+        if self.tables_come {
+            self.finished.insert(txn);
+        }
     }
 
     /// A checkpoint's tables were read after its begin record was in the log, so they may be newer or older than the

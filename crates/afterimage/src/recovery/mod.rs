@@ -96,21 +96,26 @@ pub(crate) fn recover(
     let page_size = decided.area.page_size as usize;
     let id = control.identity.database_id;
     let store = Pager::open_store(io, directory, page_size, id, OpenMode::ReadWrite)?;
-    if clean {
-        check_before_opening(&store).inspect_err(|_| io.note(Note::RecoveryRefused))?;
-    }
+    let clean_area = if clean {
+        let checked = check_before_opening(&store)
+            .and_then(|()| Doublewrite::open(io, directory, id, page_size));
+        Some(checked.inspect_err(|_| io.note(Note::RecoveryRefused))?)
+    } else {
+        None
+    };
     if clean && planted::active(Bug::CleanFlagKept) {
         // The flag is left for a crash to find.
     } else {
         mark_open(&mut file, &mut control, clean)?;
     }
-    let doublewrite = if clean {
-        Doublewrite::open(io, directory, id, page_size)?
-    } else {
-        let cells = doublewrite_cells(options);
-        let area = Doublewrite::replace(io, directory, id, page_size, cells, &decided.copies)?;
-        restore_torn_pages(&store, &decided.copies, &mut report)?;
-        area
+    let doublewrite = match clean_area {
+        Some(area) => area,
+        None => {
+            let cells = doublewrite_cells(options);
+            let area = Doublewrite::replace(io, directory, id, page_size, cells, &decided.copies)?;
+            restore_torn_pages(&store, &decided.copies, &mut report)?;
+            area
+        }
     };
     let log_options = log_options(options, control.segment_bytes);
     let end = decided.examination.end;

@@ -11,6 +11,8 @@ use crate::limits::{key_bytes_max, row_bytes_max, structure_bytes_max, value_byt
 use crate::record::{Change, Record, RowRecord};
 use crate::tree::{Bound, RowWrite, Tree};
 
+/// Structure changes that an undo may need where nobody else gets log space: a leaf, its parent, the root.
+const UNDO_CHANGES: usize = 3;
 /// Payload bytes of a commit or end record, at most.
 const FINISH_BYTES: usize = 64;
 
@@ -160,10 +162,11 @@ impl System {
         Ok(existed)
     }
 
-    /// What the end of a transaction may take: its commit or end record, and one structure change while undoing.
+    /// What the end of a transaction may take: its commit or end record, and the structure changes of an undo that needs
+    /// room.
     fn finish_bytes(&self) -> usize {
         let structure = structure_bytes_max(self.pager.page_size());
-        Log::frame_bytes(FINISH_BYTES, true) + Log::frame_bytes(structure, false)
+        Log::frame_bytes(FINISH_BYTES, true) + UNDO_CHANGES * Log::frame_bytes(structure, false)
     }
 
     /// One row in a transaction of its own: change and commit are one record. Returns whether there was a value before,

@@ -12,7 +12,7 @@ use foldhash::fast::FixedState;
 
 use super::Tree;
 use super::scan::Bound;
-use super::split::change_structure;
+use super::split::{Asker, change_structure};
 use crate::buffer::{Claimed, Pager};
 use crate::codec::Reader;
 use crate::error::{Error, Result};
@@ -134,8 +134,12 @@ impl Catalogue {
 
     fn try_create(&self, pager: &Pager, name: &str) -> Result<Option<Tree>> {
         let key = name.as_bytes();
-        self.tree
-            .make_room(pager, key, ENTRY_BYTES, false, &|_| true)?;
+        let mut asker = Asker {
+            pager,
+            purgeable: &|_| true,
+            kept: None,
+        };
+        self.tree.make_room(&mut asker, key, ENTRY_BYTES)?;
         let mut reservation = pager.reserve(structure_bytes_max(pager.page_size()))?;
         let _permit = pager.permit();
         let new = pager.new_page(false)?;
@@ -164,7 +168,8 @@ impl Catalogue {
             (&mut file_header, PageOp::FileHeader(header)),
             (&mut map, PageOp::map_set(index, 1, true)),
         ];
-        change_structure(pager, &mut reservation, StructureKind::CreateTable, parts)?;
+        let changed = change_structure(pager, &mut reservation, StructureKind::CreateTable, parts);
+        page.kept_if(changed)?;
         pager.page_taken();
         Ok(Some(Tree::new(&self.io, id, name, root)))
     }

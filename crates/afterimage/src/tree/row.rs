@@ -5,6 +5,7 @@ use afterimage_log::{Appended, Lsn, Reservation};
 
 use super::Tree;
 use super::scan::visible;
+use super::split::Asker;
 use crate::buffer::Pager;
 use crate::error::Result;
 use crate::ids::{PageId, TableId};
@@ -53,7 +54,12 @@ impl Tree {
             };
             if let Some(value_len) = lacks_room(&leaf, write.key, &change) {
                 drop((leaf, permit));
-                self.make_room(pager, write.key, value_len, write.undoing, write.purgeable)?;
+                let mut asker = Asker {
+                    pager,
+                    purgeable: write.purgeable,
+                    kept: write.undoing.then_some(&mut *reservation),
+                };
+                self.make_room(&mut asker, write.key, value_len)?;
                 continue;
             }
             let place = RowPlace {

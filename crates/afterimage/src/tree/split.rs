@@ -3,51 +3,69 @@
 
 use std::borrow::Cow;
 
-use afterimage_log::Reservation;
+use afterimage_log::{Log, Reservation};
 
 use super::Tree;
 use crate::buffer::{Claimed, Exclusive, Pager, Pin};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::limits::structure_bytes_max;
 use crate::page::{Kind, Page, PageOp, separator};
 use crate::record::{PagePart, Record, Structure, StructureKind};
+
+/// Who asks for room, and with what in hand.
+pub(super) struct Asker<'a> {
+    pub(super) pager: &'a Pager,
+    /// Whether the ghost of a key may be removed: nobody holds a lock on it.
+    pub(super) purgeable: &'a dyn Fn(&[u8]) -> bool,
+    /// A rollback's own log space, for when there is no other: a rollback does not meet a full disk.
+    pub(super) kept: Option<&'a mut Reservation>,
+}
+
+impl Asker<'_> {
+    fn is_undoing(&self) -> bool {
+        self.kept.is_some()
+    }
+
+    /// Log space for one structure change.
+    fn space(&mut self) -> Result<Reservation> {
+        let bytes = Log::frame_bytes(structure_bytes_max(self.pager.page_size()), false);
+        match (self.pager.reserve(bytes), &mut self.kept) {
+            (Err(Error::DiskFull { .. }), Some(kept)) if kept.bytes() >= bytes => {
+                Ok(kept.split(bytes))
+            }
+            (space, _) => space,
+        }
+    }
+}
 
 impl Tree {
     /// Makes room on the leaf of `key` for a value of `value_len` bytes. Call it without latches.
     pub(super) fn make_room(
         &self,
-        pager: &Pager,
+        asker: &mut Asker<'_>,
         key: &[u8],
         value_len: usize,
-        undoing: bool,
-        purgeable: &dyn Fn(&[u8]) -> bool,
     ) -> Result<()> {
         let _structure = self.structure.lock();
         loop {
-            if self.purge_ghosts(pager, key, value_len, purgeable)? {
+            if self.purge_ghosts(asker, key, value_len)? {
                 return Ok(());
             }
-            self.split(pager, key, 0, undoing)?;
+            self.split(asker, key, 0)?;
         }
     }
 
     /// True if the value fits, perhaps because ghosts were removed.
-    fn purge_ghosts(
-        &self,
-        pager: &Pager,
-        key: &[u8],
-        value_len: usize,
-        purgeable: &dyn Fn(&[u8]) -> bool,
-    ) -> Result<bool> {
-        let mut reservation = self.structure_space(pager)?;
-        let _permit = pager.permit();
-        let mut leaf = self.leaf_exclusive(pager, key)?;
+    fn purge_ghosts(&self, asker: &mut Asker<'_>, key: &[u8], value_len: usize) -> Result<bool> {
+        let mut reservation = asker.space()?;
+        let _permit = asker.pager.permit();
+        let mut leaf = self.leaf_exclusive(asker.pager, key)?;
         if leaf.fits_put(key, value_len) {
             return Ok(true);
         }
         let ghosts: Vec<Vec<u8>> = (0..leaf.cell_count())
             .map(|index| leaf.leaf_cell(index))
-            .filter(|cell| cell.is_ghost() && purgeable(cell.key))
+            .filter(|cell| cell.is_ghost() && (asker.purgeable)(cell.key))
             .map(|cell| cell.key.to_vec())
             .collect();
         if ghosts.is_empty() {
@@ -56,38 +74,30 @@ impl Tree {
         let op = PageOp::RemoveCells {
             keys: ghosts.into_iter().map(Cow::Owned).collect(),
         };
-        change_structure(
-            pager,
-            &mut reservation,
-            StructureKind::Purge,
-            vec![(&mut leaf, op)],
-        )?;
+        let parts = vec![(&mut leaf, op)];
+        change_structure(asker.pager, &mut reservation, StructureKind::Purge, parts)?;
         Ok(leaf.fits_put(key, value_len))
-    }
-
-    fn structure_space(&self, pager: &Pager) -> Result<Reservation> {
-        pager.reserve(structure_bytes_max(pager.page_size()))
     }
 
     /// Splits the page of `level` that covers `key`, after its parent if that is full. The caller holds the structure
     /// mutex, and no latch.
-    fn split(&self, pager: &Pager, key: &[u8], level: u8, undoing: bool) -> Result<()> {
-        if pager.fetch_shared(self.root)?.level() == level {
-            self.grow(pager, undoing)?;
+    fn split(&self, asker: &mut Asker<'_>, key: &[u8], level: u8) -> Result<()> {
+        if asker.pager.fetch_shared(self.root)?.level() == level {
+            self.grow(asker)?;
         }
         loop {
-            match self.try_split(pager, key, level, undoing)? {
+            match self.try_split(asker, key, level)? {
                 Attempt::Done => return Ok(()),
                 Attempt::Again => {}
-                Attempt::ParentFull => self.split(pager, key, level + 1, undoing)?,
+                Attempt::ParentFull => self.split(asker, key, level + 1)?,
             }
         }
     }
 
-    fn try_split(&self, pager: &Pager, key: &[u8], level: u8, undoing: bool) -> Result<Attempt> {
-        let mut reservation = self.structure_space(pager)?;
+    fn try_split(&self, asker: &mut Asker<'_>, key: &[u8], level: u8) -> Result<Attempt> {
+        let (mut reservation, pager) = (asker.space()?, asker.pager);
         let _permit = pager.permit();
-        let new = pager.new_page(undoing)?;
+        let new = pager.new_page(asker.is_undoing())?;
         let held = self.leaf_or_inner(pager, key, level)?;
         let mut parent = self.inner_exclusive(pager, key, level + 1)?;
         let (_, child) = parent.child_for(key);
@@ -99,6 +109,10 @@ impl Tree {
         let Some(mut left) = held.exclusive() else {
             return Ok(Attempt::Again);
         };
+        // Rows may have gone since room was asked for: then there is nothing to split.
+        if left.cell_count() == 0 {
+            return Ok(Attempt::Done);
+        }
         let cut = cut(&left, key);
         if !parent.fits_child(cut.separator.len()) {
             return Ok(Attempt::ParentFull);
@@ -115,21 +129,16 @@ impl Tree {
         let cells = cut.first_right..left.cell_count();
         let high = left.high_fence().map(<[u8]>::to_vec);
         let low = Some(&*cut.separator);
-        let right = PageOp::format_from(
-            right_id,
-            &left,
-            cells,
-            low,
-            high.as_deref(),
-            left.right_link(),
-        );
+        let link = left.right_link();
+        let right = PageOp::format_from(right_id, &left, cells, low, high.as_deref(), link);
         let parts = vec![
             (&mut left, PageOp::split_left(&cut.separator, right_id)),
             (&mut page, right),
             (&mut parent, PageOp::insert_child(&cut.separator, right_id)),
             (&mut map, PageOp::map_set(index, 1, true)),
         ];
-        change_structure(pager, &mut reservation, StructureKind::Split, parts)?;
+        let changed = change_structure(pager, &mut reservation, StructureKind::Split, parts);
+        page.kept_if(changed)?;
         pager.page_taken();
         Ok(Attempt::Done)
     }
@@ -145,11 +154,11 @@ impl Tree {
     }
 
     /// Moves the root's cells to a new page below it.
-    fn grow(&self, pager: &Pager, undoing: bool) -> Result<()> {
+    fn grow(&self, asker: &mut Asker<'_>) -> Result<()> {
         loop {
-            let mut reservation = self.structure_space(pager)?;
+            let (mut reservation, pager) = (asker.space()?, asker.pager);
             let _permit = pager.permit();
-            let new = pager.new_page(undoing)?;
+            let new = pager.new_page(asker.is_undoing())?;
             let mut root = pager.fetch_exclusive(self.root)?;
             let Some(Claimed {
                 mut page,
@@ -167,7 +176,8 @@ impl Tree {
                 (&mut root, grown),
                 (&mut map, PageOp::map_set(index, 1, true)),
             ];
-            change_structure(pager, &mut reservation, StructureKind::Grow, parts)?;
+            let changed = change_structure(pager, &mut reservation, StructureKind::Grow, parts);
+            page.kept_if(changed)?;
             pager.page_taken();
             return Ok(());
         }
