@@ -142,3 +142,31 @@ fn memory_commits_come_back_as_a_prefix() {
         assert_eq!(rows.keys().cloned().collect::<Vec<_>>(), prefix);
     }
 }
+
+#[test]
+fn either_control_copy_is_enough_after_a_long_transaction() {
+    let sim = Sim::new(9);
+    let db = open(&sim);
+    let table = db.table("t").expect("creates");
+    let mut long = db.begin();
+    long.put(&table, b"long", b"1").expect("puts");
+    // Three segments of other people's work.
+    for n in 0..900u32 {
+        db.put(&table, &n.to_be_bytes(), &[n as u8; 150])
+            .expect("puts");
+    }
+    // This copy names the long transaction's first record; the next one does not need it any more.
+    db.checkpoint().expect("checkpoints");
+    long.commit().expect("commits");
+    db.put(&table, b"last", b"2").expect("puts");
+    db.checkpoint().expect("checkpoints");
+    let image = sim.snapshot().crash(&Survival::None);
+    for copy in [0u64, 4096] {
+        let mut damaged = image.clone();
+        damaged.flip_bit("bank/control", copy + 40, 3);
+        let after = open(&Sim::from_image(10, &damaged));
+        let rows = contents(&after, "t");
+        assert_eq!(rows.len(), 902, "with copy {} lost", copy / 4096);
+        assert!(after.verify().expect("looks").is_clean());
+    }
+}

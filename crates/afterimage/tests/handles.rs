@@ -253,3 +253,21 @@ fn a_scan_goes_both_ways_and_meets_in_the_middle() {
     drop(scan);
     tx.commit().expect("ends");
 }
+
+#[test]
+fn a_panic_of_the_caller_only_rolls_its_transaction_back() {
+    let sim = Sim::new(7);
+    let db = options(&sim).open("d").expect("opens");
+    let table = db.table("t").expect("creates");
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        db.transact(|tx| {
+            tx.put(&table, b"k", b"v")?;
+            std::panic::resume_unwind(Box::new("the caller's own trouble"));
+            #[allow(unreachable_code, reason = "gives the closure its type")]
+            Ok(())
+        })
+    }));
+    assert!(outcome.is_err());
+    assert_eq!(db.get(&table, b"k").expect("the engine goes on"), None);
+    db.put(&table, b"k", b"w").expect("puts");
+}
