@@ -7,6 +7,8 @@ use crate::oracle::Layout;
 use crate::store::{Store, StoreResult};
 use crate::workload::{Base, Op, Workload};
 use afterimage_io::sim::{CallInfo, DiskState, Image, Sim, Verdict};
+use crate::bytes::{SEGMENT_HEADER, frame_word};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The seed of every workload's world: the exhaustive driver leaves nothing to chance.
@@ -36,7 +38,7 @@ impl Prepared {
         let mut store = world.live("preparing the base", || S::open(&world.sim.io()))?;
         world.live("filling the base", || fill(&mut store, &mut model))?;
         if base == Base::Recycled {
-            world.live("going round the log", || go_round(layout, &mut store, &mut model))?;
+            world.live("going round the log", || go_round(layout, &world.sim, &mut store, &mut model))?;
         }
         let image = if base != Base::Crashed {
             world.close(store)?
@@ -64,9 +66,15 @@ fn fill<S: Store>(store: &mut S, model: &mut Model) -> StoreResult<()> {
     Ok(())
 }
 
-/// Commits of equal size, with a checkpoint now and then, until the log has used its segments twice and a split will need the next one.
-fn go_round<S: Store>(layout: &Layout, store: &mut S, model: &mut Model) -> StoreResult<()> {
-    let near_the_end = |end: u64| end / layout.segment_bytes >= 9 && (1100..2200).contains(&(layout.segment_bytes - end % layout.segment_bytes));
+/// Commits of equal size, with checkpoints whenever a segment is full, until a split will need the next segment, and that is one full of
+/// old records.
+fn go_round<S: Store>(layout: &Layout, sim: &Sim, store: &mut S, model: &mut Model) -> StoreResult<()> {
+    let near_the_end = |end: u64| {
+        let next = format!("{}/log/{:08X}-{:016X}.log", layout.directory, 1, end / layout.segment_bytes + 1);
+        let old = sim.snapshot().read_cached(Path::new(&next), SEGMENT_HEADER, 8).is_some_and(|b| frame_word(&b).is_some());
+        old && (1100..2200).contains(&(layout.segment_bytes - end % layout.segment_bytes))
+    };
+    let mut last = 0;
     for n in 0..4000u32 {
         let (key, value) = (b"k0", (n % 10).to_string().repeat(880).into_bytes());
         store.put(key, &value)?;
@@ -74,11 +82,17 @@ fn go_round<S: Store>(layout: &Layout, store: &mut S, model: &mut Model) -> Stor
         store.commit()?;
         model.issue_commit();
         model.acknowledge();
-        if n % 20 == 19 {
+        let end = store.log_end();
+        let segment = end.map_or(u64::from(n) / 64, |e| e / layout.segment_bytes);
+        if segment > last {
+            // A segment was used up just now: the one that is given up takes its place among the prepared ones.
             store.checkpoint()?;
+            store.checkpoint()?;
+            last = segment;
         }
         match store.log_end() {
             Some(end) if !near_the_end(end) => {}
+            _ if n < 300 => {}
             _ => return Ok(()),
         }
     }

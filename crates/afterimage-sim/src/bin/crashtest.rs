@@ -26,6 +26,7 @@ crashtest: crashes the engine in a simulated world, at every I/O call, and check
     crashtest --replay 'WORKLOAD TRAIL'   one crash state of the exhaustive driver
 
     --workers N                           threads (default: one a core)
+    --plant BUG                           with this deliberate bug (needs a build with --cfg planted)
     --trace                               every event of every simulated disk on stderr
     --keep-going                          after a failure; each symptom is shown once
 
@@ -67,6 +68,10 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
             "--cap" => number(&mut asked.cap)?,
             "--workers" => number(&mut asked.workers)?,
             "--replay" => asked.replay = Some(arguments.next().ok_or("--replay needs a workload and a trail")?),
+            "--plant" => {
+                let name = arguments.next().ok_or("--plant needs a bug's name")?;
+                afterimage_io::planted::plant(planted::named(&[name])?.first().copied());
+            }
             "--trace" => afterimage_sim::oracle::TRACE.store(true, Ordering::Relaxed),
             "--keep-going" => asked.keep_going = true,
             "--help" | "-h" => asked.command = Some("help".to_string()),
