@@ -3,6 +3,7 @@
 
 use std::collections::BinaryHeap;
 
+use afterimage_io::planted::{self, Bug};
 use afterimage_log::Lsn;
 
 use crate::error::Result;
@@ -13,7 +14,7 @@ use crate::transaction::{Chain, System, undo_record};
 pub(crate) fn undo(system: &System, losers: &[AttEntry]) -> Result<u64> {
     let mut todo: BinaryHeap<(Option<Lsn>, Lsn, Lsn)> = losers
         .iter()
-        .map(|loser| (loser.undo_next, loser.txn, loser.last))
+        .map(|loser| (start(loser), loser.txn, loser.last))
         .collect();
     let mut steps = 0;
     while let Some((next, id, last)) = todo.pop() {
@@ -29,4 +30,12 @@ pub(crate) fn undo(system: &System, losers: &[AttEntry]) -> Result<u64> {
         }
     }
     Ok(steps)
+}
+
+/// Where a loser's undo goes on. Its CLRs say what has been taken back already.
+fn start(loser: &AttEntry) -> Option<Lsn> {
+    if planted::active(Bug::ClrUndoneTwice) {
+        return Some(loser.last);
+    }
+    loser.undo_next
 }
