@@ -17,25 +17,41 @@ pub fn segment_number(name: &str) -> Option<u64> {
 /// A little-endian word.
 #[must_use]
 pub fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    bytes.get(at..at + 8)?.try_into().ok().map(u64::from_le_bytes)
+    bytes
+        .get(at..at + 8)?
+        .try_into()
+        .ok()
+        .map(u64::from_le_bytes)
 }
 
 /// A little-endian half word.
 #[must_use]
 pub fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes)
+    bytes
+        .get(at..at + 4)?
+        .try_into()
+        .ok()
+        .map(u32::from_le_bytes)
 }
 
 /// A little-endian quarter word.
 #[must_use]
 pub fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes.get(at..at + 2)?.try_into().ok().map(u16::from_le_bytes)
+    bytes
+        .get(at..at + 2)?
+        .try_into()
+        .ok()
+        .map(u16::from_le_bytes)
 }
 
 /// A little-endian double word.
 #[must_use]
 pub fn u128_at(bytes: &[u8], at: usize) -> Option<u128> {
-    bytes.get(at..at + 16)?.try_into().ok().map(u128::from_le_bytes)
+    bytes
+        .get(at..at + 16)?
+        .try_into()
+        .ok()
+        .map(u128::from_le_bytes)
 }
 
 /// A varint: seven bits a byte, least significant first. Answers the number and the rest.
@@ -111,7 +127,11 @@ pub const SEGMENT_HEADER: u64 = 4096;
 #[must_use]
 pub fn frame_word(bytes: &[u8]) -> Option<FrameWord> {
     let word = u32_at(bytes, 0)?;
-    let f = FrameWord { length: word & 0x00FF_FFFF, kind: (word >> 24) as u8 & 0x0F, timed: word >> 28 & 1 == 1 };
+    let f = FrameWord {
+        length: word & 0x00FF_FFFF,
+        kind: (word >> 24) as u8 & 0x0F,
+        timed: word >> 28 & 1 == 1,
+    };
     let header = FRAME_HEADER + if f.timed { 8 } else { 0 };
     (f.length >= header && (kind::DATA..=kind::END).contains(&f.kind)).then_some(f)
 }
@@ -131,7 +151,10 @@ pub fn page_head(image: &[u8]) -> Option<PageHead> {
     if image.get(..32)?.iter().all(|b| *b == 0) {
         return None;
     }
-    Some(PageHead { number: u64_at(image, 8)?, lsn: u64_at(image, 16)? })
+    Some(PageHead {
+        number: u64_at(image, 8)?,
+        lsn: u64_at(image, 16)?,
+    })
 }
 
 #[cfg(test)]
@@ -150,7 +173,14 @@ mod tests {
         assert_eq!(segment_number("rewrite.tmp"), None);
         assert_eq!(frame_word(&[0; 8]), None);
         let word = (32u32 | (2 << 24)).to_le_bytes();
-        assert_eq!(frame_word(&word), Some(FrameWord { length: 32, kind: kind::WATERMARK, timed: false }));
+        assert_eq!(
+            frame_word(&word),
+            Some(FrameWord {
+                length: 32,
+                kind: kind::WATERMARK,
+                timed: false
+            })
+        );
         assert_eq!(varint(&[0xAC, 0x02, 9]), Some((300, &[9u8][..])));
         assert_eq!(varint(&[0x80; 11]), None);
     }

@@ -50,7 +50,12 @@ pub struct Checked {
 ///
 /// # Errors
 /// The first thing that does not hold.
-pub fn check<S: Store>(layout: &Layout, state: &CrashState, unclean: bool, deeper: Option<&mut Deeper<'_>>) -> Result<Checked, Mismatch> {
+pub fn check<S: Store>(
+    layout: &Layout,
+    state: &CrashState,
+    unclean: bool,
+    deeper: Option<&mut Deeper<'_>>,
+) -> Result<Checked, Mismatch> {
     let world = World::boot(layout, state.image.clone());
     let sampler = Arc::new(Mutex::new(Sampler::default()));
     let sampling = deeper.is_some();
@@ -62,23 +67,46 @@ pub fn check<S: Store>(layout: &Layout, state: &CrashState, unclean: bool, deepe
     let recovery_calls = world.sim.calls();
     let rows = world.live("reading after recovery", || store.rows())?;
     let prefix = admitted(&state.expectation, &rows)?;
-    let second = if unclean { world.cut_power(store)? } else { world.close(store)? };
+    let second = if unclean {
+        world.cut_power(store)?
+    } else {
+        world.close(store)?
+    };
     check_second::<S>(layout, second, &rows)?;
     if let (true, Some(d)) = (sampling, deeper) {
         let mut s = sampler.lock().unwrap_or_else(PoisonError::into_inner);
         d.space += s.space;
         d.choices.word();
         let expectation = &state.expectation;
-        d.taken.extend(s.taken.drain(..).map(|(image, trail)| CrashState { image, trail, expectation: expectation.clone() }));
+        d.taken
+            .extend(s.taken.drain(..).map(|(image, trail)| CrashState {
+                image,
+                trail,
+                expectation: expectation.clone(),
+            }));
     }
-    Ok(Checked { prefix, recovery_calls })
+    Ok(Checked {
+        prefix,
+        recovery_calls,
+    })
 }
 
 fn admitted(expectation: &Expectation, rows: &Rows) -> Result<usize, Mismatch> {
     expectation.admits(rows).ok_or_else(|| {
-        let right: Vec<String> = expectation.admitted().iter().map(|r| Brief(r).to_string()).collect();
+        let right: Vec<String> = expectation
+            .admitted()
+            .iter()
+            .map(|r| Brief(r).to_string())
+            .collect();
         let (a, i) = (expectation.acknowledged, expectation.issued);
-        Mismatch::new(Layer::Model, format!("after recovery: {}\n  right (acknowledged {a}, issued {i}): {}", Brief(rows), right.join("\n    or ")))
+        Mismatch::new(
+            Layer::Model,
+            format!(
+                "after recovery: {}\n  right (acknowledged {a}, issued {i}): {}",
+                Brief(rows),
+                right.join("\n    or ")
+            ),
+        )
     })
 }
 
@@ -89,7 +117,9 @@ fn check_second<S: Store>(layout: &Layout, image: Image, rows: &Rows) -> Result<
     let again = world.live("reading after the second recovery", || store.rows())?;
     same("a second recovery changed the rows", rows, &again)?;
     let mut model = again;
-    world.live("transactions after recovery", || prove(&mut store, &mut model))?;
+    world.live("transactions after recovery", || {
+        prove(&mut store, &mut model)
+    })?;
     let image = world.close(store)?;
     let world = World::boot(layout, image);
     let mut store = world.live("the last open", || S::open(&world.sim.io()))?;
@@ -103,14 +133,22 @@ pub(crate) fn same(what: &str, expected: &Rows, found: &Rows) -> Result<(), Mism
     if expected == found {
         return Ok(());
     }
-    Err(Mismatch::new(Layer::Model, format!("{what}\n  expected: {}\n  found:    {}", Brief(expected), Brief(found))))
+    Err(Mismatch::new(
+        Layer::Model,
+        format!(
+            "{what}\n  expected: {}\n  found:    {}",
+            Brief(expected),
+            Brief(found)
+        ),
+    ))
 }
 
 /// Twenty transactions of every kind: they put, grow, delete, roll back, split pages, and one checkpoint comes between.
 pub(crate) fn prove<S: Store>(store: &mut S, model: &mut Rows) -> StoreResult<()> {
     for n in 0..PROOF_TRANSACTIONS {
         let key = format!("p{:02}", n % 11).into_bytes();
-        let value = vec![b'a' + u8::try_from(n % 26).unwrap_or(0); if n % 3 == 0 { 700 } else { 20 }];
+        let value =
+            vec![b'a' + u8::try_from(n % 26).unwrap_or(0); if n % 3 == 0 { 700 } else { 20 }];
         let mut working = model.clone();
         store.put(&key, &value)?;
         working.insert(key, value);
@@ -167,14 +205,25 @@ impl World {
     ///
     /// # Errors
     /// What was seen.
-    pub fn live<T>(&self, what: &str, life: impl FnOnce() -> StoreResult<T>) -> Result<T, Mismatch> {
+    pub fn live<T>(
+        &self,
+        what: &str,
+        life: impl FnOnce() -> StoreResult<T>,
+    ) -> Result<T, Mismatch> {
         let end = self.run(what, life)?;
         self.oracles.verdict()?;
         match end {
             Outcome::Done(Ok(value)) => Ok(value),
-            Outcome::Done(Err(refusal)) => Err(Mismatch::new(Layer::Refused, format!("{what}: {refusal}"))),
-            Outcome::Panicked(text) => Err(Mismatch::new(Layer::Assertion, format!("{what}: {text}"))),
-            Outcome::Crashed => Err(Mismatch::new(Layer::Assertion, format!("{what}: a crash that nobody ordered"))),
+            Outcome::Done(Err(refusal)) => {
+                Err(Mismatch::new(Layer::Refused, format!("{what}: {refusal}")))
+            }
+            Outcome::Panicked(text) => {
+                Err(Mismatch::new(Layer::Assertion, format!("{what}: {text}")))
+            }
+            Outcome::Crashed => Err(Mismatch::new(
+                Layer::Assertion,
+                format!("{what}: a crash that nobody ordered"),
+            )),
         }
     }
 
@@ -185,7 +234,13 @@ impl World {
     pub fn run<T>(&self, what: &str, life: impl FnOnce() -> T) -> Result<Outcome<T>, Mismatch> {
         match watchdog::watch(&self.sim, || outcome::run(life)) {
             (end, false) => Ok(end),
-            (_, true) => Err(Mismatch::new(Layer::Deadlock, format!("{what}: goes round in circles, no end after {:?}", watchdog::PATIENCE))),
+            (_, true) => Err(Mismatch::new(
+                Layer::Deadlock,
+                format!(
+                    "{what}: goes round in circles, no end after {:?}",
+                    watchdog::PATIENCE
+                ),
+            )),
         }
     }
 
@@ -196,7 +251,10 @@ impl World {
     pub fn cut_power<T>(&self, store: T) -> Result<Image, Mismatch> {
         self.sim.crash_now();
         match outcome::run(move || drop(store)) {
-            Outcome::Panicked(text) => Err(Mismatch::new(Layer::Assertion, format!("drop after a crash: {text}"))),
+            Outcome::Panicked(text) => Err(Mismatch::new(
+                Layer::Assertion,
+                format!("drop after a crash: {text}"),
+            )),
             Outcome::Done(()) | Outcome::Crashed => Ok(cut(&self.sim.snapshot(), 0)),
         }
     }
@@ -215,10 +273,11 @@ impl World {
     /// # Errors
     /// What is wrong.
     pub fn verify<S: Store>(&self, store: &mut S) -> Result<(), Mismatch> {
-        self.live("verify", || store.verify()).map_err(|m| match m.layer {
-            Layer::Refused => Mismatch::new(Layer::Verify, m.what),
-            _ => m,
-        })
+        self.live("verify", || store.verify())
+            .map_err(|m| match m.layer {
+                Layer::Refused => Mismatch::new(Layer::Verify, m.what),
+                _ => m,
+            })
     }
 
     fn sample(&self, into: &Arc<Mutex<Sampler>>, mut choices: Choices, one_in: u64, trail: &Trail) {
@@ -231,7 +290,8 @@ impl World {
             s.space += count as u64;
             if choices.chance(1, one_in.max(1)) {
                 let survival = choices.index(survivals(disk).len());
-                s.taken.push((cut(disk, survival), trail.then(Cut { call, survival })));
+                s.taken
+                    .push((cut(disk, survival), trail.then(Cut { call, survival })));
             }
             Verdict::Continue
         })));

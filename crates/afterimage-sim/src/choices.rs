@@ -18,7 +18,9 @@ impl Choices {
     /// The stream of choices that `seed` names.
     #[must_use]
     pub fn new(seed: u64) -> Choices {
-        Choices { state: mix(seed ^ 0x5AF7_E81A_6E00_0001) }
+        Choices {
+            state: mix(seed ^ 0x5AF7_E81A_6E00_0001),
+        }
     }
 
     /// The next 64 bits.

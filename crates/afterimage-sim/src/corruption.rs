@@ -74,7 +74,13 @@ pub fn run(seed: u64, stride: u64) -> (Counts, Gathered) {
     let layout = Layout::small();
     let (mut counts, mut gathered) = (Counts::default(), Gathered::default());
     let replay = format!("crashtest corruption --seed {seed} --stride {stride}");
-    let fail = |mismatch, place: String| Box::new(Failure { mismatch, place, replay: replay.clone() });
+    let fail = |mismatch, place: String| {
+        Box::new(Failure {
+            mismatch,
+            place,
+            replay: replay.clone(),
+        })
+    };
     for subject in [subject(&layout, true), subject(&layout, false)] {
         let subject = match subject {
             Ok(subject) => subject,
@@ -89,9 +95,15 @@ pub fn run(seed: u64, stride: u64) -> (Counts, Gathered) {
             while at < length {
                 let offset = (at + choices.below(stride)).min(length - 1);
                 let change = 1u8 << choices.below(8);
-                let place = || format!("{}: {file} offset {offset} xor {change:#04x}", subject.name);
+                let place =
+                    || format!("{}: {file} offset {offset} xor {change:#04x}", subject.name);
                 match damage(&layout, &subject, &file, offset, change) {
-                    Ok(end) => *counts.ends.entry((format!("{} {}", subject.name, short(&file)), end)).or_default() += 1,
+                    Ok(end) => {
+                        *counts
+                            .ends
+                            .entry((format!("{} {}", subject.name, short(&file)), end))
+                            .or_default() += 1
+                    }
                     Err(m) => gathered.add(fail(m, place())),
                 }
                 at += stride;
@@ -105,13 +117,21 @@ pub fn run(seed: u64, stride: u64) -> (Counts, Gathered) {
 }
 
 fn short(file: &str) -> &str {
-    if file.ends_with(".log") { "log" } else { file.rsplit('/').next().unwrap_or(file) }
+    if file.ends_with(".log") {
+        "log"
+    } else {
+        file.rsplit('/').next().unwrap_or(file)
+    }
 }
 
 /// The files that hold data.
 fn files(layout: &Layout, image: &Image) -> Vec<(String, u64)> {
     let passive = [layout.path("lock"), layout.path("status")];
-    image.files().filter(|(p, len)| *len > 0 && !passive.iter().any(|q| q == p)).map(|(p, len)| (p.to_string(), len)).collect()
+    image
+        .files()
+        .filter(|(p, len)| *len > 0 && !passive.iter().any(|q| q == p))
+        .map(|(p, len)| (p.to_string(), len))
+        .collect()
 }
 
 fn told<T>(result: afterimage::Result<T>) -> StoreResult<T> {
@@ -132,7 +152,10 @@ fn subject(layout: &Layout, closed: bool) -> Result<Subject, Mismatch> {
         world.live("fill", || {
             let mut tx = database.begin();
             for i in 0..3 {
-                let (key, value) = (format!("r{:02}", (n * 3 + i) % 29).into_bytes(), vec![b'a' + (n % 26) as u8; if n % 5 == 0 { 400 } else { 30 }]);
+                let (key, value) = (
+                    format!("r{:02}", (n * 3 + i) % 29).into_bytes(),
+                    vec![b'a' + (n % 26) as u8; if n % 5 == 0 { 400 } else { 30 }],
+                );
                 told(tx.put(&table, &key, &value))?;
                 model.put(&key, &value);
             }
@@ -140,17 +163,35 @@ fn subject(layout: &Layout, closed: bool) -> Result<Subject, Mismatch> {
             told(ticket.wait())?;
             model.issue_commit();
             states.push((ticket.lsn().map_or(0, |l| l.get()), model.rows().clone()));
-            if n == 9 { told(database.checkpoint()) } else { Ok(()) }
+            if n == 9 {
+                told(database.checkpoint())
+            } else {
+                Ok(())
+            }
         })?;
     }
     let acknowledged = states.len();
     if closed {
         let end = u64::MAX;
         let image = world.close(Engine::with(database, table))?;
-        return Ok(Subject { name: "closed", image, states, acknowledged, closed, proven: end, end });
+        return Ok(Subject {
+            name: "closed",
+            image,
+            states,
+            acknowledged,
+            closed,
+            proven: end,
+            end,
+        });
     }
     // Two commits that nobody waits for reach the disk with the third, whose sync never happens: the power goes right before it.
-    world.sim.set_hook(Some(Box::new(|info, _| if info.kind.syncs() && info.path.contains("/log/") { afterimage_io::sim::Verdict::Crash } else { afterimage_io::sim::Verdict::Continue })));
+    world.sim.set_hook(Some(Box::new(|info, _| {
+        if info.kind.syncs() && info.path.contains("/log/") {
+            afterimage_io::sim::Verdict::Crash
+        } else {
+            afterimage_io::sim::Verdict::Continue
+        }
+    })));
     let unfinished = outcome::run(|| {
         let mut tx = database.begin();
         told(tx.put(&table, b"tail", b"unacknowledged"))?;
@@ -159,23 +200,40 @@ fn subject(layout: &Layout, closed: bool) -> Result<Subject, Mismatch> {
         told(tx.commit())
     });
     if !matches!(unfinished, Outcome::Crashed) {
-        return Err(Mismatch::new(Layer::Replay, "the commit in flight was not cut off"));
+        return Err(Mismatch::new(
+            Layer::Replay,
+            "the commit in flight was not cut off",
+        ));
     }
     states.push((u64::MAX, model.rows().clone()));
     drop(outcome::run(move || drop((database, table))));
     let image = world.sim.snapshot().crash(&Survival::All);
     let (proven, end) = proven(layout, &image);
-    Ok(Subject { name: "crashed", image, states, acknowledged, closed, proven, end })
+    Ok(Subject {
+        name: "crashed",
+        image,
+        states,
+        acknowledged,
+        closed,
+        proven,
+        end,
+    })
 }
 
 /// The highest position that any watermark in the log proves, and the end of the log, read by code of our own.
 fn proven(layout: &Layout, image: &Image) -> (u64, u64) {
     let (mut proven, mut end) = (0, 0);
-    let segments: BTreeMap<u64, String> = image.files().filter_map(|(p, _)| Some((number_of(layout, p)?, p.to_string()))).collect();
+    let segments: BTreeMap<u64, String> = image
+        .files()
+        .filter_map(|(p, _)| Some((number_of(layout, p)?, p.to_string())))
+        .collect();
     for (number, path) in segments {
         let base = number * layout.segment_bytes;
         let mut at = bytes::SEGMENT_HEADER;
-        while let Some(frame) = image.read(&path, at, 32).and_then(|b| Some((bytes::frame_word(&b)?, b))) {
+        while let Some(frame) = image
+            .read(&path, at, 32)
+            .and_then(|b| Some((bytes::frame_word(&b)?, b)))
+        {
             let (word, head) = frame;
             if word.kind == bytes::kind::WATERMARK {
                 proven = proven.max(bytes::u64_at(&head, 16).unwrap_or(0));
@@ -191,16 +249,33 @@ fn proven(layout: &Layout, image: &Image) -> (u64, u64) {
 }
 
 /// Changes one byte and opens, reads, verifies.
-fn damage(layout: &Layout, subject: &Subject, file: &str, offset: u64, change: u8) -> Result<End, Mismatch> {
+fn damage(
+    layout: &Layout,
+    subject: &Subject,
+    file: &str,
+    offset: u64,
+    change: u8,
+) -> Result<End, Mismatch> {
     let mut image = subject.image.clone();
-    let byte = image.read(file, offset, 1).and_then(|b| b.first().copied()).unwrap_or(0);
+    let byte = image
+        .read(file, offset, 1)
+        .and_then(|b| b.first().copied())
+        .unwrap_or(0);
     image.write_bytes(file, offset, &[byte ^ change]);
-    let verified = if subject.closed { verify_says(layout, &image)? } else { false };
+    let verified = if subject.closed {
+        verify_says(layout, &image)?
+    } else {
+        false
+    };
     if subject.closed && !verified && matters(layout, subject, file, offset) {
         return Err(Mismatch::new(Layer::Verify, "verify finds nothing wrong"));
     }
     let end = open_and_read(layout, subject, &image, file, offset)?;
-    Ok(if verified && end == End::AllThere { End::Verified } else { end })
+    Ok(if verified && end == End::AllThere {
+        End::Verified
+    } else {
+        end
+    })
 }
 
 /// Whether `verify` has to see a change of this byte: bytes of pages in use, and of frames.
@@ -208,11 +283,18 @@ fn matters(layout: &Layout, subject: &Subject, file: &str, offset: u64) -> bool 
     if file == layout.path("pages") {
         let size = layout.page_size;
         let start = offset / size as u64 * size as u64;
-        return subject.image.read(file, start, size).is_some_and(|p| p.iter().any(|b| *b != 0));
+        return subject
+            .image
+            .read(file, start, size)
+            .is_some_and(|p| p.iter().any(|b| *b != 0));
     }
-    let Some(number) = number_of(layout, file) else { return false };
+    let Some(number) = number_of(layout, file) else {
+        return false;
+    };
     let in_frames = frames_end(layout, &subject.image, file);
-    offset >= bytes::SEGMENT_HEADER && offset < in_frames && number * layout.segment_bytes + offset < subject.end
+    offset >= bytes::SEGMENT_HEADER
+        && offset < in_frames
+        && number * layout.segment_bytes + offset < subject.end
 }
 
 fn frames_end(_layout: &Layout, image: &Image, path: &str) -> u64 {
@@ -226,12 +308,20 @@ fn frames_end(_layout: &Layout, image: &Image, path: &str) -> u64 {
 /// Whether `verify` reports something; it must not fail in any other way.
 fn verify_says(layout: &Layout, image: &Image) -> Result<bool, Mismatch> {
     let world = World::boot(layout, image.clone());
-    match outcome::run(|| afterimage::inspect::verify(&world.sim.io(), Path::new(&layout.directory))) {
+    match outcome::run(|| {
+        afterimage::inspect::verify(&world.sim.io(), Path::new(&layout.directory))
+    }) {
         Outcome::Done(Ok(report)) => Ok(!report.is_clean()),
         Outcome::Done(Err(e)) if e.is_corruption() => names_a_place(&e).map(|()| true),
-        Outcome::Done(Err(e)) => Err(Mismatch::new(Layer::Refused, format!("verify: {e} ({e:?})"))),
+        Outcome::Done(Err(e)) => Err(Mismatch::new(
+            Layer::Refused,
+            format!("verify: {e} ({e:?})"),
+        )),
         Outcome::Panicked(text) => Err(Mismatch::new(Layer::Assertion, format!("verify: {text}"))),
-        Outcome::Crashed => Err(Mismatch::new(Layer::Assertion, "a crash that nobody ordered")),
+        Outcome::Crashed => Err(Mismatch::new(
+            Layer::Assertion,
+            "a crash that nobody ordered",
+        )),
     }
 }
 
@@ -240,11 +330,25 @@ enum Opened {
     Open(Database, Box<RecoveryReport>),
 }
 
-fn open_and_read(layout: &Layout, subject: &Subject, image: &Image, file: &str, offset: u64) -> Result<End, Mismatch> {
+fn open_and_read(
+    layout: &Layout,
+    subject: &Subject,
+    image: &Image,
+    file: &str,
+    offset: u64,
+) -> Result<End, Mismatch> {
     let world = World::boot(layout, image.clone());
-    let opened = world.live("open", || match small_options(layout, &world.sim.io()).create(false).open(&layout.directory) {
-        Ok(db) => Ok(Opened::Open(db.clone(), Box::new(db.recovery_report().clone()))),
-        Err(e) => Ok(Opened::Refused(e)),
+    let opened = world.live("open", || {
+        match small_options(layout, &world.sim.io())
+            .create(false)
+            .open(&layout.directory)
+        {
+            Ok(db) => Ok(Opened::Open(
+                db.clone(),
+                Box::new(db.recovery_report().clone()),
+            )),
+            Err(e) => Ok(Opened::Refused(e)),
+        }
     })?;
     let (database, report) = match opened {
         Opened::Refused(e) => {
@@ -254,7 +358,11 @@ fn open_and_read(layout: &Layout, subject: &Subject, image: &Image, file: &str, 
         }
         Opened::Open(database, report) => (database, report),
     };
-    let read = world.live("read", || Ok(database.table(TABLE).and_then(|table| read_typed(&database, &table))))?;
+    let read = world.live("read", || {
+        Ok(database
+            .table(TABLE)
+            .and_then(|table| read_typed(&database, &table)))
+    })?;
     let rows = match read {
         Ok(rows) => rows,
         Err(e) => {
@@ -269,15 +377,27 @@ fn open_and_read(layout: &Layout, subject: &Subject, image: &Image, file: &str, 
 
 fn read_typed(database: &Database, table: &afterimage::Table) -> afterimage::Result<Rows> {
     let mut tx = database.begin();
-    let rows = tx.scan::<[u8], _>(table, ..)?.collect::<afterimage::Result<Rows>>()?;
+    let rows = tx
+        .scan::<[u8], _>(table, ..)?
+        .collect::<afterimage::Result<Rows>>()?;
     drop(tx);
     drop(read_all(database, table));
     Ok(rows)
 }
 
-fn judge(layout: &Layout, subject: &Subject, rows: &Rows, report: &RecoveryReport, file: &str, offset: u64) -> Result<End, Mismatch> {
+fn judge(
+    layout: &Layout,
+    subject: &Subject,
+    rows: &Rows,
+    report: &RecoveryReport,
+    file: &str,
+    offset: u64,
+) -> Result<End, Mismatch> {
     let Some(k) = subject.states.iter().position(|(_, s)| s == rows) else {
-        return Err(Mismatch::new(Layer::Model, format!("the rows are no prefix of the commits: {}", Brief(rows))));
+        return Err(Mismatch::new(
+            Layer::Model,
+            format!("the rows are no prefix of the commits: {}", Brief(rows)),
+        ));
     };
     if k + 1 >= subject.acknowledged {
         let whole = k + 1 == subject.states.len();
@@ -287,60 +407,111 @@ fn judge(layout: &Layout, subject: &Subject, rows: &Rows, report: &RecoveryRepor
     let lost = subject.states[k + 1].0;
     if position.is_none_or(|p| p < subject.proven) || lost < subject.proven {
         let proven = subject.proven;
-        return Err(Mismatch::new(Layer::Model, format!("silent loss: commits from LSN {lost} on are gone, and the log was provably durable up to {proven}")));
+        return Err(Mismatch::new(
+            Layer::Model,
+            format!(
+                "silent loss: commits from LSN {lost} on are gone, and the log was provably durable up to {proven}"
+            ),
+        ));
     }
     if report.clean {
-        return Err(Mismatch::new(Layer::Model, format!("acknowledged commits from LSN {lost} on were cut off, and the report does not say so: {report}")));
+        return Err(Mismatch::new(
+            Layer::Model,
+            format!(
+                "acknowledged commits from LSN {lost} on were cut off, and the report does not say so: {report}"
+            ),
+        ));
     }
     Ok(End::TailCut)
 }
 
 fn corruption(error: &Error) -> Result<(), Mismatch> {
-    if error.is_corruption() || matches!(error, Error::Unsupported { .. } | Error::NotADatabase { .. }) {
+    if error.is_corruption()
+        || matches!(
+            error,
+            Error::Unsupported { .. } | Error::NotADatabase { .. }
+        )
+    {
         return names_a_place(error);
     }
-    Err(Mismatch::new(Layer::Refused, format!("not an error of corruption: {error} ({error:?})")))
+    Err(Mismatch::new(
+        Layer::Refused,
+        format!("not an error of corruption: {error} ({error:?})"),
+    ))
 }
 
 /// An error of corruption names a file, and where in it.
 fn names_a_place(error: &Error) -> Result<(), Mismatch> {
     let text = error.to_string();
-    let names = ["control", "pages", "doublewrite", ".log", "db"].iter().any(|f| text.contains(f));
-    if names { Ok(()) } else { Err(Mismatch::new(Layer::Refused, format!("the error does not say where: {text}"))) }
+    let names = ["control", "pages", "doublewrite", ".log", "db"]
+        .iter()
+        .any(|f| text.contains(f));
+    if names {
+        Ok(())
+    } else {
+        Err(Mismatch::new(
+            Layer::Refused,
+            format!("the error does not say where: {text}"),
+        ))
+    }
 }
 
 /// A refused open has changed no byte, but for the lock file.
 fn unchanged(layout: &Layout, before: &Image, world: &World) -> Result<(), Mismatch> {
     let after = world.sim.snapshot().page_cache();
     let lock = layout.path("lock");
-    let list = |image: &Image| -> Vec<(String, u64)> { image.files().filter(|(p, _)| *p != lock).map(|(p, l)| (p.to_string(), l)).collect() };
+    let list = |image: &Image| -> Vec<(String, u64)> {
+        image
+            .files()
+            .filter(|(p, _)| *p != lock)
+            .map(|(p, l)| (p.to_string(), l))
+            .collect()
+    };
     let files = list(before);
     if files != list(&after) {
-        return Err(Mismatch::new(Layer::Oracle, "a refused open added, removed or resized a file"));
+        return Err(Mismatch::new(
+            Layer::Oracle,
+            "a refused open added, removed or resized a file",
+        ));
     }
     for (path, length) in files {
         let whole = usize::try_from(length).unwrap_or(usize::MAX);
         if before.read(&path, 0, whole) != after.read(&path, 0, whole) {
-            return Err(Mismatch::new(Layer::Oracle, format!("a refused open changed {path}")));
+            return Err(Mismatch::new(
+                Layer::Oracle,
+                format!("a refused open changed {path}"),
+            ));
         }
     }
     Ok(())
 }
 
-fn both_control_copies(layout: &Layout, subject: &Subject, counts: &mut Counts) -> Result<(), Mismatch> {
+fn both_control_copies(
+    layout: &Layout,
+    subject: &Subject,
+    counts: &mut Counts,
+) -> Result<(), Mismatch> {
     let file = layout.path("control");
     for offset in (0..512).step_by(7) {
         let mut image = subject.image.clone();
         for copy in [0, 4096] {
-            let byte = image.read(&file, copy + offset, 1).and_then(|b| b.first().copied()).unwrap_or(0);
+            let byte = image
+                .read(&file, copy + offset, 1)
+                .and_then(|b| b.first().copied())
+                .unwrap_or(0);
             image.write_bytes(&file, copy + offset, &[byte ^ 0x10]);
         }
         let end = open_and_read(layout, subject, &image, &file, offset)?;
         if end != End::Refused && offset < 64 {
-            return Err(Mismatch::new(Layer::Model, format!("both control copies are bad at offset {offset}, and it opened")));
+            return Err(Mismatch::new(
+                Layer::Model,
+                format!("both control copies are bad at offset {offset}, and it opened"),
+            ));
         }
-        *counts.ends.entry((format!("{} control twice", subject.name), end)).or_default() += 1;
+        *counts
+            .ends
+            .entry((format!("{} control twice", subject.name), end))
+            .or_default() += 1;
     }
     Ok(())
 }
-

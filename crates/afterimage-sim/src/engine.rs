@@ -37,11 +37,16 @@ impl Engine {
     /// Goes on with a database that is open.
     #[must_use]
     pub fn with(database: Database, table: Table) -> Engine {
-        Engine { transaction: None, table, database }
+        Engine {
+            transaction: None,
+            table,
+            database,
+        }
     }
 
     fn transaction(&mut self) -> &mut Transaction {
-        self.transaction.get_or_insert_with(|| self.database.begin())
+        self.transaction
+            .get_or_insert_with(|| self.database.begin())
     }
 }
 
@@ -50,7 +55,11 @@ impl Store for Engine {
         let layout = Layout::small();
         let database = told(small_options(&layout, io).open(&layout.directory))?;
         let table = told(database.table(TABLE))?;
-        Ok(Engine { transaction: None, table, database })
+        Ok(Engine {
+            transaction: None,
+            table,
+            database,
+        })
     }
 
     fn put(&mut self, key: &[u8], value: &[u8]) -> StoreResult<()> {
@@ -68,7 +77,9 @@ impl Store for Engine {
     }
 
     fn rollback(&mut self) -> StoreResult<()> {
-        self.transaction.take().map_or(Ok(()), |t| told(t.rollback()))
+        self.transaction
+            .take()
+            .map_or(Ok(()), |t| told(t.rollback()))
     }
 
     fn checkpoint(&mut self) -> StoreResult<()> {
@@ -90,7 +101,11 @@ impl Store for Engine {
 
     fn verify(&mut self) -> StoreResult<()> {
         let report = told(self.database.verify())?;
-        if report.is_clean() { Ok(()) } else { Err(format!("{:?}", report.findings)) }
+        if report.is_clean() {
+            Ok(())
+        } else {
+            Err(format!("{:?}", report.findings))
+        }
     }
 }
 
@@ -100,12 +115,22 @@ impl Store for Engine {
 /// When the engine refuses, or the two directions differ.
 pub fn read_all(database: &Database, table: &Table) -> StoreResult<Rows> {
     let mut transaction = database.begin();
-    let forwards = told(told(transaction.scan::<[u8], _>(table, ..))?.collect::<afterimage::Result<Vec<_>>>())?;
-    let mut backwards = told(told(transaction.scan::<[u8], _>(table, ..))?.rev().collect::<afterimage::Result<Vec<_>>>())?;
+    let forwards = told(
+        told(transaction.scan::<[u8], _>(table, ..))?.collect::<afterimage::Result<Vec<_>>>(),
+    )?;
+    let mut backwards = told(
+        told(transaction.scan::<[u8], _>(table, ..))?
+            .rev()
+            .collect::<afterimage::Result<Vec<_>>>(),
+    )?;
     told(transaction.rollback())?;
     backwards.reverse();
     if forwards != backwards {
-        return Err(format!("a scan shows {} rows forwards and {} backwards, or in another order", forwards.len(), backwards.len()));
+        return Err(format!(
+            "a scan shows {} rows forwards and {} backwards, or in another order",
+            forwards.len(),
+            backwards.len()
+        ));
     }
     if !forwards.windows(2).all(|w| w[0].0 < w[1].0) {
         return Err("a scan shows keys out of order".to_string());

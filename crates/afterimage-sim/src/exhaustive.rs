@@ -9,10 +9,10 @@ use crate::choices::{Choices, mix};
 use crate::cut::{Cut, Trail, cut, survivals};
 use crate::failure::{Failure, Gathered, Layer, Mismatch};
 use crate::life::{self, AtCall, Prepared};
+use crate::model::Expectation;
 use crate::oracle::Layout;
 use crate::store::Store;
 use crate::workload::{Base, Workload};
-use crate::model::Expectation;
 use afterimage_io::sim::{CallInfo, DiskState, Verdict};
 use std::collections::HashSet;
 use std::fmt;
@@ -41,7 +41,15 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Config {
-        Config { bases: Base::ALL.to_vec(), longest: 3, limit: None, workers: 1, deeper_one_in: 96, keep_going: false, depth: 3 }
+        Config {
+            bases: Base::ALL.to_vec(),
+            longest: 3,
+            limit: None,
+            workers: 1,
+            deeper_one_in: 96,
+            keep_going: false,
+            depth: 3,
+        }
     }
 }
 
@@ -80,26 +88,48 @@ impl Counts {
     /// States verified a second, a thread.
     #[must_use]
     pub fn rate(&self) -> f64 {
-        self.all_verified() as f64 / (self.elapsed.as_secs_f64() * self.workers.max(1) as f64).max(1e-9)
+        self.all_verified() as f64
+            / (self.elapsed.as_secs_f64() * self.workers.max(1) as f64).max(1e-9)
     }
 }
 
 fn percent(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { 100.0 * part as f64 / whole as f64 }
+    if whole == 0 {
+        0.0
+    } else {
+        100.0 * part as f64 / whole as f64
+    }
 }
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let workloads = percent(self.workloads, self.workloads_all);
-        writeln!(f, "workloads       {:>10} of {} ({workloads:.1} % of the enumerated space)", self.workloads, self.workloads_all)?;
+        writeln!(
+            f,
+            "workloads       {:>10} of {} ({workloads:.1} % of the enumerated space)",
+            self.workloads, self.workloads_all
+        )?;
         writeln!(f, "crash points    {:>10}", self.crash_points)?;
-        writeln!(f, "crash states    {:>10} made, {} distinct, {} verified", self.raw, self.distinct, self.verified)?;
+        writeln!(
+            f,
+            "crash states    {:>10} made, {} distinct, {} verified",
+            self.raw, self.distinct, self.verified
+        )?;
         for (i, depth) in [2, 3].into_iter().enumerate() {
             let (v, s) = (self.deeper_verified[i], self.deeper_space[i]);
-            writeln!(f, "at depth {depth}      {v:>10} verified, sampled from {s} ({:.2} %)", percent(v, s))?;
+            writeln!(
+                f,
+                "at depth {depth}      {v:>10} verified, sampled from {s} ({:.2} %)",
+                percent(v, s)
+            )?;
         }
         let (all, secs) = (self.all_verified(), self.elapsed.as_secs_f64());
-        write!(f, "verified        {all:>10} distinct states in {secs:.1} s on {} cores: {:.0} a second a core", self.workers, self.rate())
+        write!(
+            f,
+            "verified        {all:>10} distinct states in {secs:.1} s on {} cores: {:.0} a second a core",
+            self.workers,
+            self.rate()
+        )
     }
 }
 
@@ -107,12 +137,27 @@ impl fmt::Display for Counts {
 ///
 /// # Errors
 /// The first failure, with its replay.
-pub fn run<S: Store>(layout: &Layout, config: &Config, stop: &AtomicBool) -> Result<Counts, Box<Failure>> {
+pub fn run<S: Store>(
+    layout: &Layout,
+    config: &Config,
+    stop: &AtomicBool,
+) -> Result<Counts, Box<Failure>> {
     let started = Instant::now();
     let prepared = prepare::<S>(layout, &config.bases)?;
-    let mut work: Vec<Workload> = config.bases.iter().flat_map(|b| (0..=config.longest).flat_map(|n| Workload::all_of(*b, n))).collect();
+    let mut work: Vec<Workload> = config
+        .bases
+        .iter()
+        .flat_map(|b| (0..=config.longest).flat_map(|n| Workload::all_of(*b, n)))
+        .collect();
     // Short workloads first; the longest in a mixed order, so that a limit cuts off a sample and not a corner.
-    work.sort_by_key(|w| (w.ops.len(), w.ops.iter().fold(w.base as u64, |h, op| mix(h ^ mix(*op as u64 + 1)))));
+    work.sort_by_key(|w| {
+        (
+            w.ops.len(),
+            w.ops
+                .iter()
+                .fold(w.base as u64, |h, op| mix(h ^ mix(*op as u64 + 1))),
+        )
+    });
     let run = Run {
         layout,
         config,
@@ -130,7 +175,10 @@ pub fn run<S: Store>(layout: &Layout, config: &Config, stop: &AtomicBool) -> Res
             scope.spawn(|| run.worker::<S>());
         }
     });
-    let (mut counts, failures) = run.result.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let (mut counts, failures) = run
+        .result
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
     counts.workloads_all = run.work.len() as u64;
     counts.elapsed = started.elapsed();
     counts.workers = workers;
@@ -143,7 +191,11 @@ pub fn run<S: Store>(layout: &Layout, config: &Config, stop: &AtomicBool) -> Res
 fn prepare<S: Store>(layout: &Layout, bases: &[Base]) -> Result<Vec<Prepared>, Box<Failure>> {
     let one = |b: &Base| {
         Prepared::new::<S>(layout, *b).map_err(|mismatch| {
-            Box::new(Failure { mismatch, place: format!("preparing the base {b:?}"), replay: "crashtest exhaustive".to_string() })
+            Box::new(Failure {
+                mismatch,
+                place: format!("preparing the base {b:?}"),
+                replay: "crashtest exhaustive".to_string(),
+            })
         })
     };
     bases.iter().map(one).collect()
@@ -172,7 +224,9 @@ impl Run<'_> {
 
     fn worker<S: Store>(&self) {
         while !self.over() {
-            let Some(workload) = self.work.get(self.next.fetch_add(1, Ordering::Relaxed)) else { return };
+            let Some(workload) = self.work.get(self.next.fetch_add(1, Ordering::Relaxed)) else {
+                return;
+            };
             if let Err(failure) = self.workload::<S>(workload) {
                 if !self.config.keep_going {
                     self.stop.store(true, Ordering::Relaxed);
@@ -184,15 +238,25 @@ impl Run<'_> {
 
     /// Makes the crash states of one workload, then verifies the new ones and samples the crashes inside their recoveries.
     fn workload<S: Store>(&self, workload: &Workload) -> Result<(), Box<Failure>> {
-        let Some(from) = self.prepared.iter().find(|p| p.base == workload.base) else { return Ok(()) };
+        let Some(from) = self.prepared.iter().find(|p| p.base == workload.base) else {
+            return Ok(());
+        };
         let made = Arc::new(Mutex::new(Made::default()));
         let sink = Arc::clone(&made);
-        let at_call: Arc<Mutex<AtCall<'static>>> = Arc::new(Mutex::new(move |_: Option<&CallInfo<'_>>, call: u64, disk: &DiskState, expectation: &Expectation| {
-            lock(&sink).crash_point(call, disk, expectation);
-            Verdict::Continue
-        }));
-        let fail = |mismatch, trail: &Trail| Box::new(failure::<S>(self.layout, from, workload, trail, mismatch));
-        life::run::<S>(self.layout, from, workload, false, at_call).map_err(|m| fail(m, &Trail::default()))?;
+        let at_call: Arc<Mutex<AtCall<'static>>> = Arc::new(Mutex::new(
+            move |_: Option<&CallInfo<'_>>,
+                  call: u64,
+                  disk: &DiskState,
+                  expectation: &Expectation| {
+                lock(&sink).crash_point(call, disk, expectation);
+                Verdict::Continue
+            },
+        ));
+        let fail = |mismatch, trail: &Trail| {
+            Box::new(failure::<S>(self.layout, from, workload, trail, mismatch))
+        };
+        life::run::<S>(self.layout, from, workload, false, at_call)
+            .map_err(|m| fail(m, &Trail::default()))?;
         let made = std::mem::take(&mut *lock(&made));
         let fresh: Vec<CrashState> = made.states.into_iter().filter(|s| self.is_new(s)).collect();
         {
@@ -201,13 +265,20 @@ impl Run<'_> {
             counts.raw += made.raw;
             counts.distinct += fresh.len() as u64;
         }
-        let mut choices = Choices::new(workload.ops.iter().fold(workload.base as u64, |h, op| mix(h ^ mix(*op as u64 + 1))));
+        let mut choices = Choices::new(
+            workload
+                .ops
+                .iter()
+                .fold(workload.base as u64, |h, op| mix(h ^ mix(*op as u64 + 1))),
+        );
         let mut queue = fresh;
         while let Some(state) = queue.pop() {
             if self.over() {
                 return Ok(());
             }
-            let deeper = self.verify::<S>(&state, &mut choices).map_err(|m| fail(m, &state.trail))?;
+            let deeper = self
+                .verify::<S>(&state, &mut choices)
+                .map_err(|m| fail(m, &state.trail))?;
             queue.extend(deeper.into_iter().filter(|s| self.is_new(s)));
         }
         lock(&self.result).0.workloads += 1;
@@ -218,11 +289,20 @@ impl Run<'_> {
         lock(&self.seen).insert((state.image.hash(), state.expectation.hash()))
     }
 
-    fn verify<S: Store>(&self, state: &CrashState, choices: &mut Choices) -> Result<Vec<CrashState>, Mismatch> {
+    fn verify<S: Store>(
+        &self,
+        state: &CrashState,
+        choices: &mut Choices,
+    ) -> Result<Vec<CrashState>, Mismatch> {
         let depth = state.trail.depth();
         let unclean = mix(state.image.hash()) & 1 == 0;
         let sampling = depth < self.config.depth && self.config.deeper_one_in > 0;
-        let mut deeper = Deeper { choices, one_in: self.config.deeper_one_in, taken: Vec::new(), space: 0 };
+        let mut deeper = Deeper {
+            choices,
+            one_in: self.config.deeper_one_in,
+            taken: Vec::new(),
+            space: 0,
+        };
         check::check::<S>(self.layout, state, unclean, sampling.then_some(&mut deeper))?;
         let (space, taken) = (deeper.space, deeper.taken);
         let counts = &mut lock(&self.result).0;
@@ -253,32 +333,66 @@ impl Made {
             self.raw += 1;
             let image = disk.crash(how);
             if self.local.insert((image.hash(), expected)) {
-                let trail = Trail::default().then(Cut { call, survival: index });
-                self.states.push(CrashState { image, expectation: expectation.clone(), trail });
+                let trail = Trail::default().then(Cut {
+                    call,
+                    survival: index,
+                });
+                self.states.push(CrashState {
+                    image,
+                    expectation: expectation.clone(),
+                    trail,
+                });
             }
         }
     }
 }
 
 /// Where a failure happened, told in words by making its crash states once more.
-fn failure<S: Store>(layout: &Layout, from: &Prepared, workload: &Workload, trail: &Trail, mismatch: Mismatch) -> Failure {
-    let story = retrace::<S>(layout, from, workload, trail).map_or_else(|m| m.what, |(_, story)| story);
-    Failure { mismatch, place: format!("{workload} {trail}{story}"), replay: format!("cargo xtask sim --replay '{workload} {trail}'") }
+fn failure<S: Store>(
+    layout: &Layout,
+    from: &Prepared,
+    workload: &Workload,
+    trail: &Trail,
+    mismatch: Mismatch,
+) -> Failure {
+    let story =
+        retrace::<S>(layout, from, workload, trail).map_or_else(|m| m.what, |(_, story)| story);
+    Failure {
+        mismatch,
+        place: format!("{workload} {trail}{story}"),
+        replay: format!("cargo xtask sim --replay '{workload} {trail}'"),
+    }
 }
 
 /// Makes the crash state that `trail` names, and tells how.
-fn retrace<S: Store>(layout: &Layout, from: &Prepared, workload: &Workload, trail: &Trail) -> Result<(Option<CrashState>, String), Mismatch> {
-    let Some(first) = trail.0.first().copied() else { return Ok((None, String::new())) };
+fn retrace<S: Store>(
+    layout: &Layout,
+    from: &Prepared,
+    workload: &Workload,
+    trail: &Trail,
+) -> Result<(Option<CrashState>, String), Mismatch> {
+    let Some(first) = trail.0.first().copied() else {
+        return Ok((None, String::new()));
+    };
     let found: Arc<Mutex<(Option<CrashState>, String)>> = Arc::default();
     let sink = Arc::clone(&found);
-    let at_call: Arc<Mutex<AtCall<'static>>> = Arc::new(Mutex::new(move |info: Option<&CallInfo<'_>>, call: u64, disk: &DiskState, expectation: &Expectation| {
-        if call != first.call {
-            return Verdict::Continue;
-        }
-        let state = CrashState { image: cut(disk, first.survival), expectation: expectation.clone(), trail: Trail(vec![first]) };
-        *lock(&sink) = (Some(state), tell(info, disk, first));
-        Verdict::Crash
-    }));
+    let at_call: Arc<Mutex<AtCall<'static>>> = Arc::new(Mutex::new(
+        move |info: Option<&CallInfo<'_>>,
+              call: u64,
+              disk: &DiskState,
+              expectation: &Expectation| {
+            if call != first.call {
+                return Verdict::Continue;
+            }
+            let state = CrashState {
+                image: cut(disk, first.survival),
+                expectation: expectation.clone(),
+                trail: Trail(vec![first]),
+            };
+            *lock(&sink) = (Some(state), tell(info, disk, first));
+            Verdict::Crash
+        },
+    ));
     life::run::<S>(layout, from, workload, true, at_call)?;
     let (mut state, mut story) = std::mem::take(&mut *lock(&found));
     for next in &trail.0[1..] {
@@ -293,22 +407,43 @@ fn retrace<S: Store>(layout: &Layout, from: &Prepared, workload: &Workload, trai
 fn tell(info: Option<&CallInfo<'_>>, disk: &DiskState, at: Cut) -> String {
     let pending = disk.pending();
     let call = info.map_or_else(|| "the end".to_string(), |i| format!("{i:?}"));
-    let list: String = pending.iter().enumerate().map(|(i, p)| format!("\n            {i}: {p:?}")).collect();
-    format!("\n          power cut before call {} ({call}), surviving {:?} of {} pending:{list}", at.call, survivals(disk).get(at.survival), pending.len())
+    let list: String = pending
+        .iter()
+        .enumerate()
+        .map(|(i, p)| format!("\n            {i}: {p:?}"))
+        .collect();
+    format!(
+        "\n          power cut before call {} ({call}), surviving {:?} of {} pending:{list}",
+        at.call,
+        survivals(disk).get(at.survival),
+        pending.len()
+    )
 }
 
 /// Recovers `from` with the power cut at `at`.
-fn crash_recovery<S: Store>(layout: &Layout, from: &CrashState, at: Cut) -> (Option<CrashState>, String) {
+fn crash_recovery<S: Store>(
+    layout: &Layout,
+    from: &CrashState,
+    at: Cut,
+) -> (Option<CrashState>, String) {
     let world = check::World::boot(layout, from.image.clone());
     let found: Arc<Mutex<(Option<CrashState>, String)>> = Arc::default();
-    let (sink, expectation, trail) = (Arc::clone(&found), from.expectation.clone(), from.trail.then(at));
+    let (sink, expectation, trail) = (
+        Arc::clone(&found),
+        from.expectation.clone(),
+        from.trail.then(at),
+    );
     let mut calls = 0;
     world.sim.set_hook(Some(Box::new(move |info, disk| {
         calls += 1;
         if calls != at.call {
             return Verdict::Continue;
         }
-        let state = CrashState { image: cut(disk, at.survival), expectation: expectation.clone(), trail: trail.clone() };
+        let state = CrashState {
+            image: cut(disk, at.survival),
+            expectation: expectation.clone(),
+            trail: trail.clone(),
+        };
         *lock(&sink) = (Some(state), tell(Some(info), disk, at));
         Verdict::Crash
     })));
@@ -320,18 +455,27 @@ fn crash_recovery<S: Store>(layout: &Layout, from: &CrashState, at: Cut) -> (Opt
 ///
 /// # Errors
 /// What does not hold, or that there is no such state.
-pub fn replay<S: Store>(layout: &Layout, workload: &Workload, trail: &Trail) -> Result<String, Box<Failure>> {
+pub fn replay<S: Store>(
+    layout: &Layout,
+    workload: &Workload,
+    trail: &Trail,
+) -> Result<String, Box<Failure>> {
     let prepared = prepare::<S>(layout, &[workload.base])?;
     let from = &prepared[0];
     let fail = |m| Box::new(failure::<S>(layout, from, workload, trail, m));
     let (state, story) = retrace::<S>(layout, from, workload, trail).map_err(fail)?;
     if trail.0.is_empty() {
-        let at_call: Arc<Mutex<AtCall<'static>>> = Arc::new(Mutex::new(|_: Option<&CallInfo<'_>>, _: u64, _: &DiskState, _: &Expectation| Verdict::Continue));
+        let at_call: Arc<Mutex<AtCall<'static>>> = Arc::new(Mutex::new(
+            |_: Option<&CallInfo<'_>>, _: u64, _: &DiskState, _: &Expectation| Verdict::Continue,
+        ));
         life::run::<S>(layout, from, workload, true, at_call).map_err(fail)?;
         return Ok(format!("{workload}: runs to its end"));
     }
     let Some(state) = state else {
-        return Err(fail(Mismatch::new(Layer::Replay, "the workload makes no such call")));
+        return Err(fail(Mismatch::new(
+            Layer::Replay,
+            "the workload makes no such call",
+        )));
     };
     for unclean in [true, false] {
         check::check::<S>(layout, &state, unclean, None).map_err(fail)?;

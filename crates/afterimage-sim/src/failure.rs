@@ -48,7 +48,10 @@ impl Mismatch {
     /// A mismatch seen by `layer`.
     #[must_use]
     pub fn new(layer: Layer, what: impl Into<String>) -> Mismatch {
-        Mismatch { layer, what: what.into() }
+        Mismatch {
+            layer,
+            what: what.into(),
+        }
     }
 }
 
@@ -60,8 +63,15 @@ impl Gathered {
     /// Adds a failure; those that differ only in numbers are one.
     pub fn add(&mut self, failure: Box<Failure>) {
         let first = failure.mismatch.what.lines().next().unwrap_or_default();
-        let symptom: String = first.chars().filter(|c| !c.is_ascii_digit()).take(110).collect();
-        let entry = self.0.entry(format!("{}{symptom}", failure.mismatch.layer)).or_insert_with(|| (0, failure));
+        let symptom: String = first
+            .chars()
+            .filter(|c| !c.is_ascii_digit())
+            .take(110)
+            .collect();
+        let entry = self
+            .0
+            .entry(format!("{}{symptom}", failure.mismatch.layer))
+            .or_insert_with(|| (0, failure));
         entry.0 += 1;
     }
 
@@ -81,7 +91,9 @@ impl Gathered {
         for (n, failure) in all.iter().skip(1) {
             println!("{n} times:\n{failure}\n");
         }
-        all.into_iter().next().map_or(Ok(()), |(_, failure)| Err(failure))
+        all.into_iter()
+            .next()
+            .map_or(Ok(()), |(_, failure)| Err(failure))
     }
 }
 
@@ -98,7 +110,11 @@ pub struct Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "FAILED ({}): {}", self.mismatch.layer, self.mismatch.what)?;
+        writeln!(
+            f,
+            "FAILED ({}): {}",
+            self.mismatch.layer, self.mismatch.what
+        )?;
         writeln!(f, "  where:  {}", self.place)?;
         write!(f, "  replay: {}", self.replay)
     }

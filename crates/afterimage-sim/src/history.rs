@@ -55,26 +55,45 @@ impl History {
     /// A history that begins with `base`.
     #[must_use]
     pub fn new(base: Rows) -> History {
-        History { base, ..History::default() }
+        History {
+            base,
+            ..History::default()
+        }
     }
 
     /// A transaction begins; its mark is the key of the row that it has to put before it commits.
     pub fn begin(&mut self) -> (TxnNumber, Vec<u8>) {
         self.marks += 1;
         let mark = format!("m{:06}", self.marks).into_bytes();
-        self.txns.push(Txn { fate: Fate::Active, lsn: None, mark: mark.clone(), after: BTreeSet::new() });
+        self.txns.push(Txn {
+            fate: Fate::Active,
+            lsn: None,
+            mark: mark.clone(),
+            after: BTreeSet::new(),
+        });
         (TxnNumber(self.txns.len() - 1), mark)
     }
 
     /// The engine has put (or deleted: `None`) the row for this transaction, and thereby holds its lock.
     pub fn wrote(&mut self, txn: TxnNumber, key: &[u8], value: Option<&[u8]>) {
         self.order_after(txn, key);
-        self.writes.entry(key.to_vec()).or_default().push(Write { txn: txn.0, value: value.map(<[u8]>::to_vec) });
+        self.writes.entry(key.to_vec()).or_default().push(Write {
+            txn: txn.0,
+            value: value.map(<[u8]>::to_vec),
+        });
     }
 
     fn order_after(&mut self, txn: TxnNumber, key: &[u8]) {
-        let before = self.writes.get(key).into_iter().flatten().map(|w| w.txn).filter(|t| *t != txn.0);
-        let before: Vec<usize> = before.filter(|t| !matches!(self.txns[*t].fate, Fate::Aborted | Fate::Active)).collect();
+        let before = self
+            .writes
+            .get(key)
+            .into_iter()
+            .flatten()
+            .map(|w| w.txn)
+            .filter(|t| *t != txn.0);
+        let before: Vec<usize> = before
+            .filter(|t| !matches!(self.txns[*t].fate, Fate::Aborted | Fate::Active))
+            .collect();
         self.txns[txn.0].after.extend(before);
     }
 
@@ -82,11 +101,17 @@ impl History {
     ///
     /// # Errors
     /// If no serial order explains it.
-    pub fn read(&mut self, txn: TxnNumber, key: &[u8], value: Option<&[u8]>) -> Result<(), Mismatch> {
+    pub fn read(
+        &mut self,
+        txn: TxnNumber,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<(), Mismatch> {
         self.order_after(txn, key);
         let mut possible = Vec::new();
         for w in self.writes.get(key).into_iter().flatten().rev() {
-            let settled = w.txn == txn.0 || matches!(self.txns[w.txn].fate, Fate::InMemory | Fate::Durable);
+            let settled =
+                w.txn == txn.0 || matches!(self.txns[w.txn].fate, Fate::InMemory | Fate::Durable);
             if settled || self.txns[w.txn].fate == Fate::Asked {
                 possible.push(w.value.as_deref());
             }
@@ -110,7 +135,11 @@ impl History {
 
     /// The commit is acknowledged.
     pub fn acknowledged(&mut self, txn: TxnNumber, durable: bool) {
-        self.txns[txn.0].fate = if durable { Fate::Durable } else { Fate::InMemory };
+        self.txns[txn.0].fate = if durable {
+            Fate::Durable
+        } else {
+            Fate::InMemory
+        };
     }
 
     /// The transaction is about to be rolled back, or was by the engine.
@@ -121,7 +150,10 @@ impl History {
     /// How many transactions were begun, and how many acknowledged as durable.
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
-        (self.txns.len(), self.txns.iter().filter(|t| t.fate == Fate::Durable).count())
+        (
+            self.txns.len(),
+            self.txns.iter().filter(|t| t.fate == Fate::Durable).count(),
+        )
     }
 
     /// After a clean close nothing that was acknowledged at any level may be missing.
@@ -136,7 +168,9 @@ impl History {
     /// # Errors
     /// What is lost, half there, out of order or from nowhere.
     pub fn check(&self, found: &Rows) -> Result<(), Mismatch> {
-        let survived: BTreeSet<usize> = (0..self.txns.len()).filter(|t| found.contains_key(&self.txns[*t].mark)).collect();
+        let survived: BTreeSet<usize> = (0..self.txns.len())
+            .filter(|t| found.contains_key(&self.txns[*t].mark))
+            .collect();
         self.check_set(&survived)?;
         self.check_order(&survived)?;
         self.check_rows(&survived, found)
@@ -146,9 +180,18 @@ impl History {
         for (n, t) in self.txns.iter().enumerate() {
             let name = t.mark.escape_ascii();
             match (t.fate, survived.contains(&n)) {
-                (Fate::Durable, false) => return wrong(format!("{name} was acknowledged (commit LSN {:?}) and is lost", t.lsn)),
-                (Fate::Aborted, true) => return wrong(format!("{name} was rolled back and is there")),
-                (Fate::Active, true) => return wrong(format!("{name} never asked to commit and is there")),
+                (Fate::Durable, false) => {
+                    return wrong(format!(
+                        "{name} was acknowledged (commit LSN {:?}) and is lost",
+                        t.lsn
+                    ));
+                }
+                (Fate::Aborted, true) => {
+                    return wrong(format!("{name} was rolled back and is there"));
+                }
+                (Fate::Active, true) => {
+                    return wrong(format!("{name} never asked to commit and is there"));
+                }
                 _ => {}
             }
         }
@@ -158,12 +201,28 @@ impl History {
     /// With each survivor everything before it in the log survived.
     fn check_order(&self, survived: &BTreeSet<usize>) -> Result<(), Mismatch> {
         let last = survived.iter().filter_map(|t| self.txns[*t].lsn).max();
-        for (n, t) in self.txns.iter().enumerate().filter(|(n, _)| !survived.contains(n)) {
+        for (n, t) in self
+            .txns
+            .iter()
+            .enumerate()
+            .filter(|(n, _)| !survived.contains(n))
+        {
             if t.lsn.is_some() && t.lsn < last {
-                return wrong(format!("{} (commit LSN {:?}) is lost, and a commit behind it, at {last:?}, is there", t.mark.escape_ascii(), t.lsn));
+                return wrong(format!(
+                    "{} (commit LSN {:?}) is lost, and a commit behind it, at {last:?}, is there",
+                    t.mark.escape_ascii(),
+                    t.lsn
+                ));
             }
-            if let Some(s) = survived.iter().find(|s| self.txns[**s].after.contains(&n) && t.fate != Fate::Aborted) {
-                return wrong(format!("{} is lost, and {}, which saw it, is there", t.mark.escape_ascii(), self.txns[*s].mark.escape_ascii()));
+            if let Some(s) = survived
+                .iter()
+                .find(|s| self.txns[**s].after.contains(&n) && t.fate != Fate::Aborted)
+            {
+                return wrong(format!(
+                    "{} is lost, and {}, which saw it, is there",
+                    t.mark.escape_ascii(),
+                    self.txns[*s].mark.escape_ascii()
+                ));
             }
         }
         Ok(())
@@ -182,15 +241,31 @@ impl History {
         if right == *found {
             return Ok(());
         }
-        let missing: Rows = right.iter().filter(|(k, v)| found.get(*k) != Some(*v)).map(|(k, v)| (k.clone(), v.clone())).collect();
-        let extra: Rows = found.iter().filter(|(k, v)| right.get(*k) != Some(*v)).map(|(k, v)| (k.clone(), v.clone())).collect();
-        wrong(format!("the rows are not what the surviving transactions wrote\n  missing: {}\n  instead: {}", Brief(&missing), Brief(&extra)))
+        let missing: Rows = right
+            .iter()
+            .filter(|(k, v)| found.get(*k) != Some(*v))
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect();
+        let extra: Rows = found
+            .iter()
+            .filter(|(k, v)| right.get(*k) != Some(*v))
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect();
+        wrong(format!(
+            "the rows are not what the surviving transactions wrote\n  missing: {}\n  instead: {}",
+            Brief(&missing),
+            Brief(&extra)
+        ))
     }
 
     /// Goes on from what recovery found: it is the base of the next history. Marks keep counting.
     #[must_use]
     pub fn continued(&self, found: Rows) -> History {
-        History { base: found, marks: self.marks, ..History::default() }
+        History {
+            base: found,
+            marks: self.marks,
+            ..History::default()
+        }
     }
 
     /// The rows that were there when the history began.
@@ -208,9 +283,18 @@ fn explain(key: &[u8], value: Option<&[u8]>, possible: &[Option<&[u8]>]) -> Resu
     if possible.contains(&value) {
         return Ok(());
     }
-    let show = |v: Option<&[u8]>| v.map_or("nothing".to_string(), |v| format!("{}[{}]", v[..v.len().min(12)].escape_ascii(), v.len()));
+    let show = |v: Option<&[u8]>| {
+        v.map_or("nothing".to_string(), |v| {
+            format!("{}[{}]", v[..v.len().min(12)].escape_ascii(), v.len())
+        })
+    };
     let right: Vec<String> = possible.iter().map(|v| show(*v)).collect();
-    wrong(format!("isolation: a read of {} answered {}, and only {} is right", key.escape_ascii(), show(value), right.join(" or ")))
+    wrong(format!(
+        "isolation: a read of {} answered {}, and only {} is right",
+        key.escape_ascii(),
+        show(value),
+        right.join(" or ")
+    ))
 }
 
 #[cfg(test)]
@@ -226,7 +310,10 @@ mod tests {
     }
 
     fn rows(pairs: &[(&str, &str)]) -> Rows {
-        pairs.iter().map(|(k, v)| (k.as_bytes().to_vec(), v.as_bytes().to_vec())).collect()
+        pairs
+            .iter()
+            .map(|(k, v)| (k.as_bytes().to_vec(), v.as_bytes().to_vec()))
+            .collect()
     }
 
     #[test]
@@ -252,7 +339,16 @@ mod tests {
         h.placed(a, 10);
         h.placed(b, 20);
         h.placed(c, 30);
-        assert!(h.check(&rows(&[("m000001", ""), ("m000003", ""), ("k", "1"), ("other", "3")])).is_err(), "b is before c");
+        assert!(
+            h.check(&rows(&[
+                ("m000001", ""),
+                ("m000003", ""),
+                ("k", "1"),
+                ("other", "3")
+            ]))
+            .is_err(),
+            "b is before c"
+        );
         assert!(h.check(&rows(&[("m000001", ""), ("k", "1")])).is_ok());
     }
 

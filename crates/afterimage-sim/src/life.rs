@@ -1,5 +1,6 @@
 //! One life of a store under a workload: the base it starts from, the operations with the model beside them, and every crash point on the way.
 
+use crate::bytes::{SEGMENT_HEADER, frame_word};
 use crate::check::World;
 use crate::failure::{Layer, Mismatch};
 use crate::model::{Expectation, Model, Rows};
@@ -7,7 +8,6 @@ use crate::oracle::Layout;
 use crate::store::{Store, StoreResult};
 use crate::workload::{Base, Op, Workload};
 use afterimage_io::sim::{CallInfo, DiskState, Image, Sim, Verdict};
-use crate::bytes::{SEGMENT_HEADER, frame_word};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -33,23 +33,35 @@ impl Prepared {
         let mut model = Model::new(Rows::new());
         if base == Base::Empty {
             let image = world.sim.snapshot().page_cache();
-            return Ok(Prepared { base, image, rows: Rows::new() });
+            return Ok(Prepared {
+                base,
+                image,
+                rows: Rows::new(),
+            });
         }
         let mut store = world.live("preparing the base", || S::open(&world.sim.io()))?;
         world.live("filling the base", || fill(&mut store, &mut model))?;
         if base == Base::Recycled {
-            world.live("going round the log", || go_round(layout, &world.sim, &mut store, &mut model))?;
+            world.live("going round the log", || {
+                go_round(layout, &world.sim, &mut store, &mut model)
+            })?;
         }
         let image = if base != Base::Crashed {
             world.close(store)?
         } else {
-            world.live("leaving a transaction unfinished", || leave_unfinished(&mut store, &mut model))?;
+            world.live("leaving a transaction unfinished", || {
+                leave_unfinished(&mut store, &mut model)
+            })?;
             world.sim.crash_now();
             drop(crate::outcome::run(move || drop(store)));
             world.sim.snapshot().page_cache()
         };
         model.rollback();
-        Ok(Prepared { base, image, rows: model.rows().clone() })
+        Ok(Prepared {
+            base,
+            image,
+            rows: model.rows().clone(),
+        })
     }
 }
 
@@ -68,10 +80,23 @@ fn fill<S: Store>(store: &mut S, model: &mut Model) -> StoreResult<()> {
 
 /// Commits of equal size, with checkpoints whenever a segment is full, until a split will need the next segment, and that is one full of
 /// old records.
-fn go_round<S: Store>(layout: &Layout, sim: &Sim, store: &mut S, model: &mut Model) -> StoreResult<()> {
+fn go_round<S: Store>(
+    layout: &Layout,
+    sim: &Sim,
+    store: &mut S,
+    model: &mut Model,
+) -> StoreResult<()> {
     let near_the_end = |end: u64| {
-        let next = format!("{}/log/{:08X}-{:016X}.log", layout.directory, 1, end / layout.segment_bytes + 1);
-        let old = sim.snapshot().read_cached(Path::new(&next), SEGMENT_HEADER, 8).is_some_and(|b| frame_word(&b).is_some());
+        let next = format!(
+            "{}/log/{:08X}-{:016X}.log",
+            layout.directory,
+            1,
+            end / layout.segment_bytes + 1
+        );
+        let old = sim
+            .snapshot()
+            .read_cached(Path::new(&next), SEGMENT_HEADER, 8)
+            .is_some_and(|b| frame_word(&b).is_some());
         old && (1100..2200).contains(&(layout.segment_bytes - end % layout.segment_bytes))
     };
     let mut last = 0;
@@ -116,16 +141,27 @@ fn leave_unfinished<S: Store>(store: &mut S, model: &mut Model) -> StoreResult<(
 }
 
 /// What is told at each crash point: the call about to be made (none at the end of the life), its number, the disk, what may be found on it.
-pub type AtCall<'a> = dyn FnMut(Option<&CallInfo<'_>>, u64, &DiskState, &Expectation) -> Verdict + Send + 'a;
+pub type AtCall<'a> =
+    dyn FnMut(Option<&CallInfo<'_>>, u64, &DiskState, &Expectation) -> Verdict + Send + 'a;
 
 /// Runs `workload` once from its base, telling `at_call` each crash point of its last operation (of its opening, if it has none): the earlier ones are the
 /// crash points of shorter workloads. With `whole`, every crash point is told.
 ///
 /// # Errors
 /// What did not hold on the way. A crash that `at_call` ordered is no error.
-pub fn run<S: Store>(layout: &Layout, from: &Prepared, workload: &Workload, whole: bool, at_call: Arc<Mutex<AtCall<'static>>>) -> Result<(), Mismatch> {
+pub fn run<S: Store>(
+    layout: &Layout,
+    from: &Prepared,
+    workload: &Workload,
+    whole: bool,
+    at_call: Arc<Mutex<AtCall<'static>>>,
+) -> Result<(), Mismatch> {
     let world = World::of(layout, Sim::from_image(SEED, &from.image));
-    let shared = Arc::new(Mutex::new(Shared { expectation: Expectation::exactly(from.rows.clone()), calls: 0, telling: whole || workload.ops.is_empty() }));
+    let shared = Arc::new(Mutex::new(Shared {
+        expectation: Expectation::exactly(from.rows.clone()),
+        calls: 0,
+        telling: whole || workload.ops.is_empty(),
+    }));
     let (told, tell) = (Arc::clone(&shared), Arc::clone(&at_call));
     world.sim.set_hook(Some(Box::new(move |info, disk| {
         let mut s = told.lock().unwrap_or_else(PoisonError::into_inner);
@@ -133,9 +169,19 @@ pub fn run<S: Store>(layout: &Layout, from: &Prepared, workload: &Workload, whol
         if !s.telling {
             return Verdict::Continue;
         }
-        (tell.lock().unwrap_or_else(PoisonError::into_inner))(Some(info), s.calls, disk, &s.expectation)
+        (tell.lock().unwrap_or_else(PoisonError::into_inner))(
+            Some(info),
+            s.calls,
+            disk,
+            &s.expectation,
+        )
     })));
-    let mut life = Life::<S> { world: &world, store: None, model: Model::new(from.rows.clone()), shared: &shared };
+    let mut life = Life::<S> {
+        world: &world,
+        store: None,
+        model: Model::new(from.rows.clone()),
+        shared: &shared,
+    };
     let end = life.all(&workload.ops);
     let store = life.store.take();
     let crashed = world.sim.io().has_crashed();
@@ -145,7 +191,12 @@ pub fn run<S: Store>(layout: &Layout, from: &Prepared, workload: &Workload, whol
         let mut s = shared.lock().unwrap_or_else(PoisonError::into_inner);
         s.calls += 1;
         let disk = world.sim.snapshot();
-        let _ = (at_call.lock().unwrap_or_else(PoisonError::into_inner))(None, s.calls, &disk, &s.expectation);
+        let _ = (at_call.lock().unwrap_or_else(PoisonError::into_inner))(
+            None,
+            s.calls,
+            &disk,
+            &s.expectation,
+        );
     }
     world.oracles.verdict()?;
     world.cut_power(store).map(drop)
@@ -169,7 +220,10 @@ impl<S: Store> Life<'_, S> {
         self.open()?;
         for (n, op) in ops.iter().enumerate() {
             if n + 1 == ops.len() {
-                self.shared.lock().unwrap_or_else(PoisonError::into_inner).telling = true;
+                self.shared
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .telling = true;
             }
             self.one(n, *op)?;
         }
@@ -184,14 +238,23 @@ impl<S: Store> Life<'_, S> {
     fn one(&mut self, n: usize, op: Op) -> Result<(), Mismatch> {
         match op {
             // As long as before and mostly equal: logged as a difference, whose undo must not come twice.
-            Op::Put => self.put(b"k1".to_vec(), [format!("small {n} ").into_bytes(), vec![b'1'; 872]].concat()),
-            Op::PutBig => self.put(format!("k1.{n}").into_bytes(), vec![b'A' + u8::try_from(n).unwrap_or(25); 1000]),
+            Op::Put => self.put(
+                b"k1".to_vec(),
+                [format!("small {n} ").into_bytes(), vec![b'1'; 872]].concat(),
+            ),
+            Op::PutBig => self.put(
+                format!("k1.{n}").into_bytes(),
+                vec![b'A' + u8::try_from(n).unwrap_or(25); 1000],
+            ),
             Op::Delete => {
                 let key = format!("k{n}").into_bytes();
                 let expected = self.model.delete(&key);
                 match self.with("delete", |s| s.delete(&key))? == expected {
                     true => Ok(()),
-                    false => Err(Mismatch::new(Layer::Model, format!("delete of {} should say {expected}", key.escape_ascii()))),
+                    false => Err(Mismatch::new(
+                        Layer::Model,
+                        format!("delete of {} should say {expected}", key.escape_ascii()),
+                    )),
                 }
             }
             Op::Commit => {
@@ -210,7 +273,8 @@ impl<S: Store> Life<'_, S> {
             Op::Close => {
                 self.model.rollback();
                 let store = self.store.take();
-                self.world.live("close", || store.map_or(Ok(()), S::close))?;
+                self.world
+                    .live("close", || store.map_or(Ok(()), S::close))?;
                 self.world.oracles.reopened();
                 self.open()
             }
@@ -222,12 +286,23 @@ impl<S: Store> Life<'_, S> {
         self.with("put", |s| s.put(&key, &value))
     }
 
-    fn with<T>(&mut self, what: &str, f: impl FnOnce(&mut S) -> StoreResult<T>) -> Result<T, Mismatch> {
+    fn with<T>(
+        &mut self,
+        what: &str,
+        f: impl FnOnce(&mut S) -> StoreResult<T>,
+    ) -> Result<T, Mismatch> {
         let store = &mut self.store;
-        self.world.live(what, || store.as_mut().map_or_else(|| Err("no store is open".to_string()), f))
+        self.world.live(what, || {
+            store
+                .as_mut()
+                .map_or_else(|| Err("no store is open".to_string()), f)
+        })
     }
 
     fn publish(&self) {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner).expectation = self.model.expectation();
+        self.shared
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .expectation = self.model.expectation();
     }
 }

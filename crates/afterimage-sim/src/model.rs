@@ -22,7 +22,11 @@ impl Expectation {
     /// The expectation of a database at rest that holds exactly `rows`.
     #[must_use]
     pub fn exactly(rows: Rows) -> Expectation {
-        Expectation { states: Arc::new(vec![rows]), acknowledged: 0, issued: 0 }
+        Expectation {
+            states: Arc::new(vec![rows]),
+            acknowledged: 0,
+            issued: 0,
+        }
     }
 
     /// The commit after which the table held `rows`, if it is one that may have survived.
@@ -34,7 +38,11 @@ impl Expectation {
     /// The states that would be right, for a message.
     #[must_use]
     pub fn admitted(&self) -> Vec<&Rows> {
-        self.states.get(self.acknowledged..=self.issued).unwrap_or_default().iter().collect()
+        self.states
+            .get(self.acknowledged..=self.issued)
+            .unwrap_or_default()
+            .iter()
+            .collect()
     }
 
     /// A number that is equal for equal expectations: with an image's hash it names a crash state.
@@ -70,7 +78,12 @@ impl Model {
     /// A model of a database that holds `rows`, all acknowledged.
     #[must_use]
     pub fn new(rows: Rows) -> Model {
-        Model { states: Arc::new(vec![rows]), acknowledged: 0, issued: 0, working: None }
+        Model {
+            states: Arc::new(vec![rows]),
+            acknowledged: 0,
+            issued: 0,
+            working: None,
+        }
     }
 
     /// What a reader inside the current transaction sees.
@@ -120,7 +133,11 @@ impl Model {
     /// What a crash now may leave.
     #[must_use]
     pub fn expectation(&self) -> Expectation {
-        Expectation { states: Arc::clone(&self.states), acknowledged: self.acknowledged, issued: self.issued }
+        Expectation {
+            states: Arc::clone(&self.states),
+            acknowledged: self.acknowledged,
+            issued: self.issued,
+        }
     }
 }
 
@@ -133,7 +150,13 @@ impl fmt::Display for Brief<'_> {
         for (i, (k, v)) in self.0.iter().enumerate() {
             let sep = if i == 0 { "" } else { ", " };
             let head = &v[..v.len().min(8)];
-            write!(f, "{sep}{}={}[{}]", k.escape_ascii(), head.escape_ascii(), v.len())?;
+            write!(
+                f,
+                "{sep}{}={}[{}]",
+                k.escape_ascii(),
+                head.escape_ascii(),
+                v.len()
+            )?;
         }
         write!(f, "}}")
     }

@@ -40,7 +40,8 @@ pub fn run<T>(life: impl FnOnce() -> T) -> Outcome<T> {
 #[must_use]
 pub fn text_of(payload: &(dyn std::any::Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(ToString::to_string);
-    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".to_string())
+    text.or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a message".to_string())
 }
 
 /// Keeps the message and the place of a panic that is being caught; others are printed as ever. Simulated threads count as caught.
@@ -52,8 +53,11 @@ fn install_hook() {
             if !QUIET.get() {
                 return previous(info);
             }
-            let place = info.location().map_or_else(String::new, |l| format!(" at {}:{}", l.file(), l.line()));
-            LAST_PANIC.with_borrow_mut(|p| *p = Some(format!("{}{place}", text_of(info.payload()))));
+            let place = info
+                .location()
+                .map_or_else(String::new, |l| format!(" at {}:{}", l.file(), l.line()));
+            LAST_PANIC
+                .with_borrow_mut(|p| *p = Some(format!("{}{place}", text_of(info.payload()))));
         }));
     });
 }
@@ -72,8 +76,13 @@ mod tests {
 
     #[test]
     fn a_panic_comes_back_with_its_place() {
-        let Outcome::Panicked(text) = run(|| -> u32 { panic!("PAGE-1: no") }) else { panic!("it panicked") };
-        assert!(text.contains("PAGE-1: no at ") && text.contains("outcome.rs"), "{text}");
+        let Outcome::Panicked(text) = run(|| -> u32 { panic!("PAGE-1: no") }) else {
+            panic!("it panicked")
+        };
+        assert!(
+            text.contains("PAGE-1: no at ") && text.contains("outcome.rs"),
+            "{text}"
+        );
         assert!(matches!(run(|| 3), Outcome::Done(3)));
     }
 }

@@ -12,7 +12,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The bugs that have to be caught; the others are bonus.
-pub const REQUIRED: [&str; 10] = ["T2", "T5", "T10", "T11", "T12", "T13", "T17", "T22", "T26", "T30"];
+pub const REQUIRED: [&str; 10] = [
+    "T2", "T5", "T10", "T11", "T12", "T13", "T17", "T22", "T26", "T30",
+];
 
 /// What became of one bug.
 pub struct Hunt {
@@ -38,13 +40,28 @@ impl fmt::Display for Hunt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (by, what) = match &self.caught {
             Some((driver, failure)) => {
-                let first = failure.mismatch.what.lines().next().unwrap_or_default().to_string();
+                let first = failure
+                    .mismatch
+                    .what
+                    .lines()
+                    .next()
+                    .unwrap_or_default()
+                    .to_string();
                 (format!("{}, {driver}", failure.mismatch.layer), first)
             }
             None => ("NOT CAUGHT".to_string(), String::new()),
         };
         let short: String = what.chars().take(90).collect();
-        write!(f, "{:<13} {:<22} {:>7} {:>7.2} s  {}\n{:14}{short}", self.bug.name(), by, self.states, self.elapsed.as_secs_f64(), self.bug.describe(), "")
+        write!(
+            f,
+            "{:<13} {:<22} {:>7} {:>7.2} s  {}\n{:14}{short}",
+            self.bug.name(),
+            by,
+            self.states,
+            self.elapsed.as_secs_f64(),
+            self.bug.describe(),
+            ""
+        )
     }
 }
 
@@ -59,11 +76,18 @@ pub fn hunt(bug: Bug, cap: Duration, workers: usize) -> Hunt {
     let caught: Mutex<Option<(&'static str, Box<Failure>)>> = Mutex::default();
     let found = |driver, failure| {
         stop.store(true, Ordering::Relaxed);
-        caught.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert((driver, failure));
+        caught
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert((driver, failure));
     };
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let config = exhaustive::Config { limit: Some(cap), deeper_one_in: 24, ..exhaustive::Config::default() };
+            let config = exhaustive::Config {
+                limit: Some(cap),
+                deeper_one_in: 24,
+                ..exhaustive::Config::default()
+            };
             match exhaustive::run::<Engine>(&Layout::small(), &config, &stop) {
                 Ok(counts) => drop(states.fetch_add(counts.all_verified(), Ordering::Relaxed)),
                 Err(failure) => found("exhaustive", failure),
@@ -76,7 +100,12 @@ pub fn hunt(bug: Bug, cap: Duration, workers: usize) -> Hunt {
     });
     planted::plant(None);
     let caught = caught.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Hunt { bug, caught, states: states.load(Ordering::Relaxed), elapsed: started.elapsed() }
+    Hunt {
+        bug,
+        caught,
+        states: states.load(Ordering::Relaxed),
+        elapsed: started.elapsed(),
+    }
 }
 
 /// The bugs named, or all.
@@ -87,5 +116,14 @@ pub fn named(names: &[String]) -> Result<Vec<Bug>, String> {
     if names.is_empty() {
         return Ok(Bug::ALL.to_vec());
     }
-    names.iter().map(|n| Bug::ALL.iter().copied().find(|b| b.name() == n).ok_or_else(|| format!("no such bug: {n}"))).collect()
+    names
+        .iter()
+        .map(|n| {
+            Bug::ALL
+                .iter()
+                .copied()
+                .find(|b| b.name() == n)
+                .ok_or_else(|| format!("no such bug: {n}"))
+        })
+        .collect()
 }

@@ -2,7 +2,9 @@
 //!
 //! It shares no line with the log's own reader. It reads whatever bytes it is given access to: the durable ones, a page cache, an image.
 
-use crate::bytes::{self, FRAME_HEADER, SEGMENT_HEADER, frame_word, kind, u32_at, u64_at, u128_at, varint};
+use crate::bytes::{
+    self, FRAME_HEADER, SEGMENT_HEADER, frame_word, kind, u32_at, u64_at, u128_at, varint,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Reads bytes of a file of the database, by its path; `None` where there are not so many.
@@ -26,11 +28,17 @@ pub struct Copy {
 /// The copies of the control file that are valid.
 #[must_use]
 pub fn control(path: &str, read: Read<'_>) -> Vec<Copy> {
-    [0, 4096].into_iter().filter_map(|at| copy(&read(path, at, 1024)?)).collect()
+    [0, 4096]
+        .into_iter()
+        .filter_map(|at| copy(&read(path, at, 1024)?))
+        .collect()
 }
 
 fn copy(b: &[u8]) -> Option<Copy> {
-    if &b[..8] != b"AFTRCTL1" || u32_at(b, 1020)? != bytes::crc32c(&[&b[..1020]]) || &b[128..136] != b"AFTRENG1" {
+    if &b[..8] != b"AFTRCTL1"
+        || u32_at(b, 1020)? != bytes::crc32c(&[&b[..1020]])
+        || &b[128..136] != b"AFTRENG1"
+    {
         return None;
     }
     Some(Copy {
@@ -73,15 +81,34 @@ pub struct Frame {
 impl<'a> Log<'a> {
     /// The segments of `paths` that bear a header of this database.
     #[must_use]
-    pub fn new(read: Read<'a>, segment_bytes: u64, copy: &Copy, paths: &'a BTreeMap<u64, String>) -> Log<'a> {
+    pub fn new(
+        read: Read<'a>,
+        segment_bytes: u64,
+        copy: &Copy,
+        paths: &'a BTreeMap<u64, String>,
+    ) -> Log<'a> {
         let header = |number: u64, path: &str| {
             let b = read(path, 0, 256)?;
             let valid = &b[..8] == b"AFTRLOG1" && u32_at(&b, 252)? == bytes::crc32c(&[&b[..252]]);
-            let ours = (u128_at(&b, 32)?, u128_at(&b, 48)?) == copy.identity && u64_at(&b, 80)? == number;
-            (valid && ours).then_some(Header { epoch: u64_at(&b, 72)?, previous: u64_at(&b, 96)?, previous_end: u64_at(&b, 104)? })
+            let ours =
+                (u128_at(&b, 32)?, u128_at(&b, 48)?) == copy.identity && u64_at(&b, 80)? == number;
+            (valid && ours).then_some(Header {
+                epoch: u64_at(&b, 72)?,
+                previous: u64_at(&b, 96)?,
+                previous_end: u64_at(&b, 104)?,
+            })
         };
-        let headers = paths.iter().filter_map(|(n, p)| Some((*n, header(*n, p)?))).collect();
-        Log { read, segment_bytes, identity: copy.identity, paths, headers }
+        let headers = paths
+            .iter()
+            .filter_map(|(n, p)| Some((*n, header(*n, p)?)))
+            .collect();
+        Log {
+            read,
+            segment_bytes,
+            identity: copy.identity,
+            paths,
+            headers,
+        }
     }
 
     /// The numbers of the segments that a recovery walks through, the one that holds `from` among them: back along the links as far as they go, and forward to
@@ -96,7 +123,13 @@ impl<'a> Log<'a> {
         .collect();
         chain.reverse();
         let mut last = middle;
-        while let Some(next) = self.headers.iter().filter(|(n, h)| h.previous == last && **n > last).max_by_key(|(_, h)| h.epoch).map(|(n, _)| *n) {
+        while let Some(next) = self
+            .headers
+            .iter()
+            .filter(|(n, h)| h.previous == last && **n > last)
+            .max_by_key(|(_, h)| h.epoch)
+            .map(|(n, _)| *n)
+        {
             chain.push(next);
             last = next;
         }
@@ -106,7 +139,11 @@ impl<'a> Log<'a> {
     /// Where segment `number` ended, as its successor of the newest epoch says.
     #[must_use]
     pub fn end(&self, number: u64) -> Option<u64> {
-        self.headers.iter().filter(|(n, h)| h.previous == number && **n > number).max_by_key(|(_, h)| h.epoch).map(|(_, h)| h.previous_end)
+        self.headers
+            .iter()
+            .filter(|(n, h)| h.previous == number && **n > number)
+            .max_by_key(|(_, h)| h.epoch)
+            .map(|(_, h)| h.previous_end)
     }
 
     /// The valid frames of segment `number`, up to the first that is none.
@@ -134,16 +171,31 @@ impl<'a> Log<'a> {
         let head = FRAME_HEADER as usize + if word.timed { 8 } else { 0 };
         let time = if word.timed { u64_at(&b, 8)? } else { 0 };
         let lsn = number * self.segment_bytes + at;
-        if u32_at(&b, 4)? != bytes::crc32c(&[&b[..4], &b[head..]]) ^ place(lsn, self.seed(number), time) {
+        if u32_at(&b, 4)?
+            != bytes::crc32c(&[&b[..4], &b[head..]]) ^ place(lsn, self.seed(number), time)
+        {
             return None;
         }
-        Some(Frame { lsn, end: lsn + u64::from(word.length), kind: word.kind, payload: b[head..].to_vec() })
+        Some(Frame {
+            lsn,
+            end: lsn + u64::from(word.length),
+            kind: word.kind,
+            payload: b[head..].to_vec(),
+        })
     }
 
     fn seed(&self, number: u64) -> u64 {
         let (db, line) = self.identity;
-        let words = [db as u64, (db >> 64) as u64, line as u64, (line >> 64) as u64, number];
-        words.iter().fold(STEP, |h, w| mix(h.wrapping_add(STEP) ^ w))
+        let words = [
+            db as u64,
+            (db >> 64) as u64,
+            line as u64,
+            (line >> 64) as u64,
+            number,
+        ];
+        words
+            .iter()
+            .fold(STEP, |h, w| mix(h.wrapping_add(STEP) ^ w))
     }
 }
 
@@ -175,7 +227,12 @@ pub enum Said {
 #[must_use]
 pub fn said(lsn: u64, payload: &[u8]) -> Said {
     const COMMITS: u8 = 0b1000;
-    let txn = |from: usize| payload.get(from..).and_then(varint).map(|(n, _)| if n == 0 { lsn } else { n });
+    let txn = |from: usize| {
+        payload
+            .get(from..)
+            .and_then(varint)
+            .map(|(n, _)| if n == 0 { lsn } else { n })
+    };
     match (payload.first(), payload.get(1)) {
         (Some(1), Some(flags)) if flags & COMMITS != 0 => txn(2).map_or(Said::Nothing, Said::Over),
         (Some(1 | 2), Some(_)) => txn(2).map_or(Said::Nothing, Said::Goes),

@@ -33,10 +33,14 @@ pub fn watch<T>(sim: &Sim, life: impl FnOnce() -> T) -> (T, bool) {
 fn patrol() {
     loop {
         std::thread::sleep(Duration::from_millis(500));
-        let astray: Vec<Sim> = watched().values_mut().filter(|w| !w.2 && w.0.elapsed() > PATIENCE).map(|w| {
-            w.2 = true;
-            w.1.clone()
-        }).collect();
+        let astray: Vec<Sim> = watched()
+            .values_mut()
+            .filter(|w| !w.2 && w.0.elapsed() > PATIENCE)
+            .map(|w| {
+                w.2 = true;
+                w.1.clone()
+            })
+            .collect();
         for sim in astray {
             sim.crash_now();
         }

@@ -27,7 +27,15 @@ pub enum Op {
 
 impl Op {
     /// The alphabet.
-    pub const ALL: [Op; 7] = [Op::Put, Op::PutBig, Op::Delete, Op::Commit, Op::Rollback, Op::Checkpoint, Op::Close];
+    pub const ALL: [Op; 7] = [
+        Op::Put,
+        Op::PutBig,
+        Op::Delete,
+        Op::Commit,
+        Op::Rollback,
+        Op::Checkpoint,
+        Op::Close,
+    ];
 
     /// The operation's word.
     #[must_use]
@@ -86,15 +94,23 @@ impl Workload {
     pub fn all_of(base: Base, length: usize) -> Vec<Workload> {
         let mut words: Vec<Vec<Op>> = vec![Vec::new()];
         for _ in 0..length {
-            words = words.iter().flat_map(|w| Op::ALL.iter().map(|op| [w.as_slice(), &[*op]].concat())).collect();
+            words = words
+                .iter()
+                .flat_map(|w| Op::ALL.iter().map(|op| [w.as_slice(), &[*op]].concat()))
+                .collect();
         }
-        words.into_iter().map(|ops| Workload { base, ops }).collect()
+        words
+            .into_iter()
+            .map(|ops| Workload { base, ops })
+            .collect()
     }
 
     /// Every workload of one to `longest` operations on `base`, shortest first.
     #[must_use]
     pub fn up_to(base: Base, longest: usize) -> Vec<Workload> {
-        (1..=longest).flat_map(|n| Workload::all_of(base, n)).collect()
+        (1..=longest)
+            .flat_map(|n| Workload::all_of(base, n))
+            .collect()
     }
 }
 
@@ -112,12 +128,22 @@ impl FromStr for Workload {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Workload, String> {
-        let (base, ops) = text.split_once(':').ok_or_else(|| format!("no base in {text:?}: write base:op,op"))?;
-        let base = Base::ALL.into_iter().find(|b| b.name() == base).ok_or_else(|| format!("no such base: {base:?}"))?;
+        let (base, ops) = text
+            .split_once(':')
+            .ok_or_else(|| format!("no base in {text:?}: write base:op,op"))?;
+        let base = Base::ALL
+            .into_iter()
+            .find(|b| b.name() == base)
+            .ok_or_else(|| format!("no such base: {base:?}"))?;
         let ops = ops
             .split(',')
             .filter(|w| !w.is_empty())
-            .map(|w| Op::ALL.into_iter().find(|op| op.name() == w).ok_or_else(|| format!("no such operation: {w:?}")))
+            .map(|w| {
+                Op::ALL
+                    .into_iter()
+                    .find(|op| op.name() == w)
+                    .ok_or_else(|| format!("no such operation: {w:?}"))
+            })
             .collect::<Result<_, _>>()?;
         Ok(Workload { base, ops })
     }

@@ -24,15 +24,21 @@ impl Bench {
         let sim = Sim::new(1);
         let io = sim.io();
         for directory in ["db", "db/log"] {
-            io.create_dir(Path::new(directory)).expect("makes a directory");
+            io.create_dir(Path::new(directory))
+                .expect("makes a directory");
         }
-        for (file, bytes) in [("db/pages", 16 * PAGE), ("db/doublewrite", 9 * PAGE), (LOG, SEGMENT as usize)] {
+        for (file, bytes) in [
+            ("db/pages", 16 * PAGE),
+            ("db/doublewrite", 9 * PAGE),
+            (LOG, SEGMENT as usize),
+        ] {
             let file = io.open(Path::new(file), OpenMode::Create).expect("creates");
             file.prefill(0, bytes as u64).expect("fills");
             file.sync_all().expect("syncs");
         }
         for directory in ["", "db", "db/log"] {
-            io.sync_dir(Path::new(directory)).expect("syncs a directory");
+            io.sync_dir(Path::new(directory))
+                .expect("syncs a directory");
         }
         Bench::watching(sim)
     }
@@ -40,11 +46,17 @@ impl Bench {
     fn watching(sim: Sim) -> Bench {
         let oracles = Arc::new(Oracles::new(&Layout::small(), &sim.snapshot()));
         sim.set_observer(Some(oracles.clone()));
-        Bench { io: sim.io(), sim, oracles }
+        Bench {
+            io: sim.io(),
+            sim,
+            oracles,
+        }
     }
 
     fn file(&self, path: &str) -> File {
-        self.io.open(Path::new(path), OpenMode::Create).expect("opens")
+        self.io
+            .open(Path::new(path), OpenMode::Create)
+            .expect("opens")
     }
 
     /// Writes a frame of 40 bytes at the start of the segment; its LSN.
@@ -56,7 +68,11 @@ impl Bench {
     }
 
     fn silent(&self) {
-        assert!(self.oracles.verdict().is_ok(), "{:?}", self.oracles.verdict());
+        assert!(
+            self.oracles.verdict().is_ok(),
+            "{:?}",
+            self.oracles.verdict()
+        );
     }
 
     fn objects(&self, rule: &str) {
@@ -92,15 +108,24 @@ fn wal_rule() {
     for (file, at) in [("db/pages", 3 * PAGE), ("db/doublewrite", PAGE)] {
         let bench = Bench::new();
         let lsn = bench.frame();
-        bench.file(file).write_all_at(at as u64, &page(3, lsn, 1)).expect("writes");
+        bench
+            .file(file)
+            .write_all_at(at as u64, &page(3, lsn, 1))
+            .expect("writes");
         bench.objects("WAL rule");
 
         let bench = Bench::new();
         let lsn = bench.frame();
         bench.file(LOG).sync().expect("syncs");
-        bench.file(file).write_all_at(at as u64, &page(3, lsn, 1)).expect("writes");
+        bench
+            .file(file)
+            .write_all_at(at as u64, &page(3, lsn, 1))
+            .expect("writes");
         bench.silent();
-        bench.file(file).write_all_at(at as u64, &page(3, lsn + SEGMENT, 1)).expect("writes");
+        bench
+            .file(file)
+            .write_all_at(at as u64, &page(3, lsn + SEGMENT, 1))
+            .expect("writes");
         bench.objects("does not exist");
     }
 }
@@ -126,7 +151,9 @@ fn acknowledgement_rule_for_names() {
     let file = bench.file(next);
     file.prefill(0, SEGMENT).expect("fills");
     file.sync_all().expect("syncs");
-    bench.io.note(Note::Acknowledged { upto: 2 * SEGMENT + 5000 });
+    bench.io.note(Note::Acknowledged {
+        upto: 2 * SEGMENT + 5000,
+    });
     bench.objects("acknowledgement rule");
 }
 
@@ -137,7 +164,8 @@ fn doublewrite_order() {
     let before = || {
         let bench = Bench::new();
         let home = bench.file("db/pages");
-        home.write_all_at(3 * PAGE as u64, &old).expect("a first write needs no copy");
+        home.write_all_at(3 * PAGE as u64, &old)
+            .expect("a first write needs no copy");
         home.sync().expect("syncs");
         bench.silent();
         (bench, home)
@@ -148,7 +176,10 @@ fn doublewrite_order() {
 
     // The copy is written, and not synced.
     let (bench, home) = before();
-    bench.file("db/doublewrite").write_all_at(0, &batch(&[&new])).expect("writes");
+    bench
+        .file("db/doublewrite")
+        .write_all_at(0, &batch(&[&new]))
+        .expect("writes");
     home.write_all_at(3 * PAGE as u64, &new).expect("writes");
     bench.objects("without a durable copy");
 
@@ -159,7 +190,9 @@ fn doublewrite_order() {
     home.write_all_at(3 * PAGE as u64, &new).expect("writes");
     bench.silent();
     // The next batch comes before the home is durable.
-    copies.write_all_at(0, &batch(&[&page(4, 0, 9)])).expect("writes");
+    copies
+        .write_all_at(0, &batch(&[&page(4, 0, 9)]))
+        .expect("writes");
     bench.objects("copies were overwritten");
 }
 
@@ -167,7 +200,10 @@ fn doublewrite_order() {
 fn silence_after_a_stop_and_before_a_refusal() {
     let bench = Bench::new();
     bench.io.note(Note::Stopped);
-    bench.file("db/status").write_all_at(0, b"stopped").expect("writes");
+    bench
+        .file("db/status")
+        .write_all_at(0, b"stopped")
+        .expect("writes");
     bench.silent();
     bench.frame();
     bench.objects("after the engine had stopped");
@@ -184,12 +220,23 @@ fn silence_after_a_stop_and_before_a_refusal() {
 fn log(sim: &Sim, open: bool) -> (ControlFile, Control) {
     let (io, directory) = (sim.io(), Path::new("db"));
     io.create_dir(directory).expect("makes a directory");
-    let identity = Identity { database_id: 5, timeline_id: 6, timeline_ordinal: 1 };
-    let options = LogOptions { segment_bytes: SEGMENT, ..LogOptions::default() };
+    let identity = Identity {
+        database_id: 5,
+        timeline_id: 6,
+        timeline_ordinal: 1,
+    };
+    let options = LogOptions {
+        segment_bytes: SEGMENT,
+        ..LogOptions::default()
+    };
     let log = Log::create(&io, directory, &identity, 1, &options).expect("makes a log");
     let append = |payload: &[u8]| {
-        let mut room = log.reserve(Log::frame_bytes(payload.len(), false)).expect("there is room");
-        log.append(&mut room, payload, false, |_, _| {}).expect("appends").lsn
+        let mut room = log
+            .reserve(Log::frame_bytes(payload.len(), false))
+            .expect("there is room");
+        log.append(&mut room, payload, false, |_, _| {})
+            .expect("appends")
+            .lsn
     };
     // A row record of a transaction that begins with it; then rows of others that commit at once, until the log has moved on.
     let first = append(&[1, 0, 0, 0]);
@@ -235,14 +282,24 @@ fn truncation_bound() {
     let sim = Sim::new(1);
     drop(log(&sim, true));
     let bench = Bench::watching(sim);
-    bench.io.rename(Path::new(LOG), Path::new("db/log/00000001-00000000000000FF.log")).expect("renames");
+    bench
+        .io
+        .rename(
+            Path::new(LOG),
+            Path::new("db/log/00000001-00000000000000FF.log"),
+        )
+        .expect("renames");
     bench.objects("is not durably over");
 
     // The older control copy still redoes from the first segment.
     let sim = Sim::new(1);
     let (mut file, mut control) = log(&sim, false);
     let last = Lsn::new(3 * SEGMENT + 4096).expect("not zero");
-    area(&mut control, last, Lsn::new(SEGMENT + 4096).expect("not zero"));
+    area(
+        &mut control,
+        last,
+        Lsn::new(SEGMENT + 4096).expect("not zero"),
+    );
     file.write(&control).expect("writes");
     let bench = Bench::watching(sim);
     bench.io.remove_file(Path::new(LOG)).expect("removes");

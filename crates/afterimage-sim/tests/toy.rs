@@ -33,7 +33,9 @@ fn told<T>(result: std::io::Result<T>) -> StoreResult<T> {
 }
 
 fn sum(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0x811C_9DC5, |h, b| (h ^ u32::from(*b)).wrapping_mul(0x0100_0193))
+    bytes.iter().fold(0x811C_9DC5, |h, b| {
+        (h ^ u32::from(*b)).wrapping_mul(0x0100_0193)
+    })
 }
 
 fn encode(rows: &Rows) -> Vec<u8> {
@@ -44,7 +46,10 @@ fn encode(rows: &Rows) -> Vec<u8> {
             body.extend(part);
         }
     }
-    let mut record = u32::try_from(body.len()).expect("small").to_le_bytes().to_vec();
+    let mut record = u32::try_from(body.len())
+        .expect("small")
+        .to_le_bytes()
+        .to_vec();
     record.extend(sum(&body).to_le_bytes());
     record.extend(body);
     record
@@ -107,7 +112,12 @@ impl<const BUG: u8> Store for Toy<BUG> {
         told(file.write_all_at(0, &bytes[..end]))?;
         told(file.write_all_at(end as u64, &vec![0; tail]))?;
         told(file.sync())?;
-        Ok(Toy { file, end: end as u64, rows, working: None })
+        Ok(Toy {
+            file,
+            end: end as u64,
+            rows,
+            working: None,
+        })
     }
 
     fn put(&mut self, key: &[u8], value: &[u8]) -> StoreResult<()> {
@@ -120,7 +130,9 @@ impl<const BUG: u8> Store for Toy<BUG> {
     }
 
     fn commit(&mut self) -> StoreResult<()> {
-        let Some(rows) = self.working.take() else { return Ok(()) };
+        let Some(rows) = self.working.take() else {
+            return Ok(());
+        };
         let record = encode(&rows);
         told(self.file.write_all_at(self.end, &record))?;
         if BUG != NO_SYNC {
@@ -154,7 +166,12 @@ impl<const BUG: u8> Store for Toy<BUG> {
 }
 
 fn run<const BUG: u8>() -> Result<exhaustive::Counts, Box<Failure>> {
-    let config = Config { bases: vec![Base::Empty, Base::Rows], longest: 3, deeper_one_in: 4, ..Config::default() };
+    let config = Config {
+        bases: vec![Base::Empty, Base::Rows],
+        longest: 3,
+        deeper_one_in: 4,
+        ..Config::default()
+    };
     exhaustive::run::<Toy<BUG>>(&Layout::small(), &config, &AtomicBool::new(false))
 }
 
@@ -163,18 +180,41 @@ fn a_right_store_passes_every_state() {
     let counts = run::<RIGHT>().unwrap_or_else(|f| panic!("{f}"));
     assert_eq!(counts.workloads, 2 * (1 + 7 + 49 + 343));
     assert_eq!(counts.verified, counts.distinct, "{counts}");
-    assert!(counts.raw > counts.distinct && counts.distinct > 100, "{counts}");
+    assert!(
+        counts.raw > counts.distinct && counts.distinct > 100,
+        "{counts}"
+    );
 }
 
 #[test]
 fn each_bug_is_found_and_replays() {
-    let found = [run::<NO_SYNC>(), run::<NO_CHECKSUM>(), run::<NO_DIRECTORY_SYNC>()];
+    let found = [
+        run::<NO_SYNC>(),
+        run::<NO_CHECKSUM>(),
+        run::<NO_DIRECTORY_SYNC>(),
+    ];
     for (n, result) in found.into_iter().enumerate() {
-        let failure = *result.err().unwrap_or_else(|| panic!("bug {} was not found", n + 1));
-        assert!(matches!(failure.mismatch.layer, Layer::Model | Layer::Refused | Layer::Assertion), "{failure}");
-        let command = failure.replay.split('\'').nth(1).expect("a quoted replay").to_string();
+        let failure = *result
+            .err()
+            .unwrap_or_else(|| panic!("bug {} was not found", n + 1));
+        assert!(
+            matches!(
+                failure.mismatch.layer,
+                Layer::Model | Layer::Refused | Layer::Assertion
+            ),
+            "{failure}"
+        );
+        let command = failure
+            .replay
+            .split('\'')
+            .nth(1)
+            .expect("a quoted replay")
+            .to_string();
         let (workload, trail) = command.split_once(' ').expect("a workload and a trail");
-        let (workload, trail) = (workload.parse().expect("a workload"), trail.parse().expect("a trail"));
+        let (workload, trail) = (
+            workload.parse().expect("a workload"),
+            trail.parse().expect("a trail"),
+        );
         let again = match n + 1 {
             1 => exhaustive::replay::<Toy<NO_SYNC>>(&Layout::small(), &workload, &trail),
             2 => exhaustive::replay::<Toy<NO_CHECKSUM>>(&Layout::small(), &workload, &trail),
@@ -182,6 +222,11 @@ fn each_bug_is_found_and_replays() {
         };
         let again = again.expect_err("the replay shows it again");
         assert_eq!(again.mismatch.layer, failure.mismatch.layer, "{again}");
-        assert_eq!(exhaustive::replay::<Toy<RIGHT>>(&Layout::small(), &workload, &trail).err().map(|f| f.to_string()), None);
+        assert_eq!(
+            exhaustive::replay::<Toy<RIGHT>>(&Layout::small(), &workload, &trail)
+                .err()
+                .map(|f| f.to_string()),
+            None
+        );
     }
 }

@@ -54,8 +54,14 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
     let mut arguments = arguments.peekable();
     while let Some(word) = arguments.next() {
         let mut number = |slot: &mut Option<u64>| {
-            let value = arguments.next().ok_or_else(|| format!("{word} needs a number"))?;
-            *slot = Some(value.parse().map_err(|_| format!("{word} needs a number, not {value:?}"))?);
+            let value = arguments
+                .next()
+                .ok_or_else(|| format!("{word} needs a number"))?;
+            *slot = Some(
+                value
+                    .parse()
+                    .map_err(|_| format!("{word} needs a number, not {value:?}"))?,
+            );
             Ok::<(), String>(())
         };
         match word.as_str() {
@@ -67,7 +73,13 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
             "--stride" => number(&mut asked.stride)?,
             "--cap" => number(&mut asked.cap)?,
             "--workers" => number(&mut asked.workers)?,
-            "--replay" => asked.replay = Some(arguments.next().ok_or("--replay needs a workload and a trail")?),
+            "--replay" => {
+                asked.replay = Some(
+                    arguments
+                        .next()
+                        .ok_or("--replay needs a workload and a trail")?,
+                )
+            }
             "--plant" => {
                 let name = arguments.next().ok_or("--plant needs a bug's name")?;
                 afterimage_io::planted::plant(planted::named(&[name])?.first().copied());
@@ -121,7 +133,9 @@ type Held = Result<(), Box<Failure>>;
 
 fn workers(asked: &Asked) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    asked.workers.map_or(cores, |w| usize::try_from(w).unwrap_or(1).max(1))
+    asked
+        .workers
+        .map_or(cores, |w| usize::try_from(w).unwrap_or(1).max(1))
 }
 
 fn exhaustive_run(asked: &Asked, limit: Option<Duration>) -> Held {
@@ -129,7 +143,9 @@ fn exhaustive_run(asked: &Asked, limit: Option<Duration>) -> Held {
     let config = Config {
         limit,
         workers: workers(asked),
-        longest: asked.longest.map_or(standard.longest, |n| usize::try_from(n).unwrap_or(3)),
+        longest: asked
+            .longest
+            .map_or(standard.longest, |n| usize::try_from(n).unwrap_or(3)),
         keep_going: asked.keep_going,
         deeper_one_in: asked.deeper.unwrap_or(standard.deeper_one_in),
         ..standard
@@ -147,14 +163,16 @@ fn random_from(asked: &Asked, first: u64, count: Option<u64>, limit: Option<Dura
         stop.store(!asked.keep_going, Ordering::Relaxed);
         failures.add(failure);
     });
-    println!("random, seeds from {first} on, {:.1} s\n{tally}", started.elapsed().as_secs_f64());
+    println!(
+        "random, seeds from {first} on, {:.1} s\n{tally}",
+        started.elapsed().as_secs_f64()
+    );
     failures.verdict()
 }
 
 /// One episode for a seed alone; else seeds from there on, or fresh ones.
 fn random_runs(asked: &Asked) -> Held {
-    let fresh = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |d| d.as_nanos() as u64 >> 8);
-    let first = asked.seed.unwrap_or_else(fresh);
+    let first = asked.seed.unwrap_or_else(fresh_seed);
     match (asked.episodes, asked.seconds, asked.seed) {
         (Some(n), limit, _) => random_from(asked, first, Some(n), limit.map(Duration::from_secs)),
         (None, Some(limit), _) => random_from(asked, first, None, Some(Duration::from_secs(limit))),
@@ -169,16 +187,30 @@ fn damage(asked: &Asked) -> Held {
     failures.verdict()
 }
 
-/// What every change passes: two thirds of the time for the exhaustive driver, the rest for fixed seeds, replays and corruption.
+/// What every change passes: replays, the exhaustive driver (two thirds of the time, if it needs it), corruption, fixed seeds, and fresh ones until the time is
+/// up.
 fn ci(asked: &Asked) -> Held {
-    let seconds = asked.seconds.unwrap_or(60);
+    let started = Instant::now();
+    let limit = Duration::from_secs(asked.seconds.unwrap_or(60));
     for seed in [11, 12, 13] {
         random::replays(seed)?;
     }
     println!("replay: three episodes run twice have the same trace");
-    exhaustive_run(asked, Some(Duration::from_secs(seconds * 2 / 3)))?;
-    random_from(asked, 1, None, Some(Duration::from_secs(seconds / 4)))?;
-    damage(&Asked { stride: Some(asked.stride.unwrap_or(499)), seed: asked.seed, ..Asked::default() })
+    exhaustive_run(asked, Some(limit * 2 / 3))?;
+    damage(&Asked {
+        stride: Some(asked.stride.unwrap_or(499)),
+        seed: asked.seed,
+        ..Asked::default()
+    })?;
+    let rest = limit.saturating_sub(started.elapsed()).max(limit / 10);
+    random_from(asked, 1, None, Some(rest / 2))?;
+    random_from(asked, fresh_seed(), None, Some(rest / 2))
+}
+
+fn fresh_seed() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(1, |d| d.as_nanos() as u64 >> 8)
 }
 
 fn replay_one(replay: &str) -> Held {
@@ -197,16 +229,29 @@ fn replay_one(replay: &str) -> Held {
 
 fn hunts(asked: &Asked) -> ExitCode {
     if !afterimage_io::planted::BUILT_IN {
-        return usage("this build has no planted bugs: build with --cfg planted (cargo xtask planted)");
+        return usage(
+            "this build has no planted bugs: build with --cfg planted (cargo xtask planted)",
+        );
     }
     let bugs = match planted::named(&asked.names) {
         Ok(bugs) => bugs,
         Err(why) => return usage(&why),
     };
-    println!("{:<13} {:<22} {:>7} {:>9}  what it is, and how it showed", "bug", "caught by", "states", "time");
+    println!(
+        "{:<13} {:<22} {:>7} {:>9}  what it is, and how it showed",
+        "bug", "caught by", "states", "time"
+    );
     let cap = Duration::from_secs(asked.cap.unwrap_or(60));
-    let hunts: Vec<planted::Hunt> = bugs.into_iter().map(|bug| planted::hunt(bug, cap, workers(asked))).inspect(|h| println!("{h}")).collect();
+    let hunts: Vec<planted::Hunt> = bugs
+        .into_iter()
+        .map(|bug| planted::hunt(bug, cap, workers(asked)))
+        .inspect(|h| println!("{h}"))
+        .collect();
     let caught = hunts.iter().filter(|h| h.caught.is_some()).count();
     println!("{caught} of {} caught", hunts.len());
-    if hunts.iter().any(planted::Hunt::failed) { ExitCode::from(1) } else { ExitCode::SUCCESS }
+    if hunts.iter().any(planted::Hunt::failed) {
+        ExitCode::from(1)
+    } else {
+        ExitCode::SUCCESS
+    }
 }

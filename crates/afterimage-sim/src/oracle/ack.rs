@@ -18,8 +18,16 @@ impl State {
     ///
     /// # Errors
     /// The objection.
-    pub fn check(&mut self, layout: &Layout, segments: &Segments, disk: &DiskState, event: &Event<'_>) -> Result<(), String> {
-        let Event::Note(Note::Acknowledged { upto }) = *event else { return Ok(()) };
+    pub fn check(
+        &mut self,
+        layout: &Layout,
+        segments: &Segments,
+        disk: &DiskState,
+        event: &Event<'_>,
+    ) -> Result<(), String> {
+        let Event::Note(Note::Acknowledged { upto }) = *event else {
+            return Ok(());
+        };
         if upto <= self.checked {
             return Ok(());
         }
@@ -27,12 +35,16 @@ impl State {
         self.checked = upto;
         for directory in [layout.directory.clone(), layout.path("log")] {
             if !disk.is_name_durable(Path::new(&directory)) {
-                return Err(format!("acknowledgement rule: {upto} was acknowledged, but the name {directory} is not durable"));
+                return Err(format!(
+                    "acknowledgement rule: {upto} was acknowledged, but the name {directory} is not durable"
+                ));
             }
         }
         let last = (upto - 1) / layout.segment_bytes;
         if segments.path(last).is_none() {
-            return Err(format!("acknowledgement rule: {upto} was acknowledged, but segment {last} does not exist"));
+            return Err(format!(
+                "acknowledgement rule: {upto} was acknowledged, but segment {last} does not exist"
+            ));
         }
         for (number, path) in segments.from(from / layout.segment_bytes) {
             let base = number * layout.segment_bytes;
@@ -40,10 +52,15 @@ impl State {
                 break;
             }
             // The header too: a frame is worth nothing in a segment that nobody can identify.
-            let (start, end) = (from.saturating_sub(base).max(SEGMENT_HEADER), (upto - base).min(layout.segment_bytes));
+            let (start, end) = (
+                from.saturating_sub(base).max(SEGMENT_HEADER),
+                (upto - base).min(layout.segment_bytes),
+            );
             for range in [0..SEGMENT_HEADER, start..end.max(start)] {
                 if !is_settled(disk, path, range.clone()) {
-                    return Err(format!("acknowledgement rule: {upto} was acknowledged, but {path}:{range:?} is not durable"));
+                    return Err(format!(
+                        "acknowledgement rule: {upto} was acknowledged, but {path}:{range:?} is not durable"
+                    ));
                 }
             }
         }

@@ -22,15 +22,21 @@ const COUNT: usize = 40;
 /// # Errors
 /// The objection.
 pub fn check(layout: &Layout, disk: &DiskState, event: &Event<'_>) -> Result<(), String> {
-    let Some((path, offset, data)) = written(event) else { return Ok(()) };
+    let Some((path, offset, data)) = written(event) else {
+        return Ok(());
+    };
     if path == layout.path("pages") {
         let home = Path::new(path);
         for (at, page, image) in images(layout, path, offset, data) {
-            let before = disk.read_durable(home, at, layout.page_size).unwrap_or_default();
+            let before = disk
+                .read_durable(home, at, layout.page_size)
+                .unwrap_or_default();
             let harmless = before.iter().all(|b| *b == 0) || before == image;
             if !harmless && !has_copy(layout, disk, page.number, image) {
                 let place = format!("page {} (LSN {}) was written home", page.number, page.lsn);
-                return Err(format!("doublewrite order: {place} without a durable copy in doublewrite"));
+                return Err(format!(
+                    "doublewrite order: {place} without a durable copy in doublewrite"
+                ));
             }
         }
     }
@@ -39,7 +45,9 @@ pub fn check(layout: &Layout, disk: &DiskState, event: &Event<'_>) -> Result<(),
         for page in listed(layout, disk) {
             let at = page * layout.page_size as u64;
             if !disk.is_durable(Path::new(&home), at..at + layout.page_size as u64) {
-                return Err(format!("doublewrite order: the copies were overwritten while page {page} was not durable at home"));
+                return Err(format!(
+                    "doublewrite order: the copies were overwritten while page {page} was not durable at home"
+                ));
             }
         }
     }
@@ -50,17 +58,30 @@ pub fn check(layout: &Layout, disk: &DiskState, event: &Event<'_>) -> Result<(),
 fn listed(layout: &Layout, disk: &DiskState) -> Vec<u64> {
     let path = layout.path("doublewrite");
     let block = DOUBLEWRITE_HEADER as usize;
-    let header = disk.read_durable(Path::new(&path), 0, block).unwrap_or_default();
-    if header.len() < block || &header[..8] != b"AFIMdblw" || bytes::u32_at(&header, block - 4) != Some(bytes::crc32c(&[&header[..block - 4]])) {
+    let header = disk
+        .read_durable(Path::new(&path), 0, block)
+        .unwrap_or_default();
+    if header.len() < block
+        || &header[..8] != b"AFIMdblw"
+        || bytes::u32_at(&header, block - 4) != Some(bytes::crc32c(&[&header[..block - 4]]))
+    {
         return Vec::new();
     }
     let count = bytes::u32_at(&header, COUNT).unwrap_or(0) as usize;
-    (0..count).map_while(|c| bytes::u64_at(&header, ENTRIES + c * ENTRY)).collect()
+    (0..count)
+        .map_while(|c| bytes::u64_at(&header, ENTRIES + c * ENTRY))
+        .collect()
 }
 
 fn has_copy(layout: &Layout, disk: &DiskState, page: u64, image: &[u8]) -> bool {
     let path = layout.path("doublewrite");
     let cells = listed(layout, disk);
     let copies = cells.iter().enumerate().filter(|(_, p)| **p == page);
-    copies.map(|(cell, _)| DOUBLEWRITE_HEADER + (cell * layout.page_size) as u64).any(|at| disk.read_durable(Path::new(&path), at, layout.page_size).as_deref() == Some(image))
+    copies
+        .map(|(cell, _)| DOUBLEWRITE_HEADER + (cell * layout.page_size) as u64)
+        .any(|at| {
+            disk.read_durable(Path::new(&path), at, layout.page_size)
+                .as_deref()
+                == Some(image)
+        })
 }

@@ -40,7 +40,12 @@ impl Layout {
     /// The small database that the drivers crash: 4 KiB pages, 64 KiB segments, one thread.
     #[must_use]
     pub fn small() -> Layout {
-        Layout { directory: "db".to_string(), page_size: 4096, segment_bytes: 64 << 10, threads: 1 }
+        Layout {
+            directory: "db".to_string(),
+            page_size: 4096,
+            segment_bytes: 64 << 10,
+            threads: 1,
+        }
     }
 
     /// The path of a file of the database, as the disk names it.
@@ -68,8 +73,16 @@ impl Oracles {
     #[must_use]
     pub fn new(layout: &Layout, disk: &DiskState) -> Oracles {
         let segments = segments::Segments::on(layout, disk);
-        let state = State { segments, ack: ack::State::default(), silence: silence::State::default(), objection: None };
-        Oracles { layout: layout.clone(), state: Mutex::new(state) }
+        let state = State {
+            segments,
+            ack: ack::State::default(),
+            silence: silence::State::default(),
+            objection: None,
+        };
+        Oracles {
+            layout: layout.clone(),
+            state: Mutex::new(state),
+        }
     }
 
     /// The first objection, if there is one.
@@ -78,14 +91,20 @@ impl Oracles {
     /// The rule that was broken, and where.
     pub fn verdict(&self) -> Result<(), Mismatch> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.objection.clone().map_or(Ok(()), |what| Err(Mismatch::new(Layer::Oracle, what)))
+        state
+            .objection
+            .clone()
+            .map_or(Ok(()), |what| Err(Mismatch::new(Layer::Oracle, what)))
     }
 }
 
 impl Oracles {
     /// The store was closed and is opened again on the same machine: its silence is over.
     pub fn reopened(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).silence = silence::State::default();
+        self.state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .silence = silence::State::default();
     }
 }
 
@@ -114,8 +133,12 @@ pub static TRACE: AtomicBool = AtomicBool::new(false);
 
 fn trace(event: &Event<'_>) {
     match *event {
-        Event::Written { path, offset, data } => eprintln!("  write    {path} {offset}+{}", data.len()),
-        Event::WrittenDurably { path, offset, data } => eprintln!("  write!   {path} {offset}+{}", data.len()),
+        Event::Written { path, offset, data } => {
+            eprintln!("  write    {path} {offset}+{}", data.len())
+        }
+        Event::WrittenDurably { path, offset, data } => {
+            eprintln!("  write!   {path} {offset}+{}", data.len())
+        }
         ref other => eprintln!("  {other:?}"),
     }
 }
@@ -123,7 +146,9 @@ fn trace(event: &Event<'_>) {
 /// What a write event wrote, and where.
 fn written<'a>(event: &Event<'a>) -> Option<(&'a str, u64, &'a [u8])> {
     match *event {
-        Event::Written { path, offset, data } | Event::WrittenDurably { path, offset, data } => Some((path, offset, data)),
+        Event::Written { path, offset, data } | Event::WrittenDurably { path, offset, data } => {
+            Some((path, offset, data))
+        }
         _ => None,
     }
 }

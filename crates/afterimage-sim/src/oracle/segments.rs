@@ -15,7 +15,9 @@ impl Segments {
     #[must_use]
     pub fn on(layout: &Layout, disk: &DiskState) -> Segments {
         let image = disk.page_cache();
-        let files = image.files().filter_map(|(path, _)| Some((number_of(layout, path)?, path.to_string())));
+        let files = image
+            .files()
+            .filter_map(|(path, _)| Some((number_of(layout, path)?, path.to_string())));
         Segments(files.collect())
     }
 
@@ -65,17 +67,34 @@ impl Segments {
     ///
     /// # Errors
     /// What is not durable, in words.
-    pub fn frame_is_durable(&self, layout: &Layout, disk: &DiskState, lsn: u64) -> Result<(), String> {
+    pub fn frame_is_durable(
+        &self,
+        layout: &Layout,
+        disk: &DiskState,
+        lsn: u64,
+    ) -> Result<(), String> {
         let (number, offset) = (lsn / layout.segment_bytes, lsn % layout.segment_bytes);
         let Some(path) = self.path(number) else {
             // Recycled log was durable when it was recycled: the truncation rule sees to that.
-            return if self.oldest().is_some_and(|o| number < o) { Ok(()) } else { Err(format!("LSN {lsn} is in segment {number}, which does not exist")) };
+            return if self.oldest().is_some_and(|o| number < o) {
+                Ok(())
+            } else {
+                Err(format!(
+                    "LSN {lsn} is in segment {number}, which does not exist"
+                ))
+            };
         };
-        let head = disk.read_cached(Path::new(path), offset, 8).unwrap_or_default();
-        let Some(frame) = bytes::frame_word(&head) else { return Err(format!("LSN {lsn}: there is no frame at {path}:{offset}")) };
+        let head = disk
+            .read_cached(Path::new(path), offset, 8)
+            .unwrap_or_default();
+        let Some(frame) = bytes::frame_word(&head) else {
+            return Err(format!("LSN {lsn}: there is no frame at {path}:{offset}"));
+        };
         let end = offset + u64::from(frame.length);
         if !is_settled(disk, path, offset..end) {
-            return Err(format!("the frame at LSN {lsn} ({path}:{offset}..{end}) is not durable"));
+            return Err(format!(
+                "the frame at LSN {lsn} ({path}:{offset}..{end}) is not durable"
+            ));
         }
         Ok(())
     }
@@ -87,7 +106,10 @@ impl Segments {
 /// anew with the same bytes. So the durable bytes, under the durable name, are compared with those in the page cache.
 #[must_use]
 pub fn is_settled(disk: &DiskState, path: &str, range: Range<u64>) -> bool {
-    let (path, len) = (Path::new(path), usize::try_from(range.end - range.start).unwrap_or(usize::MAX));
+    let (path, len) = (
+        Path::new(path),
+        usize::try_from(range.end - range.start).unwrap_or(usize::MAX),
+    );
     let durable = disk.read_durable(path, range.start, len);
     durable.is_some() && durable == disk.read_cached(path, range.start, len)
 }
@@ -95,6 +117,8 @@ pub fn is_settled(disk: &DiskState, path: &str, range: Range<u64>) -> bool {
 /// The number of the segment at `path`, if it is one of this database.
 #[must_use]
 pub fn number_of(layout: &Layout, path: &str) -> Option<u64> {
-    let name = path.strip_prefix(layout.directory.as_str())?.strip_prefix("/log/")?;
+    let name = path
+        .strip_prefix(layout.directory.as_str())?
+        .strip_prefix("/log/")?;
     bytes::segment_number(name)
 }

@@ -25,7 +25,10 @@ impl State {
             Event::Note(Note::Stopped) => self.stopped = true,
             Event::Note(Note::RecoveryEnded) => self.changes = 0,
             Event::Note(Note::RecoveryRefused) if self.changes > 0 => {
-                return Err(format!("an open was refused after {} changes to the disk, the first: {}", self.changes, self.first_change));
+                return Err(format!(
+                    "an open was refused after {} changes to the disk, the first: {}",
+                    self.changes, self.first_change
+                ));
             }
             Event::Written { path, .. }
             | Event::WrittenDurably { path, .. }
@@ -41,7 +44,10 @@ impl State {
 
     fn change(&mut self, layout: &Layout, path: &str) -> Result<(), String> {
         // The lock says who is there, the status file what is going on; neither is data.
-        if ["lock", "status", "status.tmp"].iter().any(|f| path == layout.path(f)) {
+        if ["lock", "status", "status.tmp"]
+            .iter()
+            .any(|f| path == layout.path(f))
+        {
             return Ok(());
         }
         if self.changes == 0 {

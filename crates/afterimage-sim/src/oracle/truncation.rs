@@ -14,9 +14,18 @@ use std::path::Path;
 ///
 /// # Errors
 /// The objection.
-pub fn check(layout: &Layout, segments: &Segments, disk: &DiskState, event: &Event<'_>) -> Result<(), String> {
-    let (Event::Removed { path } | Event::Renamed { from: path, .. }) = *event else { return Ok(()) };
-    let Some(number) = number_of(layout, path) else { return Ok(()) };
+pub fn check(
+    layout: &Layout,
+    segments: &Segments,
+    disk: &DiskState,
+    event: &Event<'_>,
+) -> Result<(), String> {
+    let (Event::Removed { path } | Event::Renamed { from: path, .. }) = *event else {
+        return Ok(());
+    };
+    let Some(number) = number_of(layout, path) else {
+        return Ok(());
+    };
     if matches!(*event, Event::Renamed { to, .. } if number_of(layout, to) == Some(number)) {
         return Ok(());
     }
@@ -24,20 +33,29 @@ pub fn check(layout: &Layout, segments: &Segments, disk: &DiskState, event: &Eve
     let paths = segments.from(0).map(|(n, p)| (n, p.to_string())).collect();
     let read = |path: &str, at: u64, len: usize| disk.read_durable(Path::new(path), at, len);
     let copies = reference::control(&layout.path("control"), &read);
-    let Some(newest) = copies.iter().max_by_key(|c| c.generation) else { return Ok(()) };
+    let Some(newest) = copies.iter().max_by_key(|c| c.generation) else {
+        return Ok(());
+    };
     let log = Log::new(&read, layout.segment_bytes, newest, &paths);
     let chain = log.chain(newest.checkpoint);
     if !chain.contains(&number) {
         return Ok(());
     }
     // What comes behind the segment's last frame is in the next segment.
-    let end = log.end(number).unwrap_or((number + 1) * layout.segment_bytes);
+    let end = log
+        .end(number)
+        .unwrap_or((number + 1) * layout.segment_bytes);
     if let Some(copy) = copies.iter().find(|c| c.redo < end) {
-        return Err(format!("truncation bound: segment {number} was given up, and the control copy of generation {} redoes from {}", copy.generation, copy.redo));
+        return Err(format!(
+            "truncation bound: segment {number} was given up, and the control copy of generation {} redoes from {}",
+            copy.generation, copy.redo
+        ));
     }
     let frames: Vec<Frame> = chain.iter().flat_map(|n| log.frames(*n)).collect();
     match reference::unfinished(frames.iter()).first() {
-        Some(txn) if *txn < end => Err(format!("truncation bound: segment {number} was given up, and transaction {txn} is not durably over")),
+        Some(txn) if *txn < end => Err(format!(
+            "truncation bound: segment {number} was given up, and transaction {txn} is not durably over"
+        )),
         _ => Ok(()),
     }
 }

@@ -20,7 +20,10 @@ impl Board {
     /// A board for a life that goes on from `history`.
     #[must_use]
     pub fn new(history: History) -> Board {
-        Board { history: Mutex::new(history), ..Board::default() }
+        Board {
+            history: Mutex::new(history),
+            ..Board::default()
+        }
     }
 
     /// The history.
@@ -36,14 +39,20 @@ impl Board {
 
     /// Something is wrong: the first report counts, and everybody stops.
     pub fn wrong(&self, mismatch: Mismatch) {
-        self.wrong.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(mismatch);
+        self.wrong
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert(mismatch);
         self.over.store(true, Ordering::Relaxed);
     }
 
     /// The first thing that went wrong.
     #[must_use]
     pub fn mismatch(&self) -> Option<Mismatch> {
-        self.wrong.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.wrong
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Whether everybody should stop.

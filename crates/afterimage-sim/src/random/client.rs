@@ -20,7 +20,9 @@ const KEYS: u64 = 12;
 /// The rows that every random run begins with.
 #[must_use]
 pub fn opening_rows() -> Rows {
-    (0..ACCOUNTS).map(|n| (account(n), OPENING_BALANCE.to_string().into_bytes())).collect()
+    (0..ACCOUNTS)
+        .map(|n| (account(n), OPENING_BALANCE.to_string().into_bytes()))
+        .collect()
 }
 
 fn account(n: u64) -> Vec<u8> {
@@ -75,7 +77,11 @@ impl Client {
             if self.board.is_over() {
                 return;
             }
-            let end = if n == 0 && self.plan.sleeper { self.long() } else { self.any() };
+            let end = if n == 0 && self.plan.sleeper {
+                self.long()
+            } else {
+                self.any()
+            };
             match end {
                 Ok(()) | Err(Halt::Rolled) => {}
                 Err(Halt::Stopped) => return,
@@ -100,11 +106,19 @@ impl Client {
     }
 
     fn begin(&mut self) -> Step<Open> {
-        let durability = if self.choices.chance(1, 4) { Durability::Memory } else { Durability::Disk };
+        let durability = if self.choices.chance(1, 4) {
+            Durability::Memory
+        } else {
+            Durability::Disk
+        };
         let mut transaction = self.database.begin();
         transaction.set_durability(durability);
         let (number, mark) = self.board.history().begin();
-        let mut open = Open { transaction, number, durability };
+        let mut open = Open {
+            transaction,
+            number,
+            durability,
+        };
         self.put(&mut open, &mark, b"")?;
         Ok(open)
     }
@@ -118,11 +132,21 @@ impl Client {
         let mut balances = [0, 0];
         for (i, n) in [from, to].into_iter().enumerate() {
             let value = self.get(&mut open, &account(n), early)?;
-            balances[i] = value.and_then(|v| String::from_utf8(v).ok()?.parse::<u64>().ok()).unwrap_or(0);
+            balances[i] = value
+                .and_then(|v| String::from_utf8(v).ok()?.parse::<u64>().ok())
+                .unwrap_or(0);
         }
         let amount = self.choices.below(10).min(balances[0]);
-        self.put(&mut open, &account(from), (balances[0] - amount).to_string().as_bytes())?;
-        self.put(&mut open, &account(to), (balances[1] + amount).to_string().as_bytes())?;
+        self.put(
+            &mut open,
+            &account(from),
+            (balances[0] - amount).to_string().as_bytes(),
+        )?;
+        self.put(
+            &mut open,
+            &account(to),
+            (balances[1] + amount).to_string().as_bytes(),
+        )?;
         self.end(open)
     }
 
@@ -175,7 +199,10 @@ impl Client {
         }
         if self.choices.chance(2, 3) {
             self.board.history().aborts(open.number);
-            return open.transaction.rollback().map_err(|e| self.halt("rollback", &e));
+            return open
+                .transaction
+                .rollback()
+                .map_err(|e| self.halt("rollback", &e));
         }
         self.end(open)
     }
@@ -192,9 +219,15 @@ impl Client {
     /// Keys of marks that the last life left behind.
     fn old_marks(&mut self, most: u64) -> Vec<Vec<u8>> {
         let history = self.board.history();
-        let marks: Vec<&Vec<u8>> = history.base().keys().filter(|k| k.starts_with(b"m")).collect();
+        let marks: Vec<&Vec<u8>> = history
+            .base()
+            .keys()
+            .filter(|k| k.starts_with(b"m"))
+            .collect();
         let count = self.choices.below(most + 1).min(marks.len() as u64);
-        (0..count).map(|_| marks[self.choices.index(marks.len())].clone()).collect()
+        (0..count)
+            .map(|_| marks[self.choices.index(marks.len())].clone())
+            .collect()
     }
 
     /// A transaction that is still unfinished when several checkpoints have come and the log has moved on.
@@ -229,9 +262,19 @@ impl Client {
             return Err(wrong("a scan shows keys out of order"));
         }
         let rows: Rows = rows.into_iter().collect();
-        let sum: u64 = (0..ACCOUNTS).filter_map(|n| String::from_utf8(rows.get(&account(n))?.clone()).ok()?.parse::<u64>().ok()).sum();
+        let sum: u64 = (0..ACCOUNTS)
+            .filter_map(|n| {
+                String::from_utf8(rows.get(&account(n))?.clone())
+                    .ok()?
+                    .parse::<u64>()
+                    .ok()
+            })
+            .sum();
         if sum != ACCOUNTS * OPENING_BALANCE {
-            return Err(wrong(format!("a scan inside a transaction sums the accounts to {sum}, not {}", ACCOUNTS * OPENING_BALANCE)));
+            return Err(wrong(format!(
+                "a scan inside a transaction sums the accounts to {sum}, not {}",
+                ACCOUNTS * OPENING_BALANCE
+            )));
         }
         self.end(open)
     }
@@ -246,7 +289,9 @@ impl Client {
             history.wrote(number, &mark, Some(b""));
             (number, mark)
         };
-        self.database.put(&self.table, &mark, b"").map_err(|e| self.halt("autocommit", &e))?;
+        self.database
+            .put(&self.table, &mark, b"")
+            .map_err(|e| self.halt("autocommit", &e))?;
         self.board.history().acknowledged(number, true);
         Ok(())
     }
@@ -262,10 +307,17 @@ impl Client {
     }
 
     fn get(&mut self, open: &mut Open, key: &[u8], for_update: bool) -> Step<Option<Vec<u8>>> {
-        let answer = if for_update { open.transaction.get_for_update(&self.table, key) } else { open.transaction.get(&self.table, key) };
+        let answer = if for_update {
+            open.transaction.get_for_update(&self.table, key)
+        } else {
+            open.transaction.get(&self.table, key)
+        };
         match answer {
             Ok(value) => {
-                self.board.history().read(open.number, key, value.as_deref()).map_err(Halt::Wrong)?;
+                self.board
+                    .history()
+                    .read(open.number, key, value.as_deref())
+                    .map_err(Halt::Wrong)?;
                 Ok(value)
             }
             Err(e) => Err(self.abandon(open, "get", &e)),
@@ -306,10 +358,16 @@ impl Client {
 
     /// Commits (by call or by ticket) or rolls back.
     fn end(&mut self, open: Open) -> Step<()> {
-        let Open { transaction, number, durability } = open;
+        let Open {
+            transaction,
+            number,
+            durability,
+        } = open;
         if self.choices.chance(1, 7) {
             self.board.history().aborts(number);
-            return transaction.rollback().map_err(|e| self.halt("rollback", &e));
+            return transaction
+                .rollback()
+                .map_err(|e| self.halt("rollback", &e));
         }
         self.board.history().asks(number);
         let durable = durability == Durability::Disk;
@@ -318,7 +376,9 @@ impl Client {
             self.board.history().acknowledged(number, durable);
             return Ok(());
         }
-        let ticket = transaction.commit_ticket().map_err(|e| self.halt("commit_ticket", &e))?;
+        let ticket = transaction
+            .commit_ticket()
+            .map_err(|e| self.halt("commit_ticket", &e))?;
         if let Some(lsn) = ticket.lsn() {
             self.board.history().placed(number, lsn.get());
         }
@@ -353,14 +413,23 @@ impl Client {
         }
         match error {
             Error::DiskFull { .. } if self.board.trouble() => Halt::Rolled,
-            Error::LogFailed { .. } | Error::OutcomeUnknown { .. } | Error::Io { .. } if self.board.trouble() => Halt::Stopped,
-            _ => Halt::Wrong(Mismatch::new(Layer::Refused, format!("{what}: {error} ({error:?})"))),
+            Error::LogFailed { .. } | Error::OutcomeUnknown { .. } | Error::Io { .. }
+                if self.board.trouble() =>
+            {
+                Halt::Stopped
+            }
+            _ => Halt::Wrong(Mismatch::new(
+                Layer::Refused,
+                format!("{what}: {error} ({error:?})"),
+            )),
         }
     }
 
     fn pause(&mut self, most_milliseconds: u64) {
         if self.choices.chance(1, 3) {
-            self.io.sleep(Duration::from_micros(self.choices.below(most_milliseconds * 1000)));
+            self.io.sleep(Duration::from_micros(
+                self.choices.below(most_milliseconds * 1000),
+            ));
         }
     }
 }

@@ -30,10 +30,17 @@ const DEEPEST: usize = 3;
 pub fn episode(seed: u64) -> Result<Tally, Box<Failure>> {
     let mut e = Episode::new(seed);
     match e.run() {
-        Ok(()) => Ok(Tally { episodes: 1, ..e.tally }),
+        Ok(()) => Ok(Tally {
+            episodes: 1,
+            ..e.tally
+        }),
         Err(mismatch) => {
             let place = format!("seed {seed}: {}", e.story.join("; "));
-            Err(Box::new(Failure { mismatch, place, replay: format!("cargo xtask sim --seed {seed}") }))
+            Err(Box::new(Failure {
+                mismatch,
+                place,
+                replay: format!("cargo xtask sim --seed {seed}"),
+            }))
         }
     }
 }
@@ -62,7 +69,10 @@ struct Running {
 impl Episode {
     fn new(seed: u64) -> Episode {
         let mut choices = Choices::new(seed);
-        let layout = Layout { threads: 6, ..Layout::small() };
+        let layout = Layout {
+            threads: 6,
+            ..Layout::small()
+        };
         Episode {
             seed,
             frames: 8 + choices.below(3) * 8,
@@ -83,7 +93,9 @@ impl Episode {
         for _ in 0..1 + self.choices.below(4) {
             let disk = self.work(running)?;
             running = self.recover(disk)?;
-            let rows = running.world.live("reading after recovery", || read_all(&running.database, &running.table))?;
+            let rows = running.world.live("reading after recovery", || {
+                read_all(&running.database, &running.table)
+            })?;
             self.history.check(&rows)?;
             self.tally.verified += 1;
             self.history = self.history.continued(rows);
@@ -93,7 +105,10 @@ impl Episode {
 
     fn world(&mut self, disk: &DiskState) -> World {
         self.worlds += 1;
-        World::of(&self.layout, Sim::from_state(mix(self.seed ^ (self.worlds << 32)), disk))
+        World::of(
+            &self.layout,
+            Sim::from_state(mix(self.seed ^ (self.worlds << 32)), disk),
+        )
     }
 
     fn options(&self, io: &Io) -> Options {
@@ -110,7 +125,10 @@ impl Episode {
 
     fn open(&self, io: &Io) -> StoreResult<(Database, Table)> {
         let told = |e: afterimage::Error| format!("{e} ({e:?})");
-        let database = self.options(io).open(&self.layout.directory).map_err(told)?;
+        let database = self
+            .options(io)
+            .open(&self.layout.directory)
+            .map_err(told)?;
         let table = database.table(TABLE).map_err(told)?;
         Ok((database, table))
     }
@@ -126,7 +144,11 @@ impl Episode {
         })?;
         drop(engine);
         self.history = History::new(rows);
-        Ok(Running { world, database, table })
+        Ok(Running {
+            world,
+            database,
+            table,
+        })
     }
 
     /// Clients work until they are done or trouble stops them; then the life ends, and the disk is left.
@@ -140,7 +162,8 @@ impl Episode {
             heavy: self.choices.below(8),
             sleeper: false,
         };
-        self.story.push(format!("{clients} clients, {plan:?}, {trouble:?}"));
+        self.story
+            .push(format!("{clients} clients, {plan:?}, {trouble:?}"));
         let board = Arc::new(Board::new(std::mem::take(&mut self.history)));
         let noise = self.choices.chance(1, 5).then(|| self.choices.fork());
         trouble.arm(&running.world.sim, &board, noise);
@@ -161,10 +184,24 @@ impl Episode {
         let crashed = end? == RunEnd::Crashed;
         let failed = board.trouble() && !crashed;
         self.tally.stops += u64::from(failed);
-        if crashed || failed || self.choices.chance(2, 3) { self.crash(running.world, Some((running.database, running.table)), failed) } else { self.close(running) }
+        if crashed || failed || self.choices.chance(2, 3) {
+            self.crash(
+                running.world,
+                Some((running.database, running.table)),
+                failed,
+            )
+        } else {
+            self.close(running)
+        }
     }
 
-    fn run_threads(&mut self, running: &Running, board: &Arc<Board>, clients: usize, plan: Plan) -> Result<Outcome<RunEnd>, Mismatch> {
+    fn run_threads(
+        &mut self,
+        running: &Running,
+        board: &Arc<Board>,
+        clients: usize,
+        plan: Plan,
+    ) -> Result<Outcome<RunEnd>, Mismatch> {
         let sleeper = self.choices.chance(1, 2);
         let mut bodies: Vec<Body> = Vec::new();
         board.begin_work(clients);
@@ -175,29 +212,70 @@ impl Episode {
                 io: running.world.sim.io(),
                 board: Arc::clone(board),
                 choices: self.choices.fork(),
-                plan: Plan { sleeper: sleeper && n == 0, ..plan },
+                plan: Plan {
+                    sleeper: sleeper && n == 0,
+                    ..plan
+                },
             };
             let board = Arc::clone(board);
             let name = format!("client {n}");
-            bodies.push((name.clone(), Box::new(move || {
-                let _present = board.present();
-                outcome::run_thread(|| client.run(), |text| board.wrong(Mismatch::new(Layer::Assertion, format!("{name}: {text}"))));
-            })));
+            bodies.push((
+                name.clone(),
+                Box::new(move || {
+                    let _present = board.present();
+                    outcome::run_thread(
+                        || client.run(),
+                        |text| {
+                            board.wrong(Mismatch::new(Layer::Assertion, format!("{name}: {text}")))
+                        },
+                    );
+                }),
+            ));
         }
-        let housekeeper = Housekeeper { database: running.database.clone(), io: running.world.sim.io(), board: Arc::clone(board), choices: self.choices.fork() };
+        let housekeeper = Housekeeper {
+            database: running.database.clone(),
+            io: running.world.sim.io(),
+            board: Arc::clone(board),
+            choices: self.choices.fork(),
+        };
         let board = Arc::clone(board);
-        bodies.push(("housekeeper".to_string(), Box::new(move || {
-            outcome::run_thread(|| housekeeper.run(), |text| board.wrong(Mismatch::new(Layer::Assertion, format!("housekeeper: {text}"))));
-        })));
-        running.world.run("the clients", || running.world.sim.run_threads(bodies))
+        bodies.push((
+            "housekeeper".to_string(),
+            Box::new(move || {
+                outcome::run_thread(
+                    || housekeeper.run(),
+                    |text| {
+                        board.wrong(Mismatch::new(
+                            Layer::Assertion,
+                            format!("housekeeper: {text}"),
+                        ))
+                    },
+                );
+            }),
+        ));
+        running
+            .world
+            .run("the clients", || running.world.sim.run_threads(bodies))
     }
 
-    fn judge(&mut self, running: &Running, board: &Board, end: Result<Outcome<RunEnd>, Mismatch>) -> Result<RunEnd, Mismatch> {
-        self.tally.trace ^= running.world.sim.trace_hash().rotate_left(u32::try_from(self.worlds % 64).unwrap_or(0));
+    fn judge(
+        &mut self,
+        running: &Running,
+        board: &Board,
+        end: Result<Outcome<RunEnd>, Mismatch>,
+    ) -> Result<RunEnd, Mismatch> {
+        self.tally.trace ^= running
+            .world
+            .sim
+            .trace_hash()
+            .rotate_left(u32::try_from(self.worlds % 64).unwrap_or(0));
         board.mismatch().map_or(Ok(()), Err)?;
         running.world.oracles.verdict()?;
         match end? {
-            Outcome::Done(RunEnd::Deadlock(who)) => Err(Mismatch::new(Layer::Deadlock, format!("everybody waits: {}", who.join(", ")))),
+            Outcome::Done(RunEnd::Deadlock(who)) => Err(Mismatch::new(
+                Layer::Deadlock,
+                format!("everybody waits: {}", who.join(", ")),
+            )),
             Outcome::Done(end) => Ok(end),
             Outcome::Crashed => Ok(RunEnd::Crashed),
             Outcome::Panicked(text) => Err(Mismatch::new(Layer::Assertion, text)),
@@ -205,27 +283,54 @@ impl Episode {
     }
 
     /// There is room on the disk again: writing resumes by itself.
-    fn room_again(&mut self, running: &Running, board: &Arc<Board>, plan: Plan) -> Result<(), Mismatch> {
+    fn room_again(
+        &mut self,
+        running: &Running,
+        board: &Arc<Board>,
+        plan: Plan,
+    ) -> Result<(), Mismatch> {
         running.world.sim.set_quota(None);
         board.end_trouble();
-        let end = self.run_threads(running, board, 1, Plan { transactions: 4, ..plan });
+        let end = self.run_threads(
+            running,
+            board,
+            1,
+            Plan {
+                transactions: 4,
+                ..plan
+            },
+        );
         self.judge(running, board, end).map(drop)
     }
 
     fn close(&mut self, running: Running) -> Result<DiskState, Mismatch> {
         self.story.push("closed".to_string());
-        let Running { world, database, table } = running;
+        let Running {
+            world,
+            database,
+            table,
+        } = running;
         world.live("close", || Engine::with(database, table).close())?;
         self.history.closed();
-        Ok(DiskState::from_image(&world.sim.snapshot().crash(&Survival::None)))
+        Ok(DiskState::from_image(
+            &world.sim.snapshot().crash(&Survival::None),
+        ))
     }
 
     /// The power goes, or only the process. After a failed sync it is the process more often: then the page cache lies to the next one.
-    fn crash<T>(&mut self, world: World, left: T, after_failure: bool) -> Result<DiskState, Mismatch> {
+    fn crash<T>(
+        &mut self,
+        world: World,
+        left: T,
+        after_failure: bool,
+    ) -> Result<DiskState, Mismatch> {
         self.tally.crashes += 1;
         world.sim.crash_now();
         if let Outcome::Panicked(text) = outcome::run(move || drop(left)) {
-            return Err(Mismatch::new(Layer::Assertion, format!("drop after a crash: {text}")));
+            return Err(Mismatch::new(
+                Layer::Assertion,
+                format!("drop after a crash: {text}"),
+            ));
         }
         world.oracles.verdict()?;
         let disk = world.sim.snapshot();
@@ -239,12 +344,18 @@ impl Episode {
             3 => Survival::All,
             4 => Survival::Prefix(self.choices.index(pending + 1)),
             5 => Survival::NewestOnly,
-            6 => Survival::TornLast { unit: *self.choices.pick(&[1, 512, 4096]), seed: self.choices.word() },
+            6 => Survival::TornLast {
+                unit: *self.choices.pick(&[1, 512, 4096]),
+                seed: self.choices.word(),
+            },
             // One of the exhaustive driver's list: tears at frame borders are among them.
             7 => self.choices.pick(&survivals(&disk)).clone(),
-            _ => Survival::Random { seed: self.choices.word() },
+            _ => Survival::Random {
+                seed: self.choices.word(),
+            },
         };
-        self.story.push(format!("power cut with {pending} pending, {survival:?}"));
+        self.story
+            .push(format!("power cut with {pending} pending, {survival:?}"));
         Ok(DiskState::from_image(&disk.crash(&survival)))
     }
 
@@ -253,7 +364,11 @@ impl Episode {
         let mut interrupted = 0;
         loop {
             let about = *self.choices.pick(&[8, 30, 90]);
-            let trouble = if interrupted < DEEPEST && self.choices.chance(2, 5) { Trouble::choose_in_recovery(&mut self.choices, about) } else { Trouble::None };
+            let trouble = if interrupted < DEEPEST && self.choices.chance(2, 5) {
+                Trouble::choose_in_recovery(&mut self.choices, about)
+            } else {
+                Trouble::None
+            };
             let board = Arc::new(Board::default());
             let world = self.world(&disk);
             let noise = self.choices.chance(1, 8).then(|| self.choices.fork());
@@ -266,7 +381,11 @@ impl Episode {
                     if let Some(n) = interrupted.checked_sub(1) {
                         self.tally.interrupted[n] += 1;
                     }
-                    return Ok(Running { world, database, table });
+                    return Ok(Running {
+                        world,
+                        database,
+                        table,
+                    });
                 }
                 Outcome::Done(Ok(left)) => {
                     disk = self.crash(world, left, true)?;
@@ -274,9 +393,16 @@ impl Episode {
                     continue;
                 }
                 Outcome::Done(Err(_)) if board.trouble() => true,
-                Outcome::Done(Err(refusal)) => return Err(Mismatch::new(Layer::Refused, format!("recovery: {refusal}"))),
+                Outcome::Done(Err(refusal)) => {
+                    return Err(Mismatch::new(
+                        Layer::Refused,
+                        format!("recovery: {refusal}"),
+                    ));
+                }
                 Outcome::Crashed => false,
-                Outcome::Panicked(text) => return Err(Mismatch::new(Layer::Assertion, format!("recovery: {text}"))),
+                Outcome::Panicked(text) => {
+                    return Err(Mismatch::new(Layer::Assertion, format!("recovery: {text}")));
+                }
             };
             interrupted += 1;
             self.story.push(format!("recovery under {trouble:?}"));
@@ -287,10 +413,16 @@ impl Episode {
     /// Twenty more transactions, a close, the check of every byte, and the rows are there.
     fn finale(&mut self, running: Running) -> Result<(), Mismatch> {
         self.story.push("finale".to_string());
-        let Running { world, database, table } = running;
+        let Running {
+            world,
+            database,
+            table,
+        } = running;
         let mut rows: Rows = self.history.base().clone();
         let mut engine = Engine::with(database, table);
-        world.live("transactions after recovery", || prove(&mut engine, &mut rows))?;
+        world.live("transactions after recovery", || {
+            prove(&mut engine, &mut rows)
+        })?;
         let image = world.close(engine)?;
         let world = World::boot(&self.layout, image);
         let mut engine = world.live("the last open", || Engine::open(&world.sim.io()))?;
@@ -312,18 +444,28 @@ struct Housekeeper {
 impl Housekeeper {
     fn run(mut self) {
         while self.board.is_working() && !self.board.is_over() {
-            let end = if self.choices.chance(1, 12) { self.database.checkpoint().map(|()| Progress::Idle) } else { self.database.step() };
+            let end = if self.choices.chance(1, 12) {
+                self.database.checkpoint().map(|()| Progress::Idle)
+            } else {
+                self.database.step()
+            };
             match end {
                 Ok(Progress::Worked) => {}
                 Ok(Progress::Idle) => self.rest(),
                 Err(_) if self.board.trouble() => self.rest(),
-                Err(e) => return self.board.wrong(Mismatch::new(Layer::Refused, format!("background work: {e} ({e:?})"))),
+                Err(e) => {
+                    return self.board.wrong(Mismatch::new(
+                        Layer::Refused,
+                        format!("background work: {e} ({e:?})"),
+                    ));
+                }
             }
         }
     }
 
     fn rest(&mut self) {
         let most = *self.choices.pick(&[100, 1_000, 1_000, 300_000]);
-        self.io.sleep(Duration::from_micros(1 + self.choices.below(most)));
+        self.io
+            .sleep(Duration::from_micros(1 + self.choices.below(most)));
     }
 }

@@ -66,9 +66,21 @@ impl Tally {
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [one, two, three] = self.interrupted;
-        writeln!(f, "episodes        {:>10} with {} lives, {} crashes, {} stops after an error, {} full disks", self.episodes, self.lives, self.crashes, self.stops, self.full)?;
-        writeln!(f, "transactions    {:>10} begun, {} acknowledged, {} deadlocks", self.transactions, self.acknowledged, self.deadlocks)?;
-        write!(f, "verified        {:>10} recovered databases; recoveries interrupted once {one}, twice {two}, three times {three}", self.verified)
+        writeln!(
+            f,
+            "episodes        {:>10} with {} lives, {} crashes, {} stops after an error, {} full disks",
+            self.episodes, self.lives, self.crashes, self.stops, self.full
+        )?;
+        writeln!(
+            f,
+            "transactions    {:>10} begun, {} acknowledged, {} deadlocks",
+            self.transactions, self.acknowledged, self.deadlocks
+        )?;
+        write!(
+            f,
+            "verified        {:>10} recovered databases; recoveries interrupted once {one}, twice {two}, three times {three}",
+            self.verified
+        )
     }
 }
 
@@ -76,7 +88,13 @@ impl fmt::Display for Tally {
 ///
 /// # Errors
 /// The first failure.
-pub fn run(first: u64, count: Option<u64>, limit: Option<Duration>, workers: usize, stop: &AtomicBool) -> Result<Tally, Box<Failure>> {
+pub fn run(
+    first: u64,
+    count: Option<u64>,
+    limit: Option<Duration>,
+    workers: usize,
+    stop: &AtomicBool,
+) -> Result<Tally, Box<Failure>> {
     let mut failed = None;
     let tally = run_all(first, count, limit, workers, stop, &mut |failure| {
         stop.store(true, Ordering::Relaxed);
@@ -86,7 +104,14 @@ pub fn run(first: u64, count: Option<u64>, limit: Option<Duration>, workers: usi
 }
 
 /// As [`run`], but goes on after a failure, which `failed` is told.
-pub fn run_all(first: u64, count: Option<u64>, limit: Option<Duration>, workers: usize, stop: &AtomicBool, failed: &mut (dyn FnMut(Box<Failure>) + Send)) -> Tally {
+pub fn run_all(
+    first: u64,
+    count: Option<u64>,
+    limit: Option<Duration>,
+    workers: usize,
+    stop: &AtomicBool,
+    failed: &mut (dyn FnMut(Box<Failure>) + Send),
+) -> Tally {
     let deadline = limit.map(|l| Instant::now() + l);
     let next = AtomicU64::new(0);
     let result = Mutex::new((Tally::default(), failed));
@@ -109,7 +134,10 @@ pub fn run_all(first: u64, count: Option<u64>, limit: Option<Duration>, workers:
             scope.spawn(work);
         }
     });
-    result.into_inner().unwrap_or_else(PoisonError::into_inner).0
+    result
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner)
+        .0
 }
 
 /// Runs one episode twice: the traces must be equal, or a seed is worth nothing.
@@ -122,5 +150,9 @@ pub fn replays(seed: u64) -> Result<(), Box<Failure>> {
         return Ok(());
     }
     let what = format!("two runs of one seed differ:\n  {first:?}\n  {second:?}");
-    Err(Box::new(Failure { mismatch: Mismatch::new(Layer::Replay, what), place: format!("seed {seed}"), replay: format!("cargo xtask sim --seed {seed}") }))
+    Err(Box::new(Failure {
+        mismatch: Mismatch::new(Layer::Replay, what),
+        place: format!("seed {seed}"),
+        replay: format!("cargo xtask sim --seed {seed}"),
+    }))
 }

@@ -70,8 +70,16 @@ pub enum Site {
 }
 
 impl Site {
-    const ALL: [Site; 8] =
-        [Site::SegmentBegins, Site::SegmentBegun, Site::LogSync, Site::SegmentMade, Site::Control, Site::Doublewrite, Site::Pages, Site::Directory];
+    const ALL: [Site; 8] = [
+        Site::SegmentBegins,
+        Site::SegmentBegun,
+        Site::LogSync,
+        Site::SegmentMade,
+        Site::Control,
+        Site::Doublewrite,
+        Site::Pages,
+        Site::Directory,
+    ];
 
     /// Whether this call is one; `begun` remembers that a segment's first batch was written and not yet synced.
     fn is(self, info: &CallInfo<'_>, begun: &mut bool) -> bool {
@@ -83,7 +91,13 @@ impl Site {
             Site::SegmentBegins => begins,
             Site::SegmentBegun => segment && info.kind == CallKind::Sync && std::mem::take(begun),
             Site::LogSync => segment && info.kind == CallKind::Sync,
-            Site::SegmentMade => segment && matches!(info.kind, CallKind::Create | CallKind::Rename | CallKind::Remove | CallKind::Prefill),
+            Site::SegmentMade => {
+                segment
+                    && matches!(
+                        info.kind,
+                        CallKind::Create | CallKind::Rename | CallKind::Remove | CallKind::Prefill
+                    )
+            }
             Site::Control => file == "control",
             Site::Doublewrite => file.starts_with("doublewrite"),
             Site::Pages => file == "pages",
@@ -98,10 +112,18 @@ impl Trouble {
         let call = 1 + choices.below(calls.max(2));
         match choices.below(20) {
             0..=3 => Trouble::site(choices, 40),
-            4..=9 => Trouble::Cut { call, after: choices.chance(1, 3) },
-            10..=13 => Trouble::Sync { call, failure: failure(choices) },
+            4..=9 => Trouble::Cut {
+                call,
+                after: choices.chance(1, 3),
+            },
+            10..=13 => Trouble::Sync {
+                call,
+                failure: failure(choices),
+            },
             14 | 15 => Trouble::Error { call },
-            16 | 17 => Trouble::Full { room: choices.below(300_000) },
+            16 | 17 => Trouble::Full {
+                room: choices.below(300_000),
+            },
             _ => Trouble::None,
         }
     }
@@ -111,8 +133,14 @@ impl Trouble {
         let call = 1 + choices.below(calls.max(2));
         match choices.below(8) {
             0 | 1 => Trouble::site(choices, 4),
-            2..=5 => Trouble::Cut { call, after: choices.chance(1, 3) },
-            6 => Trouble::Sync { call, failure: failure(choices) },
+            2..=5 => Trouble::Cut {
+                call,
+                after: choices.chance(1, 3),
+            },
+            6 => Trouble::Sync {
+                call,
+                failure: failure(choices),
+            },
             _ => Trouble::Error { call },
         }
     }
@@ -121,14 +149,26 @@ impl Trouble {
         let skip = choices.below(most);
         // Of what is rare, the first few.
         let site = *choices.pick(&Site::ALL);
-        let rare = matches!(site, Site::SegmentBegins | Site::SegmentBegun | Site::SegmentMade | Site::Directory);
-        Trouble::Site { site, skip: if rare { skip / 4 } else { skip }, after: choices.chance(1, 3) }
+        let rare = matches!(
+            site,
+            Site::SegmentBegins | Site::SegmentBegun | Site::SegmentMade | Site::Directory
+        );
+        Trouble::Site {
+            site,
+            skip: if rare { skip / 4 } else { skip },
+            after: choices.chance(1, 3),
+        }
     }
 
     /// Sets a world up for this trouble, with `noise` of short and interrupted calls beside it.
     pub fn arm(self, sim: &Sim, board: &Arc<Board>, noise: Option<Choices>) {
         if let Trouble::Full { room } = self {
-            let used: u64 = sim.snapshot().page_cache().files().map(|(_, len)| len).sum();
+            let used: u64 = sim
+                .snapshot()
+                .page_cache()
+                .files()
+                .map(|(_, len)| len)
+                .sum();
             sim.set_quota(Some(used + room));
             board.make_trouble();
         }
@@ -170,8 +210,15 @@ impl Trouble {
         match self {
             Trouble::Cut { call, after: false } if calls == call => Verdict::Crash,
             Trouble::Cut { call, after: true } if calls == call => Verdict::CrashAfter,
-            Trouble::Error { call } if calls >= call && info.kind == CallKind::Write => Verdict::OsError(EIO),
-            Trouble::Sync { call, failure } if calls >= call && matches!(info.kind, CallKind::Sync | CallKind::WriteDurably) => Verdict::FailSync(failure),
+            Trouble::Error { call } if calls >= call && info.kind == CallKind::Write => {
+                Verdict::OsError(EIO)
+            }
+            Trouble::Sync { call, failure }
+                if calls >= call
+                    && matches!(info.kind, CallKind::Sync | CallKind::WriteDurably) =>
+            {
+                Verdict::FailSync(failure)
+            }
             _ => Verdict::Continue,
         }
     }
@@ -190,11 +237,15 @@ fn failure(choices: &mut Choices) -> SyncFailure {
 /// Now and then a read or write is cut short or interrupted; whoever called goes on with the rest.
 fn disturb(choices: &mut Choices, info: &CallInfo<'_>) -> Option<Verdict> {
     // The lock file is written by the world itself when the lock is taken; nobody loops over that.
-    if !matches!(info.kind, CallKind::Read | CallKind::Write) || info.path.ends_with("lock") || !choices.chance(1, 6) {
+    if !matches!(info.kind, CallKind::Read | CallKind::Write)
+        || info.path.ends_with("lock")
+        || !choices.chance(1, 6)
+    {
         return None;
     }
     if choices.chance(1, 3) {
         return Some(Verdict::Error(std::io::ErrorKind::Interrupted));
     }
-    (info.len > 1).then(|| Verdict::Short(usize::try_from(1 + choices.below(info.len - 1)).unwrap_or(1)))
+    (info.len > 1)
+        .then(|| Verdict::Short(usize::try_from(1 + choices.below(info.len - 1)).unwrap_or(1)))
 }
