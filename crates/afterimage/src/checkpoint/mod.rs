@@ -207,13 +207,16 @@ impl Checkpointer {
         let copies = [Some(inner.control.current()), inner.control.other()];
         let mut bound = log.durable_lsn();
         for copy in copies.into_iter().flatten() {
-            bound = bound.min(EngineArea::decode(&copy.client)?.scan_lsn);
+            let area = EngineArea::decode(&copy.client)?;
+            bound = bound.min(if planted::active(Bug::TruncateActive) {
+                area.redo_lsn
+            } else {
+                area.scan_lsn
+            });
         }
-        if !planted::active(Bug::TruncateActive) {
-            bound = system
-                .active
-                .oldest_needed(log.durable_lsn())
-                .map_or(bound, |oldest| bound.min(oldest));
+        let oldest = system.active.oldest_needed(log.durable_lsn());
+        if let Some(oldest) = oldest.filter(|_| !planted::active(Bug::TruncateActive)) {
+            bound = bound.min(oldest);
         }
         log.truncate_before(bound)?;
         Ok(())
