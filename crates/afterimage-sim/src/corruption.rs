@@ -20,6 +20,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
+/// Bytes that a bad spot of the disk takes at once.
+const BLOCK: usize = 4096;
+
 /// How many positions met which end.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
@@ -40,6 +43,13 @@ pub enum End {
     TailCut,
     /// `verify` names it.
     Verified,
+}
+
+impl Counts {
+    fn add(&mut self, subject: &Subject, file: &str, end: End) {
+        let place = format!("{} {file}", subject.name);
+        *self.ends.entry((place, end)).or_default() += 1;
+    }
 }
 
 impl fmt::Display for Counts {
@@ -91,22 +101,11 @@ pub fn run(seed: u64, stride: u64) -> (Counts, Gathered) {
         };
         let mut choices = Choices::new(seed);
         for (file, length) in files(&layout, &subject.image) {
-            let mut at = 0;
-            while at < length {
-                let offset = (at + choices.below(stride)).min(length - 1);
-                let change = 1u8 << choices.below(8);
-                let place =
-                    || format!("{}: {file} offset {offset} xor {change:#04x}", subject.name);
-                match damage(&layout, &subject, &file, offset, change) {
-                    Ok(end) => {
-                        *counts
-                            .ends
-                            .entry((format!("{} {}", subject.name, short(&file)), end))
-                            .or_default() += 1
-                    }
-                    Err(m) => gathered.add(fail(m, place())),
+            for edit in edits(&layout, &subject, &file, length, stride, &mut choices) {
+                match damage(&layout, &subject, &file, edit) {
+                    Ok(end) => counts.add(&subject, short(&file), end),
+                    Err(m) => gathered.add(fail(m, format!("{}: {file} {edit:?}", subject.name))),
                 }
-                at += stride;
             }
         }
         if let Err(m) = both_control_copies(&layout, &subject, &mut counts) {
@@ -248,20 +247,75 @@ fn proven(layout: &Layout, image: &Image) -> (u64, u64) {
     (proven, end)
 }
 
-/// Changes one byte and opens, reads, verifies.
-fn damage(
+/// A change of a file at rest.
+#[derive(Clone, Copy, Debug)]
+enum Edit {
+    /// Some bits of one byte.
+    Flip { offset: u64, change: u8 },
+    /// A block becomes zeroes.
+    Zero { offset: u64, len: usize },
+}
+
+/// The changes to try on one file: a bit at every `stride`-th position, every third byte around the end of the log, and
+/// every block that holds anything.
+fn edits(
     layout: &Layout,
     subject: &Subject,
     file: &str,
-    offset: u64,
-    change: u8,
-) -> Result<End, Mismatch> {
+    length: u64,
+    stride: u64,
+    choices: &mut Choices,
+) -> Vec<Edit> {
+    let mut flip = |offset: u64| Edit::Flip {
+        offset: offset.min(length - 1),
+        change: 1 << choices.below(8),
+    };
+    let mut list = Vec::new();
+    for at in (0..length).step_by(usize::try_from(stride).unwrap_or(1)) {
+        let Edit::Flip { change, .. } = flip(at) else {
+            continue;
+        };
+        let offset = (at + u64::from(change) * 31 % stride).min(length - 1);
+        list.push(Edit::Flip { offset, change });
+    }
+    let blocks = (0..length).step_by(BLOCK);
+    let full = |at: &u64| {
+        let block = subject.image.read(file, *at, BLOCK);
+        block.is_some_and(|b| b.iter().any(|b| *b != 0))
+    };
+    list.extend(
+        blocks
+            .filter(full)
+            .map(|offset| Edit::Zero { offset, len: BLOCK }),
+    );
+    if let (Some(number), false) = (number_of(layout, file), subject.closed) {
+        let inside = |lsn: u64| {
+            lsn.saturating_sub(number * layout.segment_bytes)
+                .min(length)
+        };
+        let tail = inside(subject.proven.saturating_sub(64))..inside(subject.end + 8);
+        list.extend(tail.step_by(3).map(flip));
+    }
+    list
+}
+
+/// Changes a file and opens, reads, verifies.
+fn damage(layout: &Layout, subject: &Subject, file: &str, edit: Edit) -> Result<End, Mismatch> {
     let mut image = subject.image.clone();
-    let byte = image
-        .read(file, offset, 1)
-        .and_then(|b| b.first().copied())
-        .unwrap_or(0);
-    image.write_bytes(file, offset, &[byte ^ change]);
+    let offset = match edit {
+        Edit::Flip { offset, change } => {
+            let byte = image
+                .read(file, offset, 1)
+                .and_then(|b| b.first().copied())
+                .unwrap_or(0);
+            image.write_bytes(file, offset, &[byte ^ change]);
+            offset
+        }
+        Edit::Zero { offset, len } => {
+            image.write_bytes(file, offset, &vec![0; len]);
+            offset
+        }
+    };
     let verified = if subject.closed {
         verify_says(layout, &image)?
     } else {
@@ -399,9 +453,17 @@ fn judge(
             format!("the rows are no prefix of the commits: {}", Brief(rows)),
         ));
     };
+    if k + 1 == subject.states.len() {
+        return Ok(End::AllThere);
+    }
+    if report.clean || !report.tail.contains("torn") {
+        return Err(Mismatch::new(
+            Layer::Model,
+            format!("the tail was cut off, and the report does not say so: {report}"),
+        ));
+    }
     if k + 1 >= subject.acknowledged {
-        let whole = k + 1 == subject.states.len();
-        return Ok(if whole { End::AllThere } else { End::TailCut });
+        return Ok(End::TailCut);
     }
     let position = number_of(layout, file).map(|n| n * layout.segment_bytes + offset);
     let lost = subject.states[k + 1].0;
@@ -411,14 +473,6 @@ fn judge(
             Layer::Model,
             format!(
                 "silent loss: commits from LSN {lost} on are gone, and the log was provably durable up to {proven}"
-            ),
-        ));
-    }
-    if report.clean {
-        return Err(Mismatch::new(
-            Layer::Model,
-            format!(
-                "acknowledged commits from LSN {lost} on were cut off, and the report does not say so: {report}"
             ),
         ));
     }
@@ -508,10 +562,7 @@ fn both_control_copies(
                 format!("both control copies are bad at offset {offset}, and it opened"),
             ));
         }
-        *counts
-            .ends
-            .entry((format!("{} control twice", subject.name), end))
-            .or_default() += 1;
+        counts.add(subject, "control twice", end);
     }
     Ok(())
 }
