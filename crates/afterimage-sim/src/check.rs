@@ -193,6 +193,15 @@ impl World {
         World::of(layout, Sim::from_image(image.hash(), &image))
     }
 
+    /// Boots a machine that no oracle watches: where the disk itself has lost what was durable, there is no rule to
+    /// break.
+    #[must_use]
+    pub fn unwatched(layout: &Layout, image: Image) -> World {
+        let sim = Sim::from_image(image.hash(), &image);
+        let oracles = Arc::new(Oracles::new(layout, &sim.snapshot()));
+        World { sim, oracles }
+    }
+
     /// Watches `sim`, which nobody has used yet.
     #[must_use]
     pub fn of(layout: &Layout, sim: Sim) -> World {

@@ -14,11 +14,11 @@ use crate::oracle::Layout;
 use crate::oracle::segments::number_of;
 use crate::outcome::{self, Outcome};
 use crate::store::StoreResult;
-use afterimage::{Database, Error, RecoveryReport};
+use afterimage::{Database, Error, RecoveryReport, VerifyReport};
 use afterimage_io::sim::{Image, Sim, Survival};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::ops::Range;
 
 /// Bytes that a bad spot of the disk takes at once.
 const BLOCK: usize = 4096;
@@ -207,7 +207,7 @@ fn subject(layout: &Layout, closed: bool) -> Result<Subject, Mismatch> {
     states.push((u64::MAX, model.rows().clone()));
     drop(outcome::run(move || drop((database, table))));
     let image = world.sim.snapshot().crash(&Survival::All);
-    let (proven, end) = proven(layout, &image);
+    let (proven, end) = proven(layout, &image, None);
     Ok(Subject {
         name: "crashed",
         image,
@@ -220,7 +220,7 @@ fn subject(layout: &Layout, closed: bool) -> Result<Subject, Mismatch> {
 }
 
 /// The highest position that any watermark in the log proves, and the end of the log, read by code of our own.
-fn proven(layout: &Layout, image: &Image) -> (u64, u64) {
+fn proven(layout: &Layout, image: &Image, damaged: Option<(&str, &Range<u64>)>) -> (u64, u64) {
     let (mut proven, mut end) = (0, 0);
     let segments: BTreeMap<u64, String> = image
         .files()
@@ -234,7 +234,11 @@ fn proven(layout: &Layout, image: &Image) -> (u64, u64) {
             .and_then(|b| Some((bytes::frame_word(&b)?, b)))
         {
             let (word, head) = frame;
-            if word.kind == bytes::kind::WATERMARK {
+            // A watermark that is damaged itself proves nothing.
+            let hit = damaged.is_some_and(|(file, range)| {
+                file == path && range.start < at + u64::from(word.length) && at < range.end
+            });
+            if word.kind == bytes::kind::WATERMARK && !hit {
                 proven = proven.max(bytes::u64_at(&head, 16).unwrap_or(0));
             }
             at += u64::from(word.length);
@@ -302,18 +306,18 @@ fn edits(
 /// Changes a file and opens, reads, verifies.
 fn damage(layout: &Layout, subject: &Subject, file: &str, edit: Edit) -> Result<End, Mismatch> {
     let mut image = subject.image.clone();
-    let offset = match edit {
+    let range = match edit {
         Edit::Flip { offset, change } => {
             let byte = image
                 .read(file, offset, 1)
                 .and_then(|b| b.first().copied())
                 .unwrap_or(0);
             image.write_bytes(file, offset, &[byte ^ change]);
-            offset
+            offset..offset + 1
         }
         Edit::Zero { offset, len } => {
             image.write_bytes(file, offset, &vec![0; len]);
-            offset
+            offset..offset + len as u64
         }
     };
     let verified = if subject.closed {
@@ -321,10 +325,10 @@ fn damage(layout: &Layout, subject: &Subject, file: &str, edit: Edit) -> Result<
     } else {
         false
     };
-    if subject.closed && !verified && matters(layout, subject, file, offset) {
+    if subject.closed && !verified && matters(layout, subject, file, range.start) {
         return Err(Mismatch::new(Layer::Verify, "verify finds nothing wrong"));
     }
-    let end = open_and_read(layout, subject, &image, file, offset)?;
+    let end = open_and_read(layout, subject, &image, file, &range)?;
     Ok(if verified && end == End::AllThere {
         End::Verified
     } else {
@@ -359,12 +363,16 @@ fn frames_end(_layout: &Layout, image: &Image, path: &str) -> u64 {
     at
 }
 
+/// As `inspect::verify`, with a pool that suits so small a database.
+fn verify(layout: &Layout, world: &World) -> afterimage::Result<VerifyReport> {
+    let options = small_options(layout, &world.sim.io()).create(false);
+    options.open(&layout.directory)?.verify()
+}
+
 /// Whether `verify` reports something; it must not fail in any other way.
 fn verify_says(layout: &Layout, image: &Image) -> Result<bool, Mismatch> {
-    let world = World::boot(layout, image.clone());
-    match outcome::run(|| {
-        afterimage::inspect::verify(&world.sim.io(), Path::new(&layout.directory))
-    }) {
+    let world = World::unwatched(layout, image.clone());
+    match outcome::run(|| verify(layout, &world)) {
         Outcome::Done(Ok(report)) => Ok(!report.is_clean()),
         Outcome::Done(Err(e)) if e.is_corruption() => names_a_place(&e).map(|()| true),
         Outcome::Done(Err(e)) => Err(Mismatch::new(
@@ -389,9 +397,9 @@ fn open_and_read(
     subject: &Subject,
     image: &Image,
     file: &str,
-    offset: u64,
+    range: &Range<u64>,
 ) -> Result<End, Mismatch> {
-    let world = World::boot(layout, image.clone());
+    let world = World::unwatched(layout, image.clone());
     let opened = world.live("open", || {
         match small_options(layout, &world.sim.io())
             .create(false)
@@ -426,7 +434,7 @@ fn open_and_read(
         }
     };
     world.cut_power(database)?;
-    judge(layout, subject, &rows, &report, file, offset)
+    judge(layout, subject, &rows, &report, file, range)
 }
 
 fn read_typed(database: &Database, table: &afterimage::Table) -> afterimage::Result<Rows> {
@@ -445,7 +453,7 @@ fn judge(
     rows: &Rows,
     report: &RecoveryReport,
     file: &str,
-    offset: u64,
+    range: &Range<u64>,
 ) -> Result<End, Mismatch> {
     let Some(k) = subject.states.iter().position(|(_, s)| s == rows) else {
         return Err(Mismatch::new(
@@ -465,10 +473,10 @@ fn judge(
     if k + 1 >= subject.acknowledged {
         return Ok(End::TailCut);
     }
-    let position = number_of(layout, file).map(|n| n * layout.segment_bytes + offset);
+    let position = number_of(layout, file).map(|n| n * layout.segment_bytes + range.start);
     let lost = subject.states[k + 1].0;
-    if position.is_none_or(|p| p < subject.proven) || lost < subject.proven {
-        let proven = subject.proven;
+    let proven = proven(layout, &subject.image, Some((file, range))).0;
+    if position.is_none_or(|p| p < proven) || lost < proven {
         return Err(Mismatch::new(
             Layer::Model,
             format!(
@@ -555,7 +563,7 @@ fn both_control_copies(
                 .unwrap_or(0);
             image.write_bytes(&file, copy + offset, &[byte ^ 0x10]);
         }
-        let end = open_and_read(layout, subject, &image, &file, offset)?;
+        let end = open_and_read(layout, subject, &image, &file, &(offset..offset + 1))?;
         if end != End::Refused && offset < 64 {
             return Err(Mismatch::new(
                 Layer::Model,
