@@ -85,7 +85,7 @@ pub fn hunt(bug: Bug, cap: Duration, workers: usize) -> Hunt {
         scope.spawn(|| {
             let config = exhaustive::Config {
                 limit: Some(cap),
-                deeper_one_in: 24,
+                deeper_one_in: 200,
                 ..exhaustive::Config::default()
             };
             match exhaustive::run::<Engine>(&Layout::small(), &config, &stop) {

@@ -182,7 +182,7 @@ fn random_runs(asked: &Asked) -> Held {
 }
 
 fn damage(asked: &Asked) -> Held {
-    let (counts, failures) = corruption::run(asked.seed.unwrap_or(1), asked.stride.unwrap_or(61));
+    let (counts, failures) = corruption::run(asked.seed.unwrap_or(1), asked.stride.unwrap_or(11));
     println!("{counts}");
     failures.verdict()
 }
@@ -198,7 +198,7 @@ fn ci(asked: &Asked) -> Held {
     println!("replay: three episodes run twice have the same trace");
     exhaustive_run(asked, Some(limit * 2 / 3))?;
     damage(&Asked {
-        stride: Some(asked.stride.unwrap_or(499)),
+        stride: Some(asked.stride.unwrap_or(31)),
         seed: asked.seed,
         ..Asked::default()
     })?;
