@@ -107,7 +107,9 @@ impl Options {
         self
     }
 
-    /// How long a commit at [`Durability::Memory`] may stay in memory: 1 ms to 10 s, default 200 ms.
+    /// How long a commit at [`Durability::Memory`] stays in memory before it is written and synced: 1 ms to 10 s, default
+    /// 200 ms. The background thread does it, between its other work: a slow disk stretches the time by what a write of
+    /// pages takes.
     pub fn wal_writer_delay(mut self, delay: Duration) -> Options {
         self.wal_writer_delay = delay;
         self

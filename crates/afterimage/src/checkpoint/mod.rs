@@ -137,7 +137,8 @@ impl Checkpointer {
     ///
     /// # Errors
     ///
-    /// `DiskFull` before anything was logged; anything else has stopped the engine.
+    /// `DiskFull`: the checkpoint did not come about, the one before stands. `Io` from giving up log: the checkpoint stands.
+    /// Anything else has stopped the engine.
     pub(crate) fn take(&self, system: &System, cause: Cause) -> Result<()> {
         let mut inner = self.inner.lock();
         let area = write_records(system, &mut inner.space)?;
