@@ -7,15 +7,17 @@ use afterimage_io::sim::Sim;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// How long one piece of a simulated life may take. It needs milliseconds.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+/// How long one piece of a simulated life may take. It needs milliseconds. Counted in rounds of the patrol, so that a
+/// process that is itself stopped for a while is not taken for one gone astray.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+const ROUND: Duration = Duration::from_millis(500);
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
-static WATCHED: Mutex<BTreeMap<u64, (Instant, Sim, bool)>> = Mutex::new(BTreeMap::new());
+static WATCHED: Mutex<BTreeMap<u64, (Duration, Sim, bool)>> = Mutex::new(BTreeMap::new());
 
-fn watched() -> MutexGuard<'static, BTreeMap<u64, (Instant, Sim, bool)>> {
+fn watched() -> MutexGuard<'static, BTreeMap<u64, (Duration, Sim, bool)>> {
     WATCHED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -24,7 +26,7 @@ pub fn watch<T>(sim: &Sim, life: impl FnOnce() -> T) -> (T, bool) {
     static START: Once = Once::new();
     START.call_once(|| drop(std::thread::spawn(patrol)));
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
-    watched().insert(id, (Instant::now(), sim.clone(), false));
+    watched().insert(id, (Duration::ZERO, sim.clone(), false));
     let end = life();
     let off = watched().remove(&id).is_some_and(|(_, _, off)| off);
     (end, off)
@@ -32,13 +34,16 @@ pub fn watch<T>(sim: &Sim, life: impl FnOnce() -> T) -> (T, bool) {
 
 fn patrol() {
     loop {
-        std::thread::sleep(Duration::from_millis(500));
+        std::thread::sleep(ROUND);
         let astray: Vec<Sim> = watched()
             .values_mut()
-            .filter(|w| !w.2 && w.0.elapsed() > PATIENCE)
-            .map(|w| {
+            .filter_map(|w| {
+                w.0 += ROUND;
+                if w.2 || w.0 <= PATIENCE {
+                    return None;
+                }
                 w.2 = true;
-                w.1.clone()
+                Some(w.1.clone())
             })
             .collect();
         for sim in astray {
