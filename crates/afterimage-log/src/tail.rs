@@ -66,7 +66,7 @@ impl std::fmt::Display for Tail {
             } => {
                 write!(
                     f,
-                    "torn at LSN {at}: {reason}; at least {discarded} bytes, never acknowledged, are discarded"
+                    "torn at LSN {at}: {reason}; at least {discarded} bytes, which nothing proves to have been durable, are discarded"
                 )
             }
         }

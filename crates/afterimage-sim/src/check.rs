@@ -247,7 +247,7 @@ impl World {
                 Layer::Deadlock,
                 format!(
                     "{what}: goes round in circles, no end after {:?}",
-                    watchdog::PATIENCE
+                    watchdog::patience()
                 ),
             )),
         }

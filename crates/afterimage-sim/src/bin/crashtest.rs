@@ -26,6 +26,7 @@ crashtest: crashes the engine in a simulated world, at every I/O call, and check
     crashtest --replay 'WORKLOAD TRAIL'   one crash state of the exhaustive driver
 
     --workers N                           threads (default: one a core)
+    --patience SECONDS                    until something that does not end counts as a failure (default 20)
     --plant BUG                           with this deliberate bug (needs a build with --cfg planted)
     --trace                               every event of every simulated disk on stderr
     --keep-going                          after a failure; each symptom is shown once
@@ -79,6 +80,11 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
                         .next()
                         .ok_or("--replay needs a workload and a trail")?,
                 )
+            }
+            "--patience" => {
+                let mut seconds = None;
+                number(&mut seconds)?;
+                afterimage_sim::watchdog::set_patience(seconds.unwrap_or(20));
             }
             "--plant" => {
                 let name = arguments.next().ok_or("--plant needs a bug's name")?;

@@ -192,7 +192,9 @@ fn begin_report(decided: &Decided, clean: bool) -> RecoveryReport {
             reason,
             discarded,
         } => (
-            format!("a torn tail at LSN {at} ({reason}), cut off; it was never acknowledged"),
+            format!(
+                "a torn tail at LSN {at} ({reason}), cut off; nothing proves that it was ever durable"
+            ),
             *discarded,
         ),
         Tail::Clean => ("where the last clean stop left it".to_owned(), 0),
