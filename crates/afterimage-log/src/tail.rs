@@ -40,7 +40,8 @@ pub enum Tail {
     /// The last stop was not clean, and nothing stands beyond the last whole record.
     Open,
     /// The last stop was not clean, and what stands beyond the last whole record is a write that did not finish.
-    /// This is normal after a crash: none of it was ever acknowledged.
+    /// This is normal after a crash. Nothing proves that any of it was durable; only for the very last batch that was
+    /// acknowledged can that be so all the same, until the next watermark vouches for it.
     Torn {
         /// The first byte that is discarded.
         at: Lsn,
