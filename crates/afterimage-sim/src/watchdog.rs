@@ -11,11 +11,22 @@ use std::time::Duration;
 
 /// How long one piece of a simulated life may take. It needs milliseconds. Counted in rounds of the patrol, so that a
 /// process that is itself stopped for a while is not taken for one gone astray.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+static PATIENCE: AtomicU64 = AtomicU64::new(20);
 const ROUND: Duration = Duration::from_millis(500);
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
 static WATCHED: Mutex<BTreeMap<u64, (Duration, Sim, bool)>> = Mutex::new(BTreeMap::new());
+
+/// How long one piece of a simulated life may take.
+#[must_use]
+pub fn patience() -> Duration {
+    Duration::from_secs(PATIENCE.load(Ordering::Relaxed))
+}
+
+/// Sets the patience, in seconds: who wants to look at what has gone astray with a debugger needs a lot of it.
+pub fn set_patience(seconds: u64) {
+    PATIENCE.store(seconds, Ordering::Relaxed);
+}
 
 fn watched() -> MutexGuard<'static, BTreeMap<u64, (Duration, Sim, bool)>> {
     WATCHED.lock().unwrap_or_else(PoisonError::into_inner)
@@ -39,7 +50,7 @@ fn patrol() {
             .values_mut()
             .filter_map(|w| {
                 w.0 += ROUND;
-                if w.2 || w.0 <= PATIENCE {
+                if w.2 || w.0 <= patience() {
                     return None;
                 }
                 w.2 = true;

@@ -92,7 +92,11 @@ impl Client {
 
     fn any(&mut self) -> Step<()> {
         if self.choices.chance(self.plan.heavy, 8) {
-            return self.large();
+            return if self.choices.chance(1, 24) {
+                self.giant()
+            } else {
+                self.large()
+            };
         }
         match self.choices.below(12) {
             0..=2 => self.transfer(),
@@ -193,7 +197,9 @@ impl Client {
         let first = self.choices.below(4);
         for n in 0..3 + self.choices.below(8) {
             let key = format!("x{}", (first + n) % 5).into_bytes();
-            let value = self.value(b'x', 200);
+            // Mostly of one length; a shrunken row leaves its room to others, and its undo has to split.
+            let length = *self.choices.pick(&[200, 200, 200, 5, 600]);
+            let value = self.value(b'x', length);
             self.put(&mut open, &key, &value)?;
             self.pause(1);
         }
@@ -214,6 +220,20 @@ impl Client {
         let end = length.min(tag.len());
         value[..end].copy_from_slice(&tag[..end]);
         value
+    }
+
+    /// A transaction longer than a segment of the log: it ends while checkpoints come and go, or is rolled back.
+    fn giant(&mut self) -> Step<()> {
+        let mut open = self.begin()?;
+        for n in 0..70 + self.choices.below(40) {
+            let key = format!("g{:02}", n % 50).into_bytes();
+            let fill = if n < 50 { b'g' } else { b'G' };
+            let value = self.value(fill, 900);
+            if !self.put_or_full(&mut open, &key, &value)? {
+                break;
+            }
+        }
+        self.end(open)
     }
 
     /// Keys of marks that the last life left behind.

@@ -41,6 +41,15 @@ pub enum Trouble {
         /// What the failure leaves.
         failure: SyncFailure,
     },
+    /// A sync of the pages (their file may just be growing) or of another kind of file fails.
+    SiteSync {
+        /// Where.
+        site: Site,
+        /// After so many of them.
+        skip: u64,
+        /// What the failure leaves.
+        failure: SyncFailure,
+    },
     /// So many more bytes fit on the disk.
     Full {
         /// Bytes.
@@ -116,8 +125,19 @@ impl Trouble {
                 call,
                 after: choices.chance(1, 3),
             },
-            10..=13 => Trouble::Sync {
+            10 | 11 => Trouble::Sync {
                 call,
+                failure: failure(choices),
+            },
+            12 | 13 => Trouble::SiteSync {
+                site: *choices.pick(&[
+                    Site::Pages,
+                    Site::Pages,
+                    Site::Doublewrite,
+                    Site::Control,
+                    Site::LogSync,
+                ]),
+                skip: choices.below(12),
                 failure: failure(choices),
             },
             14 | 15 => Trouble::Error { call },
@@ -194,6 +214,18 @@ impl Trouble {
                         (false, _) => Verdict::Continue,
                         (true, false) => Verdict::Crash,
                         (true, true) => Verdict::CrashAfter,
+                    }
+                }
+                Trouble::SiteSync {
+                    site,
+                    skip,
+                    failure,
+                } if info.kind == CallKind::Sync && site.is(info, &mut begun) => {
+                    seen += 1;
+                    if seen > skip {
+                        Verdict::FailSync(failure)
+                    } else {
+                        Verdict::Continue
                     }
                 }
                 _ => self.at(calls, info),
