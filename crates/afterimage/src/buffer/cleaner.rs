@@ -62,10 +62,7 @@ impl Pager {
     }
 
     fn clean_batch(&self, area: &mut Doublewrite, pages: &[(PageId, Lsn)]) -> Result<usize> {
-        // After the first failure nothing is written any more, and what was on its way never arrives.
-        if let Some(reason) = self.log.failure() {
-            return Err(Error::LogFailed { reason });
-        }
+        self.check_running()?;
         let batch = self.copy_dirty(area, pages);
         if batch.pages.is_empty() {
             return Ok(0);
@@ -75,6 +72,14 @@ impl Pager {
             self.log.fail(format!("writing pages home: {error}"));
         })?;
         Ok(batch.pages.len())
+    }
+
+    /// After the first failure nothing is written any more, and what was on its way never arrives.
+    fn check_running(&self) -> Result<()> {
+        match self.log.failure() {
+            Some(reason) => Err(Error::LogFailed { reason }),
+            None => Ok(()),
+        }
     }
 
     fn copy_dirty<'p>(&'p self, area: &mut Doublewrite, pages: &[(PageId, Lsn)]) -> Batch<'p> {
@@ -114,12 +119,14 @@ impl Pager {
                 "PAGE-1: no page goes anywhere before its log is durable"
             );
         }
+        self.check_running()?;
         area.write()?;
         if planted::active(Bug::HomeBeforeDoublewrite) {
             self.write_homes(area, batch)?;
             area.sync()?;
         } else {
             area.sync()?;
+            self.check_running()?;
             self.write_homes(area, batch)?;
         }
         self.store.sync()?;
