@@ -1,4 +1,7 @@
 //! The rules of silence: after a stop nothing is written, and an open that is refused has written nothing.
+//!
+//! A stop finds other threads in the middle of something. Each may end the call that it is in; and a cleaner whose batch
+//! has its log durable already may bring that one batch home, unless it was the pages or their copies that failed.
 
 use super::Layout;
 use afterimage_io::Note;
@@ -10,6 +13,10 @@ pub struct State {
     stopped: bool,
     /// Changes after the stop. A call that another thread had begun before may still end: one a thread.
     after_stop: usize,
+    /// Batches of copies written after the stop.
+    batches: usize,
+    /// A sync of the pages or of their copies failed.
+    homes_failed: bool,
     /// Changes since the machine booted or recovery ended.
     changes: u64,
     first_change: String,
@@ -24,6 +31,7 @@ impl State {
         match *event {
             Event::Note(Note::Stopped) => self.stopped = true,
             Event::Note(Note::RecoveryEnded) => self.changes = 0,
+            Event::SyncFailed { path } => self.homes_failed |= is_home(layout, path),
             Event::Note(Note::RecoveryRefused) if self.changes > 0 => {
                 return Err(format!(
                     "an open was refused after {} changes to the disk, the first: {}",
@@ -54,7 +62,14 @@ impl State {
             self.first_change = path.to_string();
         }
         self.changes += 1;
-        if self.stopped {
+        if self.stopped && layout.threads > 1 && !self.homes_failed && is_home(layout, path) {
+            self.batches += usize::from(path == layout.path("doublewrite"));
+            if self.batches > 1 {
+                return Err(format!(
+                    "{path} was changed, again, after the engine had stopped"
+                ));
+            }
+        } else if self.stopped {
             self.after_stop += 1;
             if self.after_stop >= layout.threads {
                 return Err(format!("{path} was changed after the engine had stopped"));
@@ -62,4 +77,8 @@ impl State {
         }
         Ok(())
     }
+}
+
+fn is_home(layout: &Layout, path: &str) -> bool {
+    path == layout.path("pages") || path == layout.path("doublewrite")
 }
