@@ -36,7 +36,7 @@ COMMANDS
             cargo xtask sim help            everything crashtest can do
     planted [ARGS...]
         Builds the engine with its planted bugs, switches on one after another, and shows which test caught each.
-        A bug that nothing catches is a hole in the tests: exit 1.
+        Ten of them must be caught, else exit 1; one that nothing catches is a hole in the tests.
     rooms
         Writes ARCHITECTURE.md's list of files anew, from the first sentence of each.
     deny

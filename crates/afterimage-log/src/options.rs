@@ -17,7 +17,7 @@ pub struct LogOptions {
     /// The size of a segment file in bytes: a power of two from 64 KiB to 1 GiB, fixed when the log is made.
     /// 16 MiB by default.
     pub segment_bytes: u64,
-    /// How many segments are kept prepared ahead of the one in use, 1 to 64; 1 by default. One of them is never
+    /// How many segments are kept prepared ahead of the one in use, 1 to 64; 1 by default. One more is kept and never
     /// written into: it is what recovery needs on a full disk.
     pub spare_segments: usize,
     /// How long a commit that did not ask for the disk may stay in memory, and how long the log is idle before a

@@ -1,7 +1,7 @@
 //! The way from an examined log to an open one.
 //!
 //! After a clean stop the log goes on where it ended. After any other stop three things are done, in this order, and
-//! a crash between any two of them leads back here (DESIGN, "Recovery"):
+//! a crash between any two of them leads back here (`docs/recovery.md`):
 //!
 //! 1. What no watermark proves to be on disk may be in the page cache only: a sync of the dead process may have
 //!    failed, and ours would say "OK". Those segments are copied up to the end of the log, closed with END, and renamed

@@ -95,7 +95,7 @@ impl Shared {
             group.handed
         };
         // The group first: it has gathered again by the time the next leader runs. The other order was measured, and
-        // settles in two half groups that take turns (8 commits a sync instead of 13 with 16 threads).
+        // settles in two half groups that take turns (8.2 commits a sync instead of 10.3 with 16 threads).
         self.words[(epoch & 1) as usize].wake_all();
         if handed {
             self.words[((epoch + 1) & 1) as usize].wake_one();

@@ -21,7 +21,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Error {
-    /// The operating system refused a call. Nothing of the data was harmed by it.
+    /// The operating system refused a call. If it was a write or sync that data depends on, the engine has stopped, and
+    /// later calls answer [`Error::LogFailed`]; otherwise nothing was harmed.
     Io {
         /// The file or directory.
         path: PathBuf,
@@ -67,8 +68,8 @@ pub enum Error {
     },
     /// This transaction was chosen to end a deadlock. Roll it back and try again (`Database::transact` does).
     Deadlock,
-    /// The engine has stopped after an I/O failure: it accepts no more writes. Reopen the database; recovery brings
-    /// back all that was acknowledged.
+    /// The engine has stopped, after a failed write or sync, a panic inside it, or a rollback that could not be finished:
+    /// rows are neither written nor read any more. Reopen the database; recovery brings back all that was acknowledged.
     LogFailed {
         /// The first failure.
         reason: String,
@@ -238,7 +239,7 @@ impl fmt::Display for Error {
             Error::LogFailed { reason } => {
                 write!(
                     f,
-                    "the engine stopped writing after a failure ({reason}); reopen the database to recover"
+                    "the engine has stopped after a failure ({reason}); reopen the database to recover"
                 )
             }
             Error::OutcomeUnknown { reason } => write!(

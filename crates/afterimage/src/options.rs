@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 #[non_exhaustive]
 pub enum Durability {
-    /// The log buffer. A crash of the process may lose the last commits, at most those of the last
+    /// The log buffer. A crash of the process may lose the last commits, those of about the last
     /// [`wal_writer_delay`](Options::wal_writer_delay) (200 ms). What survives is always a prefix of the commits.
     Memory,
     /// Stable storage. Nothing acknowledged is lost unless the disk is lost. The default.
@@ -94,7 +94,8 @@ impl Options {
         self
     }
 
-    /// The log that crash recovery may have to read, in bytes: at least 4 segments, default 1 GiB. Too small: pages
+    /// The log that crash recovery may have to read, in bytes: at least 4 segments, default 1 GiB. Pages are written and
+    /// checkpoints taken so that it holds; a single transaction that is still longer passes it. Too small: pages
     /// are written home more often. Too large: recovery takes longer.
     pub fn max_wal_size(mut self, bytes: u64) -> Options {
         self.max_wal_size = bytes;

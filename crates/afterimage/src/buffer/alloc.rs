@@ -92,7 +92,7 @@ impl Pager {
     }
 
     /// Writes zeroes and syncs them. A write that finds no room has harmed nothing. A sync that fails may have told of a
-    /// home write's failure, which nobody would be told again: it stops the engine (T16).
+    /// home write's failure, which nobody would be told again: it stops the engine.
     fn make_room_in_file(&self, from: u64, to: u64) -> Result<()> {
         self.store.prepare(from, to)?;
         self.store.sync_all().inspect_err(|error| {

@@ -26,7 +26,7 @@ use crate::transaction::System;
 pub(crate) enum Cause {
     /// `checkpoint_timeout` had passed.
     Timed,
-    /// The redo point had moved on by itself, because the cleaner keeps up.
+    /// An eighth of `max_wal_size` had been written since the last one; the cleaner keeps up.
     Paced,
     /// The log came close to `max_wal_size`.
     Forced,

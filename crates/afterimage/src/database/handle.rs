@@ -82,7 +82,8 @@ impl Options {
     ///
     /// [`Error::BadOption`] for a setting out of bounds, [`Error::InUse`] while somebody has it open,
     /// [`Error::NotADatabase`] where there is none (or something else), [`Error::Unsupported`] for a newer format,
-    /// [`Error::Corruption`] where acknowledged data is damaged, [`Error::DiskFull`], [`Error::Io`].
+    /// [`Error::Corruption`] where acknowledged data is damaged, [`Error::PageCorrupt`] where a page that opening needs is,
+    /// [`Error::DiskFull`], [`Error::Io`].
     pub fn open(self, directory: impl AsRef<Path>) -> Result<Database> {
         Database::open_with(directory.as_ref(), self)
     }

@@ -22,7 +22,7 @@ pub struct Stats {
     pub max_wal_size: u64,
     /// Checkpoints because `checkpoint_timeout` had passed.
     pub checkpoints_timed: u64,
-    /// Checkpoints because the redo point had moved on by itself.
+    /// Checkpoints because an eighth of `max_wal_size` had been written since the last one.
     pub checkpoints_paced: u64,
     /// Checkpoints because the log came close to `max_wal_size`: many of them mean a log too small.
     pub checkpoints_forced: u64,

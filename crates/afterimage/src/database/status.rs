@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 
 /// The file's name in the database directory.
 pub(super) const STATUS_FILE: &str = "status";
-/// Its size, from creation on: writing it never needs space.
+/// Its size, from the first write on.
 const BYTES: usize = 4096;
 const FIRST_LINE: &str = "afterimage status 1";
 

@@ -24,7 +24,7 @@ pub struct RecoveryReport {
     pub redo_lsn: Option<Lsn>,
     /// Where the log ended.
     pub end_lsn: Option<Lsn>,
-    /// Log bytes from there to the end.
+    /// Bytes of the records from `redo_lsn` to the end.
     pub log_bytes: u64,
     /// Records read by the analysis pass.
     pub records: u64,
