@@ -88,6 +88,13 @@ pub enum Error {
         /// The file that is in the way.
         path: PathBuf,
     },
+    /// Another process has the log open.
+    InUse {
+        /// The directory.
+        path: PathBuf,
+        /// The holder's process id, if it could be read.
+        pid: Option<u32>,
+    },
     /// A setting is outside its bounds.
     BadOption {
         /// The setting.
@@ -195,6 +202,13 @@ impl fmt::Display for Error {
             }
             Error::NotFound { lsn, what } => write!(f, "no record at LSN {lsn}: {what}"),
             Error::AlreadyExists { path } => write!(f, "{} exists already", path.display()),
+            Error::InUse { path, pid } => {
+                write!(f, "{} is in use", path.display())?;
+                match pid {
+                    Some(pid) => write!(f, " by process {pid}"),
+                    None => write!(f, " by another process"),
+                }
+            }
             Error::BadOption { name, what } => write!(f, "setting {name}: {what}"),
         }
     }

@@ -240,7 +240,7 @@ fn walk_segment(walk: &mut Walk, cursor: &mut Cursor) -> Result<bool> {
                             .watermark
                             .max(said.map_or(walk.watermark, |(lsn, _)| lsn));
                     }
-                    FrameKind::Data => walk.records += 1,
+                    FrameKind::Data | FrameKind::Batch => walk.records += 1,
                     FrameKind::Pad | FrameKind::End => {}
                 }
             }

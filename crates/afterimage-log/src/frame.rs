@@ -33,6 +33,8 @@ const FLAGS: u32 = 0xF000_0000;
 pub enum FrameKind {
     /// A record of the log's user.
     Data,
+    /// Several records of the log's user, which stand or fall together.
+    Batch,
     /// Says how far the log was durable when its batch was written.
     Watermark,
     /// Fills space.
@@ -48,7 +50,14 @@ impl FrameKind {
             FrameKind::Watermark => 2,
             FrameKind::Pad => 3,
             FrameKind::End => 4,
+            FrameKind::Batch => 5,
         }
+    }
+
+    /// Whether it is the log's user who put it there.
+    #[must_use]
+    pub fn holds_records(self) -> bool {
+        matches!(self, FrameKind::Data | FrameKind::Batch)
     }
 
     fn of(word: u32) -> Option<FrameKind> {
@@ -57,6 +66,7 @@ impl FrameKind {
             2 => Some(FrameKind::Watermark),
             3 => Some(FrameKind::Pad),
             4 => Some(FrameKind::End),
+            5 => Some(FrameKind::Batch),
             _ => None,
         }
     }
@@ -250,7 +260,7 @@ pub(crate) fn split(bytes: &[u8]) -> Option<Head> {
         return None;
     }
     let shape_fits = match kind {
-        FrameKind::Data | FrameKind::Pad => true,
+        FrameKind::Data | FrameKind::Batch | FrameKind::Pad => true,
         FrameKind::Watermark => len == WATERMARK && !timed,
         FrameKind::End => len == END && !timed,
     };

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod append;
 mod background;
 mod buffer;
 mod bytes;
@@ -28,6 +29,7 @@ mod sync;
 mod tail;
 mod ticket;
 mod verify;
+mod wal;
 
 pub use control::{Control, ControlFile};
 pub use error::{Error, Result};
@@ -43,3 +45,4 @@ pub use space::Reservation;
 pub use stats::LogStats;
 pub use tail::{Proof, Tail};
 pub use ticket::Ticket;
+pub use wal::{Record, Records, Wal};

@@ -14,12 +14,12 @@ use afterimage_io::sync::atomic::Ordering;
 use afterimage_io::{Io, Progress};
 
 use crate::control::Control;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::examine::{self, Examination};
-use crate::frame::{self, FrameKind, HEAD, TIMED_HEAD};
+use crate::frame::{FrameKind, HEAD, TIMED_HEAD};
 use crate::identity::Identity;
 use crate::lsn::Lsn;
-use crate::options::{LogOptions, max_frame};
+use crate::options::LogOptions;
 use crate::reader::{Frame, Reader};
 use crate::scan::ScanReader;
 use crate::shared::{Shared, micros};
@@ -148,7 +148,7 @@ impl Log {
     /// The largest payload, in bytes.
     #[must_use]
     pub fn max_payload(&self) -> usize {
-        max_frame(self.shared.segment_bytes) as usize - TIMED_HEAD
+        self.shared.max_payload()
     }
 
     /// Takes log space for records of `bytes` in all, the sum of their [`Log::frame_bytes`]. May make a segment, and
@@ -181,39 +181,8 @@ impl Log {
         timed: bool,
         inside: impl FnOnce(Lsn, u64),
     ) -> Result<Appended> {
-        let shared = &*self.shared;
-        let len = Log::frame_bytes(payload.len(), timed);
-        if payload.len() > self.max_payload() {
-            return Err(Error::TooLarge {
-                len: payload.len(),
-                max: self.max_payload(),
-            });
-        }
-        // The expensive part, and the clock, before the mutex.
-        let word = frame::word(FrameKind::Data, len, timed);
-        let crc = frame::body_crc(word, payload);
-        let now = if timed { shared.io.wall_clock() } else { 0 };
-        let len = len as u64;
-
-        let mut buffer = shared.buffer.lock();
-        shared.check()?;
-        let slack = buffer
-            .capacity()
-            .saturating_sub(shared.reserved.load(Ordering::Acquire));
-        reservation.spend(len);
-        let (lsn, seed) = buffer.place(len, slack);
-        let time = timed.then(|| buffer.last_time.max(now));
-        buffer.last_time = time.unwrap_or(buffer.last_time);
-        frame::push(buffer.tail(), word, crc, (lsn, seed), time, payload);
-        buffer.advance(len);
-        buffer.records += 1;
-        buffer.last_record_end = buffer.next;
-        shared.next.store(buffer.next, Ordering::Release);
-        inside(Lsn::at(lsn), time.unwrap_or(0));
-        Ok(Appended {
-            lsn: Lsn::at(lsn),
-            end: Lsn::at(lsn + len),
-        })
+        self.shared
+            .append(reservation, FrameKind::Data, payload, timed, inside)
     }
 
     /// Where the next record will stand, or before: the exclusive end of all that was appended.

@@ -29,6 +29,8 @@ pub struct Frame {
     pub time: Option<u64>,
     /// What was appended.
     pub payload: Vec<u8>,
+    /// Whether the payload is a batch of records, made by `Wal::append_batch`.
+    pub batch: bool,
 }
 
 impl Frame {
@@ -39,6 +41,7 @@ impl Frame {
             end: Lsn::at(lsn + head.len as u64),
             time: head.time,
             payload: bytes[head.payload_at..head.len].to_vec(),
+            batch: head.kind == FrameKind::Batch,
         }
     }
 }
@@ -67,7 +70,7 @@ impl Shared {
             None => self.read_file(lsn)?,
         };
         match frame::decode(&bytes, at, self.seed_at(at)) {
-            Ok(head) if head.kind == FrameKind::Data => Ok(Frame::of(at, &head, &bytes)),
+            Ok(head) if head.kind.holds_records() => Ok(Frame::of(at, &head, &bytes)),
             Ok(_) => Err(nothing("what stands there is not a record")),
             Err(fault) => Err(self.bad(lsn, &fault)),
         }
@@ -231,11 +234,12 @@ impl Reader {
         match step {
             Step::Frame(here) => {
                 self.at = here.end.get();
-                found = (here.head.kind == FrameKind::Data).then(|| Frame {
+                found = here.head.kind.holds_records().then(|| Frame {
                     lsn: here.lsn,
                     end: here.end,
                     time: here.head.time,
                     payload: cursor.payload(&here).to_vec(),
+                    batch: here.head.kind == FrameKind::Batch,
                 });
             }
             Step::Closed => self.at = self.next_segment(number)?,
@@ -259,7 +263,7 @@ impl Reader {
         };
         match head.kind {
             FrameKind::End => self.at = self.next_segment(self.at / shared.segment_bytes)?,
-            FrameKind::Data => {
+            FrameKind::Data | FrameKind::Batch => {
                 let frame = Frame::of(self.at, &head, &bytes);
                 self.at = frame.end.get();
                 return Ok(Some(frame));

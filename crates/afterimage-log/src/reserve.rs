@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use afterimage_io::sync::atomic::Ordering;
 
+use crate::buffer::Buffer;
 use crate::error::{Error, Result};
 use crate::shared::Shared;
 use crate::space::{self, Reservation};
@@ -12,6 +13,11 @@ use crate::space::{self, Reservation};
 const BUFFER_LIMIT: u64 = 4 << 20;
 
 impl Shared {
+    /// Whether so much waits in the buffer that it must be written before more is taken.
+    pub(crate) fn is_full(&self, buffer: &Buffer) -> bool {
+        buffer.waiting() > BUFFER_LIMIT
+    }
+
     /// See `Log::reserve`.
     pub(crate) fn reserve(&self, bytes: u64) -> Result<Reservation> {
         let max = space::largest_reservation(self.segment_bytes);
@@ -27,7 +33,7 @@ impl Shared {
             let full = {
                 let buffer = self.buffer.lock();
                 let reserved = self.reserved.load(Ordering::Acquire);
-                let full = buffer.waiting() > BUFFER_LIMIT;
+                let full = self.is_full(&buffer);
                 if !full && buffer.capacity() >= reserved + bytes + space::SLACK {
                     self.reserved.fetch_add(bytes, Ordering::AcqRel);
                     return Ok(Reservation::new(Arc::clone(&self.reserved), bytes));

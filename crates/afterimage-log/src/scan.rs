@@ -144,6 +144,7 @@ impl ScanReader {
                         end: here.end,
                         time: here.head.time,
                         payload,
+                        batch: here.head.kind == FrameKind::Batch,
                     };
                     let (segment, offset) = (cursor.number, here.offset);
                     return Ok(Some(ScanFrame {
@@ -175,6 +176,7 @@ impl ScanReader {
             end,
             time: None,
             payload: Vec::new(),
+            batch: false,
         };
         let closed = ScanFrame {
             kind: FrameKind::End,

@@ -11,6 +11,7 @@ use afterimage_io::sync::atomic::Ordering;
 
 use crate::error::{Error, Result};
 use crate::flusher::Flusher;
+use crate::log::Appended;
 use crate::lsn::Lsn;
 use crate::shared::Shared;
 
@@ -19,10 +20,20 @@ use crate::shared::Shared;
 #[must_use = "a ticket says nothing unless it is asked"]
 pub struct Ticket {
     log: Arc<Shared>,
+    lsn: Lsn,
     end: Lsn,
 }
 
 impl Ticket {
+    /// A ticket that is kept when somebody waits, or by the log's writer after its delay.
+    pub(crate) fn unasked(log: &Arc<Shared>, appended: Appended) -> Ticket {
+        Ticket {
+            log: Arc::clone(log),
+            lsn: appended.lsn,
+            end: appended.end,
+        }
+    }
+
     pub(crate) fn new(log: &Arc<Shared>, end: Lsn) -> Ticket {
         if log.durable.load(Ordering::Acquire) < end.get()
             && log.flusher.want(end.get())
@@ -32,8 +43,15 @@ impl Ticket {
         }
         Ticket {
             log: Arc::clone(log),
+            lsn: end,
             end,
         }
+    }
+
+    /// Where the record stands; for a ticket on a position, that position.
+    #[must_use]
+    pub fn lsn(&self) -> Lsn {
+        self.lsn
     }
 
     /// The exclusive end of what it promises.

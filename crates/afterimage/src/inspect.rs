@@ -123,6 +123,7 @@ pub fn dump(
 fn frame_name(kind: FrameKind) -> &'static str {
     match kind {
         FrameKind::Data => "data",
+        FrameKind::Batch => "batch",
         FrameKind::Watermark => "watermark",
         FrameKind::Pad => "pad",
         FrameKind::End => "end of segment",

@@ -1,0 +1,118 @@
+//! The append itself: a frame's place and bytes, under one short mutex, with the checksum made before.
+
+use afterimage_io::sync::MutexGuard;
+use afterimage_io::sync::atomic::Ordering;
+
+use crate::buffer::Buffer;
+use crate::error::{Error, Result};
+use crate::frame::{self, FrameKind, HEAD, TIMED_HEAD};
+use crate::log::Appended;
+use crate::lsn::Lsn;
+use crate::options::max_frame;
+use crate::shared::Shared;
+use crate::space::{self, Reservation};
+
+/// A frame but for its place: what can be worked out before the mutex.
+struct Draft<'a> {
+    word: u32,
+    crc: u32,
+    len: u64,
+    /// The clock's reading, if the frame is timed.
+    now: Option<u64>,
+    payload: &'a [u8],
+}
+
+impl Shared {
+    /// The largest payload, in bytes.
+    pub(crate) fn max_payload(&self) -> usize {
+        max_frame(self.segment_bytes) as usize - TIMED_HEAD
+    }
+
+    /// See `Log::append`.
+    pub(crate) fn append(
+        &self,
+        reservation: &mut Reservation,
+        kind: FrameKind,
+        payload: &[u8],
+        timed: bool,
+        inside: impl FnOnce(Lsn, u64),
+    ) -> Result<Appended> {
+        let draft = self.draft(kind, payload, timed)?;
+        let mut buffer = self.buffer.lock();
+        self.check()?;
+        let slack = buffer
+            .capacity()
+            .saturating_sub(self.reserved.load(Ordering::Acquire));
+        reservation.spend(draft.len);
+        Ok(self.put(&mut buffer, &draft, slack, inside))
+    }
+
+    /// Reserves and appends in one step: for records that nothing else depends on.
+    pub(crate) fn append_now(
+        &self,
+        kind: FrameKind,
+        payload: &[u8],
+        timed: bool,
+    ) -> Result<Appended> {
+        let draft = self.draft(kind, payload, timed)?;
+        {
+            let mut buffer = self.buffer.lock();
+            self.check()?;
+            let room = buffer
+                .capacity()
+                .saturating_sub(self.reserved.load(Ordering::Acquire));
+            if room >= draft.len + space::SLACK && !self.is_full(&buffer) {
+                return Ok(self.put(&mut buffer, &draft, room - draft.len, |_, _| ()));
+            }
+        }
+        let mut reservation = self.reserve(draft.len)?;
+        self.append(&mut reservation, kind, payload, timed, |_, _| ())
+    }
+
+    fn draft<'a>(&self, kind: FrameKind, payload: &'a [u8], timed: bool) -> Result<Draft<'a>> {
+        let len = payload.len() + if timed { TIMED_HEAD } else { HEAD };
+        if payload.len() > self.max_payload() {
+            return Err(Error::TooLarge {
+                len: payload.len(),
+                max: self.max_payload(),
+            });
+        }
+        let word = frame::word(kind, len, timed);
+        Ok(Draft {
+            word,
+            crc: frame::body_crc(word, payload),
+            len: len as u64,
+            now: timed.then(|| self.io.wall_clock()),
+            payload,
+        })
+    }
+
+    fn put(
+        &self,
+        buffer: &mut MutexGuard<'_, Buffer>,
+        draft: &Draft<'_>,
+        slack: u64,
+        inside: impl FnOnce(Lsn, u64),
+    ) -> Appended {
+        let (lsn, seed) = buffer.place(draft.len, slack);
+        let time = draft.now.map(|now| buffer.last_time.max(now));
+        buffer.last_time = time.unwrap_or(buffer.last_time);
+        frame::push(
+            buffer.tail(),
+            draft.word,
+            draft.crc,
+            (lsn, seed),
+            time,
+            draft.payload,
+        );
+        buffer.advance(draft.len);
+        buffer.records += 1;
+        buffer.last_record_end = buffer.next;
+        self.next.store(buffer.next, Ordering::Release);
+        inside(Lsn::at(lsn), time.unwrap_or(0));
+        Appended {
+            lsn: Lsn::at(lsn),
+            end: Lsn::at(lsn + draft.len),
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! `Wal`: a log in a directory of its own, for those who want a log and nothing else.
+//!
+//! It puts together what an engine keeps in its own hands: the lock, the control file, the look at what a crash has
+//! left, the background work. Everything it does goes through [`Log`]; `open` is the way in, `record` what is read.
+
+mod open;
+mod record;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use afterimage_io::sync::atomic::{AtomicBool, Ordering};
+use afterimage_io::sync::{Condvar, Mutex};
+use afterimage_io::{Io, JoinHandle, LockFile, Progress};
+
+use crate::control::{Control, ControlFile};
+use crate::error::{Error, Result};
+use crate::frame::FrameKind;
+use crate::log::Log;
+use crate::lsn::Lsn;
+use crate::options::LogOptions;
+use crate::stats::LogStats;
+use crate::tail::Tail;
+use crate::ticket::Ticket;
+
+pub use record::{Record, Records};
+
+/// How much log may become durable before the control file says so: what an open reads at most, but for what the
+/// last process wrote after that.
+const NOTE_EVERY: u64 = 64 << 20;
+/// How long the background thread rests when there is nothing to do.
+const REST: Duration = Duration::from_millis(20);
+
+/// A log in a directory of its own. Clones are handles on the same log; the last one to go closes it.
+///
+/// ```
+/// use std::path::Path;
+/// use afterimage_io::sim::Sim;
+/// use afterimage_log::{LogOptions, Wal};
+///
+/// # fn main() -> Result<(), afterimage_log::Error> {
+/// let io = Sim::new(1).io(); // a simulated machine; `Io::os()` is the real one
+/// let wal = Wal::open(&io, Path::new("events"), &LogOptions::default())?;
+/// let hello = wal.append(b"hello")?;
+/// hello.wait()?; // on disk now
+/// wal.append_batch(&[b"all", b"or none"])?.wait()?;
+/// let all: Vec<_> = wal.read(wal.oldest_lsn()).map(|r| r.map(|r| r.payload)).collect::<Result<_, _>>()?;
+/// assert_eq!(all, [&b"hello"[..], b"all", b"or none"]);
+/// wal.close()
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Wal {
+    handle: Arc<Handle>,
+}
+
+/// What ends with the last handle.
+struct Handle {
+    core: Arc<Core>,
+    thread: Mutex<Option<JoinHandle>>,
+}
+
+/// What the background thread shares with the handles.
+struct Core {
+    io: Io,
+    dir: PathBuf,
+    log: Log,
+    opened: Tail,
+    control: Mutex<ControlFile>,
+    lock: Mutex<Option<LockFile>>,
+    closed: AtomicBool,
+    stopping: Mutex<bool>,
+    stop: Condvar,
+}
+
+impl Wal {
+    /// Opens the log in `dir`, or makes one where there is none (the directory too, but not its parents). After a crash
+    /// a torn tail is cut off; [`Wal::opened`] tells. One process at a time has a log open.
+    ///
+    /// # Errors
+    ///
+    /// `InUse` where another process has it open, `Corruption` or `ControlCorrupt` where what was durable is damaged
+    /// (nothing is changed then), `Unsupported` for a newer format or a database's directory, `BadOption`, `DiskFull`, `Io`.
+    pub fn open(io: &Io, dir: &Path, options: &LogOptions) -> Result<Wal> {
+        let core = Arc::new(open::open(io, dir, options)?);
+        let thread = if options.background {
+            Some(start_background(&core)?)
+        } else {
+            None
+        };
+        Ok(Wal {
+            handle: Arc::new(Handle {
+                core,
+                thread: Mutex::new(io, thread),
+            }),
+        })
+    }
+
+    /// How the log ended when it was opened: cleanly, openly, or with a torn tail that was cut off.
+    #[must_use]
+    pub fn opened(&self) -> &Tail {
+        &self.handle.core.opened
+    }
+
+    /// Appends one record; it is in memory then. The ticket says when it is durable, and is kept within
+    /// `wal_writer_delay` even if nobody asks. Waits for input and output only, and that only where the log buffer is
+    /// full or a segment must be made.
+    ///
+    /// # Errors
+    ///
+    /// `TooLarge` for a payload above [`Wal::max_payload`]; `DiskFull` where there is no room (nothing was appended;
+    /// it works again when there is); `Failed` after a stop; `Io`.
+    pub fn append(&self, payload: &[u8]) -> Result<Ticket> {
+        self.put(FrameKind::Data, payload)
+    }
+
+    /// Appends several records, of which a crash leaves all or none. They share one LSN.
+    ///
+    /// # Errors
+    ///
+    /// As [`Wal::append`]; the sum of the payloads and four bytes for each must stay within [`Wal::max_payload`].
+    pub fn append_batch(&self, payloads: &[impl AsRef<[u8]>]) -> Result<Ticket> {
+        self.put(FrameKind::Batch, &record::encode_batch(payloads))
+    }
+
+    fn put(&self, kind: FrameKind, payload: &[u8]) -> Result<Ticket> {
+        let log = &self.log();
+        let appended = log.shared.append_now(kind, payload, true)?;
+        log.note_memory_commit();
+        Ok(Ticket::unasked(&log.shared, appended))
+    }
+
+    /// The largest payload, in bytes.
+    #[must_use]
+    pub fn max_payload(&self) -> usize {
+        self.log().max_payload()
+    }
+
+    /// Reads the records forward from `from`, an LSN or a [`Record::next`], to where the log ends now.
+    #[must_use]
+    pub fn read(&self, from: Lsn) -> Records {
+        Records::new(self.log().reader(from))
+    }
+
+    /// Reads back what was appended at `lsn`: one record, or all of a batch.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` where there is no record (any more), `Corruption` where its bytes are damaged, `Io`.
+    pub fn read_back(&self, lsn: Lsn) -> Result<Vec<Record>> {
+        record::records_of(self.log().read(lsn)?)
+    }
+
+    /// The position of the oldest record that can still be read.
+    #[must_use]
+    pub fn oldest_lsn(&self) -> Lsn {
+        self.log().oldest_lsn()
+    }
+
+    /// The exclusive end of all that was appended.
+    #[must_use]
+    pub fn next_lsn(&self) -> Lsn {
+        self.log().next_lsn()
+    }
+
+    /// Everything before this is durable.
+    #[must_use]
+    pub fn durable_lsn(&self) -> Lsn {
+        self.log().durable_lsn()
+    }
+
+    /// Waits until everything that was appended before the call is durable.
+    ///
+    /// # Errors
+    ///
+    /// `OutcomeUnknown` where the log stops, or had stopped, before that.
+    pub fn sync(&self) -> Result<()> {
+        self.log().wait_durable(self.next_lsn())
+    }
+
+    /// Gives up what lies before `lsn`, in whole segments; answers how many.
+    ///
+    /// # Errors
+    ///
+    /// `Io`: appending goes on; the file is found again at the next open. `Failed` after a stop.
+    pub fn truncate_before(&self, lsn: Lsn) -> Result<u64> {
+        self.handle.core.truncate_before(lsn)
+    }
+
+    /// Counters and positions.
+    #[must_use]
+    pub fn stats(&self) -> LogStats {
+        self.log().stats()
+    }
+
+    /// One step of background work, for those who opened without `LogOptions::background`.
+    ///
+    /// # Errors
+    ///
+    /// `Failed` after a stop; `Io`.
+    pub fn step(&self) -> Result<Progress> {
+        self.handle.core.step()
+    }
+
+    /// Makes everything durable, says so in the control file, and lets go of the directory. Other handles are told
+    /// `Failed` from then on. Without it the last handle does the same, but cannot say what went wrong.
+    ///
+    /// # Errors
+    ///
+    /// What stopped the log before, or stops it now; the next open then recovers.
+    pub fn close(self) -> Result<()> {
+        self.handle.shutdown()
+    }
+
+    fn log(&self) -> &Log {
+        &self.handle.core.log
+    }
+}
+
+impl fmt::Debug for Wal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Wal({:?})", self.log())
+    }
+}
+
+impl Core {
+    fn step(&self) -> Result<Progress> {
+        let worked = self.log.step()?;
+        let durable = self.log.durable_lsn();
+        let noted = self.control.lock().current().durable_lsn;
+        if noted.is_none_or(|noted| durable.get() - noted.get() >= NOTE_EVERY) {
+            self.note_durable(durable, 1)?;
+            return Ok(Progress::Worked);
+        }
+        Ok(worked)
+    }
+
+    /// Says in `copies` copies of the control file how far the log is durable: where an open begins to read.
+    fn note_durable(&self, durable: Lsn, copies: u32) -> Result<()> {
+        let mut file = self.control.lock();
+        if self.closed.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        for _ in 0..copies {
+            let control = Control {
+                durable_lsn: Some(durable),
+                ..file.current().clone()
+            };
+            let written = file.write(&control);
+            // A control file in an unknown state must not be followed by more log.
+            written.inspect_err(|e| self.log.fail(e.to_string()))?;
+        }
+        Ok(())
+    }
+
+    fn truncate_before(&self, lsn: Lsn) -> Result<u64> {
+        let durable = self.log.durable_lsn();
+        let lsn = lsn.min(durable);
+        // Both copies name a place to begin to read, and it must be there whichever of them survives.
+        let behind = {
+            let file = self.control.lock();
+            let noted = |c: Option<&Control>| c.and_then(|c| c.durable_lsn);
+            noted(Some(file.current())).min(noted(file.other())) < Some(lsn)
+        };
+        if behind && lsn.get() / self.log.shared.segment_bytes > self.oldest_segment() {
+            self.note_durable(durable, 2)?;
+        }
+        self.log.truncate_before(lsn)
+    }
+
+    fn oldest_segment(&self) -> u64 {
+        self.log.oldest_lsn().get() / self.log.shared.segment_bytes
+    }
+
+    /// What a clean stop leaves behind.
+    fn finish(&self) -> Result<()> {
+        let end = self.log.next_lsn();
+        self.log.wait_durable(end)?;
+        let mut file = self.control.lock();
+        let control = Control {
+            durable_lsn: Some(end),
+            clean_end: Some(end),
+            ..file.current().clone()
+        };
+        file.write(&control)
+    }
+}
+
+impl Handle {
+    fn shutdown(&self) -> Result<()> {
+        let core = &self.core;
+        *core.stopping.lock() = true;
+        core.stop.notify_all();
+        if let Some(thread) = self.thread.lock().take() {
+            let _ = thread.join();
+        }
+        if core.closed.swap(true, Ordering::SeqCst) {
+            return Ok(());
+        }
+        let finished = match core.log.failure() {
+            Some(reason) => Err(Error::Failed { reason }),
+            None => core.finish(),
+        };
+        // From here on the files may be somebody else's.
+        core.log.fail("the log has been closed".to_owned());
+        *core.lock.lock() = None;
+        finished
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // In a simulated world that has lost its power nothing can be written any more.
+        if !self.core.io.has_crashed() {
+            let _ = self.shutdown();
+        }
+    }
+}
+
+fn start_background(core: &Arc<Core>) -> Result<JoinHandle> {
+    let working = Arc::clone(core);
+    let body = move || {
+        loop {
+            let progress = working.step();
+            let stopping = working.stopping.lock();
+            if *stopping || working.log.failure().is_some() {
+                return;
+            }
+            if !matches!(progress, Ok(Progress::Worked)) {
+                drop(working.stop.wait_timeout(stopping, REST));
+            }
+        }
+    };
+    core.io
+        .spawn("afterimage-wal", body)
+        .map_err(|e| Error::io("start the background thread for", &core.dir, 0, e))
+}

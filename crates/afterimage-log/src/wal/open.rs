@@ -1,0 +1,110 @@
+//! The way to an open `Wal`: the lock first, then birth, or the look at what is there and the steps after a crash.
+
+use std::path::Path;
+
+use afterimage_io::sync::atomic::AtomicBool;
+use afterimage_io::sync::{Condvar, Mutex};
+use afterimage_io::{Io, LockAttempt, LockFile};
+
+use super::Core;
+use crate::control::{Control, ControlFile};
+use crate::error::{Error, Result};
+use crate::identity::Identity;
+use crate::log::Log;
+use crate::lsn::Lsn;
+use crate::options::{HEADER_BYTES, LogOptions};
+use crate::tail::Tail;
+
+/// What the control file's client area begins with where no engine keeps the log.
+const CLIENT: &[u8; 8] = b"AFTRWAL1";
+
+/// See `Wal::open`.
+pub(super) fn open(io: &Io, dir: &Path, options: &LogOptions) -> Result<Core> {
+    options.check()?;
+    make_directory(io, dir)?;
+    let lock = take_lock(io, dir)?;
+    let (log, control, opened) = if ControlFile::exists(io, dir)? {
+        reopen(io, dir, options)?
+    } else {
+        create(io, dir, options)?
+    };
+    Ok(Core {
+        io: io.clone(),
+        dir: dir.to_path_buf(),
+        log,
+        opened,
+        control: Mutex::new(io, control),
+        lock: Mutex::new(io, Some(lock)),
+        closed: AtomicBool::new(false),
+        stopping: Mutex::new(io, false),
+        stop: Condvar::new(io),
+    })
+}
+
+/// The directory, and its name in its parent durable, before anything is put into it.
+fn make_directory(io: &Io, dir: &Path) -> Result<()> {
+    if dir.as_os_str().is_empty() {
+        return Ok(());
+    }
+    match io.create_dir(dir) {
+        Ok(()) => {
+            let parent = dir.parent().unwrap_or(Path::new(""));
+            io.sync_dir(parent)
+                .map_err(|e| Error::io("sync directory", parent, 0, e))
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(e) => Err(Error::io("make", dir, 0, e)),
+    }
+}
+
+fn take_lock(io: &Io, dir: &Path) -> Result<LockFile> {
+    let path = dir.join("lock");
+    match io.try_lock(&path) {
+        Ok(LockAttempt::Acquired(lock)) => Ok(lock),
+        Ok(LockAttempt::Held { pid }) => Err(Error::InUse {
+            path: dir.to_path_buf(),
+            pid,
+        }),
+        Err(e) => Err(Error::io("lock", &path, 0, e)),
+    }
+}
+
+/// Birth: the log first, then the control file, which says that there is one.
+fn create(io: &Io, dir: &Path, options: &LogOptions) -> Result<(Log, ControlFile, Tail)> {
+    let identity = Identity {
+        database_id: io.random(),
+        timeline_id: io.random(),
+        timeline_ordinal: 1,
+    };
+    let log = Log::create(io, dir, &identity, 1, options)?;
+    let mut control = Control::new(identity, options.segment_bytes);
+    control.durable_lsn = Some(log.next_lsn());
+    control.client[..CLIENT.len()].copy_from_slice(CLIENT);
+    let file = ControlFile::create(io, dir, &control)?;
+    Ok((log, file, Tail::Clean))
+}
+
+/// Reads first, and writes nothing until it is decided that this log can go on.
+fn reopen(io: &Io, dir: &Path, options: &LogOptions) -> Result<(Log, ControlFile, Tail)> {
+    let mut file = ControlFile::open(io, dir, true)?;
+    let mut control = file.current().clone();
+    if control.client[..CLIENT.len()] != *CLIENT {
+        return Err(Error::Unsupported {
+            path: dir.to_path_buf(),
+            what: "it is a database, whose log belongs to its engine".into(),
+        });
+    }
+    let first = Lsn::at(control.segment_bytes + HEADER_BYTES);
+    let found = Log::examine(io, dir, &control, control.durable_lsn.unwrap_or(first), &[])?;
+    let opened = found.verdict.clone();
+    if control.clean_end.is_none() {
+        // What was read may be in the page cache only; and no position of the dead process may come back.
+        file.rewrite_in_place()?;
+        control.epoch += 1;
+    }
+    control.clean_end = None;
+    control.durable_lsn = Some(found.watermark);
+    file.write(&control)?;
+    let log = Log::resume(io, dir, file.current(), found, options)?;
+    Ok((log, file, opened))
+}

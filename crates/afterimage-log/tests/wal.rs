@@ -1,0 +1,267 @@
+//! A log in a directory of its own: what the README promises of `Wal`, in a simulated and in a real directory.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use afterimage_io::Io;
+use afterimage_io::sim::{Image, Sim, Survival, Verdict};
+use afterimage_log::{Error, LogOptions, Lsn, Record, Tail, Wal};
+
+fn options() -> LogOptions {
+    LogOptions {
+        segment_bytes: 64 << 10,
+        background: false,
+        ..LogOptions::default()
+    }
+}
+
+fn payloads(wal: &Wal, from: Lsn) -> Vec<Vec<u8>> {
+    wal.read(from).map(|r| r.unwrap().payload).collect()
+}
+
+#[test]
+fn a_log_is_made_closed_and_found_again() {
+    let io = Sim::new(1).io();
+    let dir = Path::new("events");
+    let mut all = Vec::new();
+    for round in 0..5u8 {
+        let wal = Wal::open(&io, dir, &options()).unwrap();
+        assert_eq!(wal.opened(), &Tail::Clean);
+        assert_eq!(payloads(&wal, wal.oldest_lsn()), all);
+        for n in 0..20u8 {
+            let payload = vec![round * 20 + n; 3000];
+            let _ = wal.append(&payload).unwrap();
+            all.push(payload);
+        }
+        wal.close().unwrap();
+    }
+}
+
+#[test]
+fn the_last_handle_closes_the_log() {
+    let io = Sim::new(1).io();
+    let wal = Wal::open(&io, Path::new(""), &options()).unwrap();
+    let other = wal.clone();
+    let _ = wal.append(b"kept").unwrap();
+    drop(wal);
+    let _ = other.append(b"too").unwrap();
+    drop(other);
+    let wal = Wal::open(&io, Path::new(""), &options()).unwrap();
+    assert_eq!(wal.opened(), &Tail::Clean);
+    assert_eq!(payloads(&wal, wal.oldest_lsn()), [&b"kept"[..], b"too"]);
+}
+
+#[test]
+fn after_a_close_other_handles_are_told() {
+    let io = Sim::new(1).io();
+    let wal = Wal::open(&io, Path::new(""), &options()).unwrap();
+    let other = wal.clone();
+    wal.close().unwrap();
+    assert!(matches!(other.append(b"late"), Err(Error::Failed { .. })));
+}
+
+#[test]
+fn a_log_is_open_once() {
+    let io = Sim::new(1).io();
+    let wal = Wal::open(&io, Path::new(""), &options()).unwrap();
+    let second = Wal::open(&io, Path::new(""), &options());
+    assert!(matches!(second, Err(Error::InUse { .. })), "{second:?}");
+    wal.close().unwrap();
+    Wal::open(&io, Path::new(""), &options()).unwrap();
+}
+
+#[test]
+fn a_batch_is_read_whole_and_resumed_whole() {
+    let io = Sim::new(1).io();
+    let wal = Wal::open(&io, Path::new(""), &options()).unwrap();
+    let before = wal.append(b"before").unwrap();
+    let batch = wal.append_batch(&[&b"a"[..], b"", b"ccc"]).unwrap();
+    let _ = wal.append(b"after").unwrap();
+    let records: Vec<_> = wal.read(before.lsn()).map(Result::unwrap).collect();
+    let seen: Vec<_> = records.iter().map(|r| &r.payload[..]).collect();
+    assert_eq!(seen, [&b"before"[..], b"a", b"", b"ccc", b"after"]);
+    assert_eq!(wal.read_back(batch.lsn()).unwrap(), records[1..4]);
+    for (record, again) in records[1..4].iter().zip([4, 4, 1]) {
+        assert_eq!(wal.read(record.next).count(), again, "{record:?}");
+    }
+    assert!(
+        records[1..4]
+            .iter()
+            .enumerate()
+            .all(|(n, r)| r.index as usize == n)
+    );
+}
+
+#[test]
+fn too_large_is_refused_and_harms_nothing() {
+    let io = Sim::new(1).io();
+    let wal = Wal::open(&io, Path::new(""), &options()).unwrap();
+    let large = vec![0; wal.max_payload() + 1];
+    assert!(matches!(wal.append(&large), Err(Error::TooLarge { .. })));
+    let half = &large[..large.len() / 2];
+    assert!(matches!(
+        wal.append_batch(&[half, half]),
+        Err(Error::TooLarge { .. })
+    ));
+    wal.append(&large[1..]).unwrap().wait().unwrap();
+    assert_eq!(wal.read(wal.oldest_lsn()).count(), 1);
+}
+
+/// What a life has been promised: numbers below `acknowledged` are there, none at or above `appended` is, and none
+/// below `given_up` need be.
+#[derive(Default)]
+struct Promise {
+    appended: AtomicU64,
+    acknowledged: AtomicU64,
+    given_up: AtomicU64,
+}
+
+fn numbered(n: u64) -> Vec<u8> {
+    n.to_le_bytes().repeat(1 + (n % 7) as usize * 120)
+}
+
+/// Opens, appends with and without waiting, single and in batches of two, gives up segments, closes, opens again.
+fn life(sim: &Sim, promise: &Promise) {
+    for _ in 0..2 {
+        let wal = Wal::open(&sim.io(), Path::new("q"), &options()).unwrap();
+        for round in 0..30 {
+            let n = promise.appended.load(Relaxed);
+            let single = round % 3 != 0;
+            promise
+                .appended
+                .store(if single { n + 1 } else { n + 2 }, Relaxed);
+            let ticket = if single {
+                wal.append(&numbered(n)).unwrap()
+            } else {
+                wal.append_batch(&[numbered(n), numbered(n + 1)]).unwrap()
+            };
+            if round % 4 == 3 {
+                ticket.wait().unwrap();
+                promise
+                    .acknowledged
+                    .store(promise.appended.load(Relaxed), Relaxed);
+            }
+            if round == 19 {
+                promise.given_up.store(n, Relaxed);
+                wal.truncate_before(ticket.lsn()).unwrap();
+            }
+            let _ = wal.step().unwrap();
+        }
+        let all = promise.appended.load(Relaxed);
+        wal.close().unwrap();
+        promise.acknowledged.store(all, Relaxed);
+    }
+}
+
+fn check(image: &Image, promise: &Promise, context: &str) {
+    let sim = Sim::from_image(1, image);
+    let first = records(&sim, promise, context);
+    // Recovered, not closed, and the power goes again.
+    let again = Sim::from_image(2, &sim.snapshot().crash(&Survival::None));
+    assert_eq!(
+        first,
+        records(&again, promise, context),
+        "{context}: the second open"
+    );
+}
+
+fn records(sim: &Sim, promise: &Promise, context: &str) -> Vec<Record> {
+    let wal = Wal::open(&sim.io(), Path::new("q"), &options())
+        .unwrap_or_else(|e| panic!("{context}: {e}"));
+    let found: Vec<_> = wal.read(wal.oldest_lsn()).map(Result::unwrap).collect();
+    let number = |r: &Record| u64::from_le_bytes(r.payload[..8].try_into().unwrap());
+    let first = found.first().map_or(promise.given_up.load(Relaxed), number);
+    assert!(
+        first <= promise.given_up.load(Relaxed),
+        "{context}: begins with {first}"
+    );
+    for (record, n) in found.iter().zip(first..) {
+        assert_eq!(record.payload, numbered(n), "{context}");
+    }
+    let end = first + found.len() as u64;
+    assert!(
+        end >= promise.acknowledged.load(Relaxed),
+        "{context}: ends at {end}"
+    );
+    assert!(
+        end <= promise.appended.load(Relaxed),
+        "{context}: ends at {end}"
+    );
+    assert!(
+        found.last().is_none_or(|r| r.next != r.lsn),
+        "{context}: half a batch"
+    );
+    // The process goes without a word: no handle may close the log.
+    std::mem::forget(wal);
+    found
+}
+
+#[test]
+fn a_crash_at_every_call_keeps_every_promise() {
+    let whole = Sim::new(7);
+    life(&whole, &Promise::default());
+    let mut states = 0;
+    for at in 0..whole.calls() {
+        let (sim, promise) = (Sim::new(7), Promise::default());
+        sim.set_hook(Some(Box::new(move |call, _| {
+            if call.index == at {
+                Verdict::Crash
+            } else {
+                Verdict::Continue
+            }
+        })));
+        assert!(
+            sim.catch(|| life(&sim, &promise)).is_err(),
+            "call {at} was not reached"
+        );
+        let disk = sim.snapshot();
+        for policy in [
+            Survival::None,
+            Survival::All,
+            Survival::NewestOnly,
+            Survival::TornLast {
+                unit: 512,
+                seed: at,
+            },
+            Survival::Random { seed: at },
+        ] {
+            check(
+                &disk.crash(&policy),
+                &promise,
+                &format!("call {at}, {policy:?}"),
+            );
+            states += 1;
+        }
+    }
+    println!("{} calls, {states} crash states", whole.calls());
+}
+
+#[test]
+fn a_real_directory_with_its_own_thread() {
+    let home = std::env::temp_dir().join(format!("afterimage-wal-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&home);
+    let io = Io::os();
+    let wal = Wal::open(
+        &io,
+        &home,
+        &LogOptions {
+            segment_bytes: 64 << 10,
+            ..LogOptions::default()
+        },
+    )
+    .unwrap();
+    std::thread::scope(|scope| {
+        for t in 0..4u8 {
+            let wal = wal.clone();
+            scope.spawn(move || {
+                (0..50).for_each(|_| wal.append(&[t; 500]).unwrap().wait().unwrap())
+            });
+        }
+    });
+    drop(wal);
+    let wal = Wal::open(&io, &home, &LogOptions::default()).unwrap();
+    assert_eq!(wal.read(wal.oldest_lsn()).count(), 200);
+    drop(wal);
+    std::fs::remove_dir_all(&home).unwrap();
+}
