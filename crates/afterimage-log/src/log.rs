@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::examine::{self, Examination};
 use crate::frame::{FrameKind, HEAD, TIMED_HEAD};
 use crate::identity::Identity;
-use crate::lsn::Lsn;
+use crate::lsn::{Appended, Lsn};
 use crate::options::LogOptions;
 use crate::reader::{Frame, Reader};
 use crate::scan::ScanReader;
@@ -28,15 +28,6 @@ use crate::stats::LogStats;
 use crate::tail::Proof;
 use crate::ticket::Ticket;
 use crate::{create, resume, verify};
-
-/// Where an appended record stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Appended {
-    /// Its first byte.
-    pub lsn: Lsn,
-    /// Its exclusive end: what to wait for.
-    pub end: Lsn,
-}
 
 /// An open log. Clones are handles on the same log.
 ///

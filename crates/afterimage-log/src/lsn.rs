@@ -44,6 +44,15 @@ impl Lsn {
     }
 }
 
+/// Where an appended record stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// Its first byte.
+    pub lsn: Lsn,
+    /// Its exclusive end: what to wait for.
+    pub end: Lsn,
+}
+
 impl fmt::Display for Lsn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)

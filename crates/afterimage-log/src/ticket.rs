@@ -11,8 +11,7 @@ use afterimage_io::sync::atomic::Ordering;
 
 use crate::error::{Error, Result};
 use crate::flusher::Flusher;
-use crate::log::Appended;
-use crate::lsn::Lsn;
+use crate::lsn::{Appended, Lsn};
 use crate::shared::Shared;
 
 /// A promise that everything before [`Ticket::end`] will be durable.

@@ -137,7 +137,7 @@ fn lengths_are_bounded_before_they_are_believed() {
 #[test]
 fn a_valid_frame_of_an_unknown_kind_is_not_a_torn_one() {
     for word in [
-        0x0500_0008,
+        0x0600_0008,
         0x0000_0008,
         0x2100_0008,
         0x8100_0008,
