@@ -45,7 +45,7 @@ const REST: Duration = Duration::from_millis(20);
 /// let wal = Wal::open(&io, Path::new("events"), &LogOptions::default())?;
 /// let hello = wal.append(b"hello")?;
 /// hello.wait()?; // on disk now
-/// wal.append_batch(&[b"all", b"or none"])?.wait()?;
+/// wal.append_batch(&["all", "or none"])?.wait()?;
 /// let all: Vec<_> = wal.read(wal.oldest_lsn()).map(|r| r.map(|r| r.payload)).collect::<Result<_, _>>()?;
 /// assert_eq!(all, [&b"hello"[..], b"all", b"or none"]);
 /// wal.close()
