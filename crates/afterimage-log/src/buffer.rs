@@ -1,9 +1,9 @@
 //! The append buffer: where records stand between their append and the write of their batch.
 //!
 //! Pure memory, guarded by one mutex in `log`. The open batch gathers; whoever leads the next flush closes it, which
-//! makes it the batch in flight and opens a new one. Bytes stand as they will stand on disk, in chunks of one segment
+//! puts it in flight and opens a new one. Bytes stand as they will stand on disk, in chunks of one segment
 //! each, from a block boundary on: a new chunk begins with a copy of the last, partly filled block, which is then
-//! written again with identical bytes, and a segment's first chunk begins with its header. Both batches stay readable.
+//! written again with identical bytes, and a segment's first chunk begins with its header. Batches in flight stay readable.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -57,7 +57,8 @@ pub(crate) struct Buffer {
     /// Where the open batch begins, and where in its last chunk its watermark waits to be filled.
     start: u64,
     watermark: Option<(usize, usize)>,
-    flight: Option<Arc<Batch>>,
+    /// Batches that are closed and not yet where they are going, oldest first.
+    flights: VecDeque<Arc<Batch>>,
     /// Buffers of earlier batches, to be used again.
     free: Vec<Vec<u8>>,
     pub live: BTreeMap<u64, Live>,
@@ -100,7 +101,7 @@ impl Buffer {
             prepared: VecDeque::new(),
             start: next,
             watermark: None,
-            flight: None,
+            flights: VecDeque::new(),
             free: Vec::new(),
             live: BTreeMap::new(),
             last_record_end: next,
@@ -229,10 +230,6 @@ impl Buffer {
         if self.is_empty() {
             return None;
         }
-        assert!(
-            self.flight.is_none(),
-            "BUFFER-4: one batch is in flight at a time"
-        );
         let proves = self.fill_watermark(durable);
         let fresh = self.fresh_chunk();
         let mut chunks = std::mem::replace(&mut self.chunks, vec![fresh]);
@@ -247,7 +244,7 @@ impl Buffer {
             proves,
         });
         self.start = self.next;
-        self.flight = Some(Arc::clone(&batch));
+        self.flights.push_back(Arc::clone(&batch));
         Some(batch)
     }
 
@@ -276,9 +273,9 @@ impl Buffer {
         }
     }
 
-    /// The batch in flight is durable: its memory can be used again.
+    /// The file holds the batch, and reads may go there: its memory can be used again.
     pub(crate) fn landed(&mut self, batch: Arc<Batch>) {
-        self.flight = None;
+        self.flights.retain(|flight| !Arc::ptr_eq(flight, &batch));
         let Some(batch) = Arc::into_inner(batch) else {
             return;
         };
@@ -292,7 +289,7 @@ impl Buffer {
 
     /// The frame at `lsn`, whole, if it stands in memory.
     pub(crate) fn frame_at(&self, lsn: u64) -> Option<Vec<u8>> {
-        let flight = self.flight.as_deref().filter(|b| lsn < b.end);
+        let flight = self.flights.iter().find(|b| lsn < b.end);
         let (chunks, start) = match flight {
             Some(batch) => (&batch.chunks, batch.start),
             None => (&self.chunks, self.start),

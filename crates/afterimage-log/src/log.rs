@@ -14,6 +14,7 @@ use afterimage_io::sync::atomic::Ordering;
 use afterimage_io::{Io, Progress};
 
 use crate::control::Control;
+use crate::durability::Durability;
 use crate::error::Result;
 use crate::examine::{self, Examination};
 use crate::frame::{FrameKind, HEAD, TIMED_HEAD};
@@ -22,7 +23,7 @@ use crate::lsn::{Appended, Lsn};
 use crate::options::LogOptions;
 use crate::reader::{Frame, Reader};
 use crate::scan::ScanReader;
-use crate::shared::{Shared, micros};
+use crate::shared::Shared;
 use crate::space::Reservation;
 use crate::stats::LogStats;
 use crate::tail::Proof;
@@ -211,6 +212,15 @@ impl Log {
         self.shared.acknowledge(upto.get())
     }
 
+    /// Waits until everything before `upto`, an exclusive end, has come as far as `level` says.
+    ///
+    /// # Errors
+    ///
+    /// As [`Log::wait_durable`].
+    pub fn wait(&self, upto: Lsn, level: Durability) -> Result<()> {
+        self.shared.wait(upto.get(), level)
+    }
+
     /// A promise for everything before `end`, to be asked or waited on later. It is kept even if nobody waits: by a
     /// thread that is started when needed, or, without `LogOptions::background`, by [`Log::step`].
     pub fn ticket(&self, end: Lsn) -> Ticket {
@@ -268,11 +278,7 @@ impl Log {
 
     /// Something was appended that nobody waits for: it is to be durable `wal_writer_delay` from now.
     pub fn note_memory_commit(&self) {
-        let now = micros(self.shared.io.now()) + 1;
-        let _ =
-            self.shared
-                .memory_since
-                .compare_exchange(0, now, Ordering::SeqCst, Ordering::Relaxed);
+        self.shared.note_unforced();
     }
 
     /// Counters and positions.

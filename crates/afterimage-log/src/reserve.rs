@@ -9,13 +9,10 @@ use crate::error::{Error, Result};
 use crate::shared::Shared;
 use crate::space::{self, Reservation};
 
-/// How much may wait in the buffer before a reservation writes it out first.
-const BUFFER_LIMIT: u64 = 4 << 20;
-
 impl Shared {
     /// Whether so much waits in the buffer that it must be written before more is taken.
     pub(crate) fn is_full(&self, buffer: &Buffer) -> bool {
-        buffer.waiting() > BUFFER_LIMIT
+        buffer.waiting() > self.options.wal_buffers
     }
 
     /// See `Log::reserve`.
@@ -42,7 +39,7 @@ impl Shared {
             };
             if full {
                 self.counters.buffers_full.fetch_add(1, Ordering::Relaxed);
-                self.flush_to(self.next.load(Ordering::Acquire))
+                self.write_to(self.next.load(Ordering::Acquire))
                     .or_else(|_| self.check())?;
             } else {
                 self.prepare_one(made)?;

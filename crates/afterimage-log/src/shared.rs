@@ -15,6 +15,7 @@ use afterimage_io::{File, Io};
 use crate::buffer::{Buffer, Live};
 use crate::error::{Error, Result};
 use crate::flusher::Flusher;
+use crate::group::{Group, WORDS};
 use crate::identity::Identity;
 use crate::lsn::Lsn;
 use crate::options::LogOptions;
@@ -38,8 +39,13 @@ pub(crate) struct Shared {
     /// The durable LSN that the last watermark on disk tells.
     pub proven: AtomicU64,
     pub group: Mutex<Group>,
-    /// What the waiters of even and of odd flushes sleep on.
-    pub words: [WaitWord; 2],
+    /// What the waiters of a flush sleep on, by its epoch.
+    pub words: [WaitWord; WORDS],
+    /// What those sleep on who wait for the operating system only.
+    pub written_word: WaitWord,
+    /// How long a sync takes, in nanoseconds: a moving average, and the longest.
+    pub sync_nanos: AtomicU64,
+    pub slowest_sync: AtomicU64,
     pub failed: AtomicBool,
     pub failure: Mutex<Option<String>>,
     pub prepare: Mutex<Preparer>,
@@ -64,21 +70,6 @@ pub(crate) struct Opening {
     pub proven: u64,
     /// The number of the next segment to prepare.
     pub next_number: u64,
-}
-
-/// Who leads, and for how far. Guarded by the group's mutex.
-#[derive(Debug, Default)]
-pub(crate) struct Group {
-    /// A leader is at work, or has been chosen.
-    pub leading: bool,
-    /// The leader has been chosen among the sleepers and has not begun.
-    pub handed: bool,
-    /// Counts the flushes; its lowest bit chooses the word.
-    pub epoch: u64,
-    /// The exclusive end of the batch in flight.
-    pub target: u64,
-    /// How many have gone to sleep for the flush after this one.
-    pub next_waiters: u32,
 }
 
 /// Who makes segments: its mutex is held while one is made.
@@ -120,7 +111,10 @@ impl Shared {
             durable: AtomicU64::new(opening.durable),
             proven: AtomicU64::new(opening.proven),
             group: Mutex::new(io, Group::default()),
-            words: [WaitWord::new(io), WaitWord::new(io)],
+            words: std::array::from_fn(|_| WaitWord::new(io)),
+            written_word: WaitWord::new(io),
+            sync_nanos: AtomicU64::new(0),
+            slowest_sync: AtomicU64::new(0),
             failed: AtomicBool::new(false),
             failure: Mutex::new(io, None),
             prepare: Mutex::new(io, Preparer::new(opening.next_number)),

@@ -2,24 +2,59 @@
 //!
 //! A committer that finds nobody flushing leads. It closes the batch, writes it with one write for each segment it
 //! touches, syncs those files, oldest first, and publishes the durable LSN. Those whose records were in the batch
-//! sleep on one word and are woken together; those who came later sleep on the other word, and one of them is woken
+//! sleep on one word and are woken together; those who came later sleep on the next word, and one of them is woken
 //! to lead the next flush. Leadership is handed over rather than dropped, so that a newcomer does not flush alone what
 //! a whole group is about to join.
 //!
-//! The durable LSN passes a byte only if a sync of the byte's file, begun after its write, was successful. After an
-//! error of a write or sync the log stops for ever: a second sync would say "OK" without having written anything.
+//! On a slow device several flushes are under way at once, begun at even distances, so that nobody waits for a whole
+//! sync before his own begins (decision 0017). The durable LSN passes a byte only if a sync of the byte's file, begun after
+//! its write, was successful, and only when all flushes begun before have succeeded too. After an error of a write or
+//! sync the log stops for ever: a second sync would say "OK" without having written anything.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use afterimage_io::planted::{self, Bug};
+use afterimage_io::sync::MutexGuard;
 use afterimage_io::sync::atomic::Ordering;
 
 use crate::buffer::Batch;
+use crate::durability::Durability;
 use crate::error::{Error, Result};
+use crate::group::{Flight, Group, Lane, WORDS};
 use crate::lsn::Lsn;
-use crate::shared::{Group, Shared, micros};
+use crate::options::MOST_FLIGHTS;
+use crate::segment::OpenSegment;
+use crate::shared::{Shared, micros};
+
+/// Syncs that take longer than this overlap.
+const SLOW_SYNC: Duration = Duration::from_micros(500);
 
 impl Shared {
+    /// See `Log::wait`.
+    pub(crate) fn wait(&self, upto: u64, level: Durability) -> Result<()> {
+        match level {
+            Durability::Memory => self.note_unforced(),
+            Durability::Os => {
+                // Armed first: the bytes may not stay without a sync for longer than the delay.
+                self.note_unforced();
+                self.write_to(upto)?;
+            }
+            Durability::Disk => self.acknowledge(upto)?,
+        }
+        Ok(())
+    }
+
+    /// See `Log::note_memory_commit`. Called for every such commit: mostly one load.
+    pub(crate) fn note_unforced(&self) {
+        if self.memory_since.load(Ordering::SeqCst) == 0 {
+            let now = micros(self.io.now()) + 1;
+            let _ = self
+                .memory_since
+                .compare_exchange(0, now, Ordering::SeqCst, Ordering::Relaxed);
+        }
+    }
+
     /// As [`Shared::flush_to`], and the answer is a promise to the outside.
     pub(crate) fn acknowledge(&self, upto: u64) -> Result<()> {
         self.flush_to(upto)?;
@@ -35,70 +70,198 @@ impl Shared {
                 return Ok(());
             }
             let mut group = self.group.lock();
-            // Looked at again under the mutex: the leader publishes before it takes it.
+            // Looked at again under the mutex: it is published under it.
             if self.durable.load(Ordering::Acquire) >= upto {
                 return Ok(());
             }
-            if self.failed.load(Ordering::Acquire) {
-                return Err(Error::OutcomeUnknown {
-                    reason: self.reason(),
-                });
-            }
-            if !group.leading || (group.handed && waited) {
-                let durable = self.durable.load(Ordering::Acquire);
-                let Some(batch) = self.buffer.lock().close(durable) else {
-                    let what = "the log does not reach that far".into();
-                    return Err(Error::NotFound {
-                        lsn: Lsn::at(upto),
-                        what,
-                    });
-                };
-                let epoch = group.epoch + 1;
-                *group = Group {
-                    leading: true,
-                    handed: false,
-                    epoch,
-                    target: batch.end,
-                    next_waiters: 0,
-                };
-                drop(group);
-                self.lead(batch, epoch);
-                continue;
-            }
-            let covered = !group.handed && upto <= group.target;
-            let flush = if covered {
-                group.epoch
-            } else {
-                group.epoch + 1
+            self.check_outcome()?;
+            let epoch = match group.covering(upto) {
+                Some(epoch) => epoch,
+                None if (group.handed && waited) || (!group.leading && self.may_begin(&group)) => {
+                    self.lead(group, upto)?;
+                    continue;
+                }
+                None => {
+                    group.next_waiters += 1;
+                    group.epoch + 1
+                }
             };
-            if !covered {
-                group.next_waiters += 1;
-            }
-            let word = &self.words[(flush & 1) as usize];
-            let expected = word.load();
-            drop(group);
-            word.wait(expected);
+            self.sleep_on(group, epoch);
             waited = true;
         }
     }
 
-    /// Makes one batch durable, or stops the log; wakes those who wait for it, and the next leader.
-    fn lead(&self, batch: Arc<Batch>, epoch: u64) {
-        match self.write(&batch) {
-            Ok(()) => self.publish(batch),
-            Err(e) => return self.stop(e.to_string()),
-        }
-        let handed = {
+    /// Waits until the operating system has everything before `upto`, writing it where nobody does. It is durable later.
+    pub(crate) fn write_to(&self, upto: u64) -> Result<()> {
+        loop {
+            if self.written.load(Ordering::Acquire) >= upto {
+                return Ok(());
+            }
             let mut group = self.group.lock();
-            group.handed = group.next_waiters > 0;
-            group.leading = group.handed;
-            group.handed
+            if self.written.load(Ordering::Acquire) >= upto {
+                return Ok(());
+            }
+            self.check_outcome()?;
+            if group.leading {
+                group.written_waiters += 1;
+                let expected = self.written_word.load();
+                drop(group);
+                self.written_word.wait(expected);
+                continue;
+            }
+            let durable = self.durable.load(Ordering::Acquire);
+            let Some(batch) = self.buffer.lock().close(durable) else {
+                return Err(beyond(upto));
+            };
+            group.leading = true;
+            drop(group);
+            if let Err(e) = self.write(&batch) {
+                self.stop(e.to_string());
+                continue;
+            }
+            let mut group = self.group.lock();
+            add_segments(&mut group.unsynced, &batch);
+            group.unsynced_proves = group.unsynced_proves.max(batch.proves);
+            self.written_by_now(group);
+            self.buffer.lock().landed(batch);
+        }
+    }
+
+    fn check_outcome(&self) -> Result<()> {
+        if self.failed.load(Ordering::Acquire) {
+            return Err(Error::OutcomeUnknown {
+                reason: self.reason(),
+            });
+        }
+        Ok(())
+    }
+
+    fn word(&self, epoch: u64) -> &afterimage_io::sync::WaitWord {
+        &self.words[(epoch % WORDS as u64) as usize]
+    }
+
+    /// Sleeps until the flush of `epoch` is done, or its leader is wanted. The word is read under the mutex, and
+    /// whoever wakes has held it since: no wake-up is lost.
+    fn sleep_on(&self, group: MutexGuard<'_, Group>, epoch: u64) {
+        let word = self.word(epoch);
+        let expected = word.load();
+        drop(group);
+        word.wait(expected);
+    }
+
+    /// Whether a flush may begin now, next to those under way.
+    fn may_begin(&self, group: &Group) -> bool {
+        if group.flights.is_empty() {
+            return true;
+        }
+        let fixed = self.options.flushes_in_flight;
+        if fixed > 0 {
+            return group.flights.len() < fixed;
+        }
+        let sync = self.sync_nanos.load(Ordering::Relaxed);
+        let even = sync / MOST_FLIGHTS as u64;
+        u128::from(sync) >= SLOW_SYNC.as_nanos()
+            && group.flights.len() < MOST_FLIGHTS
+            && self.nanos().saturating_sub(group.began) >= even
+    }
+
+    fn nanos(&self) -> u64 {
+        u64::try_from(self.io.now().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Makes durable what has gathered, or stops the log; wakes those who wait for it, and the next leader.
+    fn lead<'a>(&'a self, mut group: MutexGuard<'a, Group>, upto: u64) -> Result<()> {
+        let handed = std::mem::replace(&mut group.handed, false);
+        group.leading = true;
+        if self.gathers(&group) {
+            drop(group);
+            self.io.sleep(self.options.commit_delay);
+            group = self.group.lock();
+        }
+        let durable = self.durable.load(Ordering::Acquire);
+        let batch = self.buffer.lock().close(durable);
+        let mut segments = std::mem::take(&mut group.unsynced);
+        let proves = std::mem::take(&mut group.unsynced_proves);
+        if batch.is_none() && segments.is_empty() {
+            // Somebody has asked for a position that was never handed out, or has written all there was meanwhile.
+            group.leading = false;
+            if handed || group.next_waiters > 0 {
+                self.hand_over(group, &[]);
+            }
+            return Err(beyond(upto));
+        }
+        if let Some(batch) = &batch {
+            add_segments(&mut segments, batch);
+        }
+        let epoch = group.epoch + 1;
+        group.epoch = epoch;
+        group.next_waiters = 0;
+        group.began = if self.options.flushes_in_flight == 0 {
+            self.nanos()
+        } else {
+            0
         };
+        group.flights.push_back(Flight {
+            epoch,
+            end: batch
+                .as_ref()
+                .map_or_else(|| self.written.load(Ordering::Acquire), |b| b.end),
+            proves: batch.as_ref().map_or(proves, |b| b.proves.max(proves)),
+            synced: false,
+        });
+        let mut lane = group.take_lane();
+        drop(group);
+        if let Some(batch) = &batch
+            && let Err(e) = self.write(batch)
+        {
+            self.stop(e.to_string());
+            return Ok(());
+        }
+        if let Some(batch) = batch {
+            // From here on it is read from the file.
+            self.buffer.lock().landed(batch);
+        }
+        self.written_by_now(self.group.lock());
+        if let Err(e) = self.sync(&mut lane, &segments) {
+            self.stop(e.to_string());
+            return Ok(());
+        }
+        self.publish(epoch, lane);
+        Ok(())
+    }
+
+    /// Whether the leader gives others time to join: `commit_delay`, where at least `commit_siblings` are waiting.
+    fn gathers(&self, group: &Group) -> bool {
+        !self.options.commit_delay.is_zero()
+            && group.next_waiters as usize >= self.options.commit_siblings
+    }
+
+    /// The leader has written: others may begin.
+    fn written_by_now(&self, mut group: MutexGuard<'_, Group>) {
+        group.leading = false;
+        let waiters = std::mem::take(&mut group.written_waiters);
+        self.hand_over(group, &[]);
+        if waiters > 0 {
+            self.written_word.wake_all();
+        }
+    }
+
+    /// Wakes those whose flushes are done, and the leader of the next flush if there may be one.
+    fn hand_over(&self, mut group: MutexGuard<'_, Group>, done: &[u64]) {
+        let next = group.epoch + 1;
+        let hand = group.next_waiters > 0 && !group.leading && self.may_begin(&group);
+        if hand {
+            group.leading = true;
+            group.handed = true;
+        }
+        drop(group);
         // The group first: it has gathered again by the time the next leader runs. The other order was measured, and
-        // settles in two half groups that take turns (8.2 commits a sync instead of 10.3 with 16 threads).
-        self.words[(epoch & 1) as usize].wake_all();
-        if handed {
-            self.words[((epoch + 1) & 1) as usize].wake_one();
+        // settles in two half groups that take turns (decision 0009).
+        for epoch in done {
+            self.word(*epoch).wake_all();
+        }
+        if hand {
+            self.word(next).wake_one();
         }
     }
 
@@ -112,27 +275,52 @@ impl Shared {
                 .fetch_add(chunk.bytes.len() as u64, Ordering::Relaxed);
         }
         self.written.store(batch.end, Ordering::Release);
-        if planted::active(Bug::AckBeforeSync) {
-            return Ok(());
-        }
-        for chunk in &batch.chunks {
-            let synced = chunk.segment.file.sync();
-            synced.map_err(|e| Error::io("sync", &chunk.segment.path, chunk.at, e))?;
-            self.counters.syncs.fetch_add(1, Ordering::Relaxed);
-        }
         Ok(())
     }
 
-    fn publish(&self, batch: Arc<Batch>) {
-        let durable = self.durable.swap(batch.end, Ordering::AcqRel);
-        assert!(
-            durable <= batch.start,
-            "LOG-2: the durable LSN only grows, batch by batch"
-        );
-        self.proven.fetch_max(batch.proves, Ordering::AcqRel);
+    fn sync(&self, lane: &mut Lane, segments: &[Arc<OpenSegment>]) -> Result<()> {
+        if planted::active(Bug::AckBeforeSync) {
+            return Ok(());
+        }
+        let began = self.nanos();
+        for segment in segments {
+            lane.sync(&self.io, segment)?;
+            self.counters.syncs.fetch_add(1, Ordering::Relaxed);
+        }
+        let took = self.nanos().saturating_sub(began);
+        let average = self.sync_nanos.load(Ordering::Relaxed);
+        let average = if average == 0 {
+            took
+        } else {
+            average - average / 8 + took / 8
+        };
+        self.sync_nanos.store(average, Ordering::Relaxed);
+        self.slowest_sync.fetch_max(took, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// One flush is synced: the durable LSN passes it when all before it are.
+    fn publish(&self, epoch: u64, lane: Lane) {
+        let mut done = Vec::new();
+        let mut group = self.group.lock();
+        group.give_back(lane);
+        for flight in &mut group.flights {
+            flight.synced |= flight.epoch == epoch;
+        }
+        while group.flights.front().is_some_and(|flight| flight.synced)
+            && let Some(flight) = group.flights.pop_front()
+        {
+            let durable = self.durable.swap(flight.end, Ordering::AcqRel);
+            assert!(
+                durable <= flight.end,
+                "LOG-2: the durable LSN only grows, flush by flush"
+            );
+            self.proven.fetch_max(flight.proves, Ordering::AcqRel);
+            done.push(flight.epoch);
+        }
         self.last_flush
             .store(micros(self.io.now()), Ordering::Release);
-        self.buffer.lock().landed(batch);
+        self.hand_over(group, &done);
     }
 
     /// Stops the log for ever and wakes everybody, to be told so.
@@ -142,8 +330,24 @@ impl Shared {
         // Whoever has looked at `failed` before holds the mutex until it has read its word: it will not sleep through this.
         drop(self.group.lock());
         self.io.note(afterimage_io::Note::Stopped);
-        for word in &self.words {
+        for word in self.words.iter().chain([&self.written_word]) {
             word.wake_all();
         }
+    }
+}
+
+/// Adds the files that a batch was written to.
+fn add_segments(segments: &mut Vec<Arc<OpenSegment>>, batch: &Batch) {
+    for chunk in &batch.chunks {
+        if !segments.iter().any(|s| s.number == chunk.segment.number) {
+            segments.push(Arc::clone(&chunk.segment));
+        }
+    }
+}
+
+fn beyond(upto: u64) -> Error {
+    Error::NotFound {
+        lsn: Lsn::at(upto),
+        what: "the log does not reach that far".into(),
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use afterimage_io::sync::atomic::Ordering;
 
+use crate::durability::Durability;
 use crate::error::{Error, Result};
 use crate::flusher::Flusher;
 use crate::lsn::{Appended, Lsn};
@@ -78,13 +79,22 @@ impl Ticket {
         }
     }
 
-    /// Waits until it is kept.
+    /// Waits until the record is durable.
     ///
     /// # Errors
     ///
     /// As `Log::wait_durable`.
     pub fn wait(&self) -> Result<()> {
         self.log.acknowledge(self.end.get())
+    }
+
+    /// Waits until the record has come as far as `level` says.
+    ///
+    /// # Errors
+    ///
+    /// As `Log::wait_durable`.
+    pub fn wait_level(&self, level: Durability) -> Result<()> {
+        self.log.wait(self.end.get(), level)
     }
 }
 

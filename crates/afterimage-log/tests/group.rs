@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use afterimage_io::Note;
 use afterimage_io::sim::{DiskState, Event, FailSync, Observer, RunEnd, Sim, Survival};
-use afterimage_log::{Log, LogOptions};
+use afterimage_log::{Durability, Log, LogOptions};
 use common::{Db, Model, SEGMENT, recover_and_check};
 
 /// What is acknowledged must be on disk, byte by byte: asked of the disk, not of the log.
@@ -51,6 +51,11 @@ fn commit(log: &Log, model: &Model, len: usize) -> Result<(), afterimage_log::Er
             n = model.appended.fetch_add(1, Ordering::Relaxed) + 1
         })?
         .end;
+    if len.is_multiple_of(5) {
+        log.wait(end, Durability::Os)?;
+        assert!(log.written_lsn() >= end);
+        return Ok(());
+    }
     log.wait_durable(end)?;
     model.acknowledged.fetch_max(n, Ordering::Relaxed);
     Ok(())
@@ -63,7 +68,13 @@ fn run(
     prepare: impl FnOnce(&Sim),
 ) -> (Sim, Model, RunEnd, Log) {
     let (sim, model) = (Sim::new(seed), Model::default());
-    let db = Db::open(&sim.io(), &model).unwrap();
+    let options = LogOptions {
+        flushes_in_flight: (seed % 4) as usize,
+        commit_delay: Duration::from_micros(seed % 3),
+        commit_siblings: 2,
+        ..common::options()
+    };
+    let db = Db::open_in(&sim.io(), common::dir(), &model, &options).unwrap();
     sim.set_observer(Some(Arc::new(Acknowledged(AtomicU64::new(0)))));
     prepare(&sim);
     let bodies = (0..threads).map(|t| {
@@ -96,8 +107,10 @@ fn everybody_is_served_and_nothing_is_acknowledged_early() {
     for seed in 0..60 {
         let (sim, model, end, log) = run(seed, 5, 12, |_| ());
         assert_eq!(end, RunEnd::Finished, "seed {seed}");
-        assert_eq!(model.acknowledged.load(Ordering::Relaxed), 60);
+        assert!(model.acknowledged.load(Ordering::Relaxed) >= 48);
         assert_eq!(count(&log, SEGMENT + 4096), 60);
+        // Who waited for the operating system only leaves bytes that the next flush must cover.
+        log.wait_durable(log.next_lsn()).unwrap();
         let stats = log.stats();
         assert_eq!(stats.durable_lsn, stats.next_lsn);
         assert!(stats.syncs <= 65, "{stats:?}");
@@ -148,7 +161,7 @@ fn a_crash_among_many_threads_keeps_what_was_acknowledged() {
 fn a_failed_sync_is_told_to_every_waiter() {
     for seed in 0..60 {
         let (sim, model, end, log) = run(seed, 6, 10, |sim| {
-            sim.fail_sync(FailSync::next().on(".log").after(seed % 7))
+            sim.fail_sync(FailSync::next().on(".log").after(seed % 4))
         });
         // Nobody hangs, whoever waited for the failed flush or for the one after it.
         assert_eq!(end, RunEnd::Finished, "seed {seed}");

@@ -7,17 +7,7 @@ use afterimage_io::Io;
 
 use crate::error::{Error, Result};
 
-/// What a commit has reached when it is acknowledged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-#[non_exhaustive]
-pub enum Durability {
-    /// The log buffer. A crash of the process may lose the last commits, those of about the last
-    /// [`wal_writer_delay`](Options::wal_writer_delay) (200 ms). What survives is always a prefix of the commits.
-    Memory,
-    /// Stable storage. Nothing acknowledged is lost unless the disk is lost. The default.
-    #[default]
-    Disk,
-}
+pub use afterimage_log::Durability;
 
 /// How to open a database. Start with [`Options::new`], change what you need, end with [`Options::open`].
 ///

@@ -42,7 +42,8 @@ const REST: Duration = Duration::from_millis(20);
 ///
 /// # fn main() -> Result<(), afterimage_log::Error> {
 /// let io = Sim::new(1).io(); // a simulated machine; `Io::os()` is the real one
-/// let wal = Wal::open(&io, Path::new("events"), &LogOptions::default())?;
+/// let options = LogOptions { background: false, ..LogOptions::default() }; // a simulation has no thread of its own
+/// let wal = Wal::open(&io, Path::new("events"), &options)?;
 /// let hello = wal.append(b"hello")?;
 /// hello.wait()?; // on disk now
 /// wal.append_batch(&["all", "or none"])?.wait()?;

@@ -33,6 +33,7 @@ pub fn options() -> LogOptions {
         spare_segments: 1,
         wal_writer_delay: Duration::from_millis(200),
         background: false,
+        ..LogOptions::default()
     }
 }
 

@@ -497,11 +497,7 @@ impl Shared {
         let (Some(end), log) = (end, &self.system.pager.log) else {
             return Ok(());
         };
-        match durability {
-            Durability::Disk => log.wait_durable(end)?,
-            Durability::Memory => log.note_memory_commit(),
-        }
-        Ok(())
+        Ok(log.wait(end, durability)?)
     }
 
     pub(super) fn stats(&self) -> Stats {

@@ -1,0 +1,113 @@
+//! Who flushes, and what is under way: the state that the group's mutex guards.
+//!
+//! A flush has two halves. *Begin* closes the batch and writes it: one at a time, in log order. *Sync* makes it durable:
+//! several may be under way at once, each through an open file description of its own, because the system reports a
+//! failed write-back once to each of them. They end in any order; the durable LSN passes them in log order.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use afterimage_io::{File, Io, OpenMode};
+
+use crate::error::{Error, Result};
+use crate::options::MOST_FLIGHTS;
+use crate::segment::OpenSegment;
+
+/// One word for each flush under way, one for the next: no two of them share a word.
+pub(crate) const WORDS: usize = MOST_FLIGHTS + 2;
+
+/// Who leads, what is under way, who waits for the next.
+#[derive(Debug, Default)]
+pub(crate) struct Group {
+    /// Somebody closes and writes a batch, or has been chosen to.
+    pub leading: bool,
+    /// The leader has been chosen among the sleepers and has not begun.
+    pub handed: bool,
+    /// Counts the flushes; chooses the word.
+    pub epoch: u64,
+    /// Flushes that have begun and are not yet published, oldest first.
+    pub flights: VecDeque<Flight>,
+    /// How many have gone to sleep for the flush that has not begun.
+    pub next_waiters: u32,
+    /// How many sleep until the operating system has their bytes.
+    pub written_waiters: u32,
+    /// Files with bytes that were written without a sync, oldest first, and what their watermarks prove.
+    pub unsynced: Vec<Arc<OpenSegment>>,
+    pub unsynced_proves: u64,
+    /// When the last flush began, in nanoseconds of the monotonic clock.
+    pub began: u64,
+    lanes: Vec<Lane>,
+}
+
+/// One flush under way.
+#[derive(Debug)]
+pub(crate) struct Flight {
+    pub epoch: u64,
+    /// The exclusive end of what it makes durable.
+    pub end: u64,
+    /// What is proven once it is durable.
+    pub proves: u64,
+    pub synced: bool,
+}
+
+impl Group {
+    /// The flush under way that covers everything before `upto`.
+    pub(crate) fn covering(&self, upto: u64) -> Option<u64> {
+        let flight = self.flights.iter().find(|flight| flight.end >= upto);
+        flight.map(|flight| flight.epoch)
+    }
+
+    /// Takes a lane that nobody syncs through.
+    pub(crate) fn take_lane(&mut self) -> Lane {
+        // The segments' own files first: with one flush at a time no other is ever opened.
+        match self.lanes.iter().position(|lane| lane.main) {
+            Some(main) => self.lanes.swap_remove(main),
+            None if self.flights.len() <= 1 => Lane::main(),
+            None => self.lanes.pop().unwrap_or_default(),
+        }
+    }
+
+    pub(crate) fn give_back(&mut self, lane: Lane) {
+        self.lanes.push(lane);
+    }
+}
+
+/// The right to sync, through file descriptions that no other flush uses at the same time.
+#[derive(Debug, Default)]
+pub(crate) struct Lane {
+    main: bool,
+    files: Vec<(u64, File)>,
+}
+
+impl Lane {
+    fn main() -> Lane {
+        Lane {
+            main: true,
+            files: Vec::new(),
+        }
+    }
+
+    /// Makes durable what was written to the segment before the call.
+    pub(crate) fn sync(&mut self, io: &Io, segment: &OpenSegment) -> Result<()> {
+        let failed = |e| Error::io("sync", &segment.path, 0, e);
+        if self.main {
+            return segment.file.sync().map_err(failed);
+        }
+        let file = match self
+            .files
+            .iter()
+            .find(|(number, _)| *number == segment.number)
+        {
+            Some((_, file)) => file.clone(),
+            None => {
+                let file = io.open(&segment.path, OpenMode::ReadWrite);
+                let file = file.map_err(|e| Error::io("open", &segment.path, 0, e))?;
+                self.files
+                    .retain(|(number, _)| number + 1 >= segment.number);
+                self.files.push((segment.number, file.clone()));
+                file
+            }
+        };
+        file.sync().map_err(failed)
+    }
+}
