@@ -68,7 +68,12 @@ impl Log {
         epoch: u64,
         options: &LogOptions,
     ) -> Result<Log> {
-        create::create(io, dir, identity, epoch, options).map(|shared| Log { shared })
+        create::create(io, dir, identity, epoch, options).map(Log::opened)
+    }
+
+    fn opened(shared: Arc<Shared>) -> Log {
+        shared.publish_positions();
+        Log { shared }
     }
 
     /// Looks at a log that is not open, from `scan_from` (a record boundary that is known to be durable, the redo
@@ -119,7 +124,7 @@ impl Log {
         found: Examination,
         options: &LogOptions,
     ) -> Result<Log> {
-        resume::resume(io, dir, control, found, options).map(|shared| Log { shared })
+        resume::resume(io, dir, control, found, options).map(Log::opened)
     }
 
     /// Reads every frame, of every kind, of a log that nobody has open; from the oldest or from `from` on. Writes nothing.

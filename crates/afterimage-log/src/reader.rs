@@ -187,7 +187,19 @@ impl Reader {
         Lsn::at(self.at)
     }
 
-    fn advance(&mut self) -> Result<Option<Frame>> {
+    /// From here on it reads up to `upto`.
+    pub(crate) fn extend(&mut self, upto: u64) {
+        self.upto = upto;
+    }
+
+    /// Goes on reading at `at`, the first position of a segment.
+    pub(crate) fn jump(&mut self, at: u64) {
+        self.at = at;
+        self.cursor = None;
+    }
+
+    /// The next record; none where the end that was set is reached.
+    pub(crate) fn advance(&mut self) -> Result<Option<Frame>> {
         while self.at < self.upto {
             if self.at >= self.written {
                 self.written = self.log.written.load(Ordering::Acquire);

@@ -19,7 +19,9 @@ use crate::group::{Group, WORDS};
 use crate::identity::Identity;
 use crate::lsn::Lsn;
 use crate::options::LogOptions;
+use crate::positions::Publisher;
 use crate::stats::{Counters, LogStats};
+use crate::wakers::Wakers;
 
 /// What all handles on a log share.
 pub(crate) struct Shared {
@@ -43,6 +45,11 @@ pub(crate) struct Shared {
     pub words: [WaitWord; WORDS],
     /// What those sleep on who wait for the operating system only.
     pub written_word: WaitWord,
+    /// Those who wait for the durable and for the written LSN without a thread of their own.
+    pub durable_wakers: Wakers,
+    pub written_wakers: Wakers,
+    /// Tells other processes where the log stands.
+    pub publisher: Publisher,
     /// How long a sync takes, in nanoseconds: a moving average, and the longest.
     pub sync_nanos: AtomicU64,
     pub slowest_sync: AtomicU64,
@@ -98,6 +105,8 @@ impl Shared {
     pub(crate) fn open(io: &Io, options: &LogOptions, opening: Opening) -> Arc<Shared> {
         let next = opening.buffer.next;
         assert!(opening.durable <= next, "LOG-1: durable <= written <= next");
+        let oldest = opening.buffer.live.values().next();
+        let publisher = Publisher::open(io, &opening.dir, oldest.map_or(next, |live| live.first));
         let shared = Shared {
             io: io.clone(),
             dir: opening.dir,
@@ -113,6 +122,9 @@ impl Shared {
             group: Mutex::new(io, Group::default()),
             words: std::array::from_fn(|_| WaitWord::new(io)),
             written_word: WaitWord::new(io),
+            durable_wakers: Wakers::new(io),
+            written_wakers: Wakers::new(io),
+            publisher,
             sync_nanos: AtomicU64::new(0),
             slowest_sync: AtomicU64::new(0),
             failed: AtomicBool::new(false),

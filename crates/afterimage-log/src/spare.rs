@@ -132,6 +132,7 @@ impl Shared {
         }
         buffer.live.remove(&number);
         drop(buffer);
+        self.publish_oldest(next);
         self.reading
             .lock()
             .take_if(|(reading, _)| *reading == number);

@@ -275,6 +275,7 @@ impl Shared {
                 .fetch_add(chunk.bytes.len() as u64, Ordering::Relaxed);
         }
         self.written.store(batch.end, Ordering::Release);
+        self.written_wakers.wake(batch.end);
         Ok(())
     }
 
@@ -321,6 +322,9 @@ impl Shared {
         self.last_flush
             .store(micros(self.io.now()), Ordering::Release);
         self.hand_over(group, &done);
+        if !done.is_empty() {
+            self.published();
+        }
     }
 
     /// Stops the log for ever and wakes everybody, to be told so.
@@ -333,6 +337,8 @@ impl Shared {
         for word in self.words.iter().chain([&self.written_word]) {
             word.wake_all();
         }
+        self.durable_wakers.wake_all();
+        self.written_wakers.wake_all();
     }
 }
 

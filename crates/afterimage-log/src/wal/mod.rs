@@ -3,6 +3,7 @@
 //! It puts together what an engine keeps in its own hands: the lock, the control file, the look at what a crash has
 //! left, the background work. Everything it does goes through [`Log`]; `open` is the way in, `record` what is read.
 
+mod follow;
 mod open;
 mod record;
 
@@ -25,6 +26,7 @@ use crate::stats::LogStats;
 use crate::tail::Tail;
 use crate::ticket::Ticket;
 
+pub use follow::{Follower, Horizon};
 pub use record::{Record, Records};
 
 /// How much log may become durable before the control file says so: what an open reads at most, but for what the

@@ -1,0 +1,262 @@
+//! Following a log: nothing that a follower has shown is taken back by a crash, nothing is left out, nobody sleeps
+//! through what he waits for.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use afterimage_io::Io;
+use afterimage_io::sim::{RunEnd, Sim, Survival, Verdict};
+use afterimage_log::{Error, Follower, Horizon, LogOptions, Lsn, Positions, Record, Wal};
+
+fn options() -> LogOptions {
+    LogOptions {
+        segment_bytes: 64 << 10,
+        background: false,
+        ..LogOptions::default()
+    }
+}
+
+fn dir() -> &'static Path {
+    Path::new("q")
+}
+
+fn there_now(follower: &mut Follower) -> Vec<Record> {
+    std::iter::from_fn(|| follower.next_timeout(Duration::ZERO).unwrap()).collect()
+}
+
+#[test]
+fn a_follower_sees_as_far_as_it_asked_to() {
+    let io = Sim::new(1).io();
+    let wal = Wal::open(&io, dir(), &options()).unwrap();
+    let mut durable = wal.follow(wal.oldest_lsn(), Horizon::Durable);
+    let mut written = wal.follow(wal.oldest_lsn(), Horizon::Written);
+    let ticket = wal.append(b"a").unwrap();
+    assert!(there_now(&mut durable).is_empty() && there_now(&mut written).is_empty());
+    ticket.wait_level(afterimage_log::Durability::Os).unwrap();
+    assert!(there_now(&mut durable).is_empty());
+    assert_eq!(there_now(&mut written).len(), 1);
+    let batch = wal.append_batch(&["b", "c"]).unwrap();
+    batch.wait().unwrap();
+    let seen = there_now(&mut durable);
+    let payloads: Vec<_> = seen.iter().map(|r| &r.payload[..]).collect();
+    assert_eq!(payloads, [b"a", b"b", b"c"]);
+    assert_eq!(there_now(&mut written), seen[1..]);
+    assert_eq!(durable.position(), seen[2].next);
+    wal.close().unwrap();
+    assert!(matches!(durable.next(), Err(Error::Failed { .. })));
+    assert!(matches!(
+        written.records().next(),
+        Some(Err(Error::Failed { .. }))
+    ));
+}
+
+#[test]
+fn what_was_given_up_is_named_and_what_was_read_before_is_no_loss() {
+    let io = Sim::new(1).io();
+    let wal = Wal::open(&io, dir(), &options()).unwrap();
+    let first = wal.oldest_lsn();
+    let mut early = wal.follow(first, Horizon::Durable);
+    let mut level = wal.follow(first, Horizon::Durable);
+    let fill = || {
+        let before = wal.oldest_lsn();
+        while wal.stats().segments < 3 {
+            wal.append(&[1; 5000]).unwrap().wait().unwrap();
+            let _ = wal.step().unwrap();
+        }
+        before
+    };
+    for _ in 0..4 {
+        fill();
+        // Everything is read, and the follower rests at the end of what is given up now.
+        let seen = there_now(&mut level);
+        assert!(seen.len() > 5);
+        wal.truncate_before(wal.next_lsn()).unwrap();
+        assert_eq!(wal.stats().segments, 1);
+    }
+    let lost = early.next().unwrap_err();
+    assert!(
+        matches!(lost, Error::NotFound { lsn, .. } if lsn == first),
+        "{lost}"
+    );
+    assert!(
+        lost.to_string().contains(&wal.oldest_lsn().to_string()),
+        "{lost}"
+    );
+}
+
+#[test]
+fn positions_are_there_for_others() {
+    let io = Sim::new(1).io();
+    let identity = |io: &Io| {
+        let file = afterimage_log::ControlFile::open(io, dir(), false).unwrap();
+        file.current().identity
+    };
+    let wal = Wal::open(&io, dir(), &options()).unwrap();
+    let read = || {
+        Positions::read(&io, dir(), &identity(&io))
+            .unwrap()
+            .unwrap()
+    };
+    assert_eq!(read().durable, wal.durable_lsn());
+    for n in 0..40u8 {
+        let ticket = wal.append(&[n; 3000]).unwrap();
+        assert!(read().durable < ticket.end());
+        ticket.wait().unwrap();
+        assert_eq!(read().durable, ticket.end());
+        let _ = wal.step().unwrap();
+    }
+    assert_eq!(read().oldest, wal.oldest_lsn());
+    wal.truncate_before(wal.next_lsn()).unwrap();
+    assert_eq!(read().oldest, wal.oldest_lsn());
+    assert!(read().oldest > Lsn::new(2 * (64 << 10)).unwrap());
+}
+
+struct Counting(AtomicUsize);
+
+impl Wake for Counting {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+#[test]
+fn a_task_is_woken_when_there_is_something_to_see_and_not_before() {
+    let io = Sim::new(1).io();
+    let wal = Wal::open(&io, dir(), &options()).unwrap();
+    let mut follower = wal.follow(wal.oldest_lsn(), Horizon::Durable);
+    let count = Arc::new(Counting(AtomicUsize::new(0)));
+    let waker = Waker::from(Arc::clone(&count));
+    let mut context = Context::from_waker(&waker);
+    for round in 0..5 {
+        assert!(follower.poll_next(&mut context).is_pending());
+        assert!(follower.poll_next(&mut context).is_pending());
+        let ticket = wal.append(&[round]).unwrap();
+        assert_eq!(count.0.load(Relaxed), usize::from(round));
+        ticket.wait().unwrap();
+        assert_eq!(count.0.load(Relaxed), usize::from(round) + 1);
+        let Poll::Ready(Ok(record)) = follower.poll_next(&mut context) else {
+            panic!("it is durable")
+        };
+        assert_eq!(record.payload, [round]);
+    }
+    assert!(follower.poll_next(&mut context).is_pending());
+    wal.close().unwrap();
+    assert_eq!(count.0.load(Relaxed), 6, "the end wakes too");
+    assert!(matches!(
+        follower.poll_next(&mut context),
+        Poll::Ready(Err(_))
+    ));
+}
+
+/// Writers and followers as threads, in many orders: every follower sees every record, in order, and none sleeps for ever.
+#[test]
+fn nobody_sleeps_through_what_he_waits_for() {
+    for seed in 0..60 {
+        let sim = Sim::new(seed);
+        let wal = Wal::open(&sim.io(), dir(), &options()).unwrap();
+        let mut bodies: Vec<(String, Box<dyn FnOnce() + Send>)> = Vec::new();
+        for writer in 0..2u8 {
+            let wal = wal.clone();
+            let body = move || {
+                for n in 0..10u8 {
+                    wal.append(&[writer, n]).unwrap().wait().unwrap();
+                }
+            };
+            bodies.push((format!("writer {writer}"), Box::new(body)));
+        }
+        for horizon in [Horizon::Durable, Horizon::Written] {
+            let mut follower = wal.follow(wal.oldest_lsn(), horizon);
+            let body = move || {
+                let mut next = [0, 0];
+                for record in follower.records().take(20) {
+                    let payload = record.unwrap().payload;
+                    assert_eq!(payload[1], next[payload[0] as usize]);
+                    next[payload[0] as usize] += 1;
+                }
+                assert_eq!(next, [10, 10]);
+            };
+            bodies.push((format!("{horizon:?}"), Box::new(body)));
+        }
+        let end = sim.run_threads(bodies);
+        assert!(matches!(end, RunEnd::Finished), "seed {seed}: {end:?}");
+        wal.close().unwrap();
+    }
+}
+
+/// What followers have shown: LSN and place in the batch, and the payload.
+type Shown = RefCell<BTreeMap<(Lsn, u32), Vec<u8>>>;
+
+/// Opens, appends with and without waiting, closes, opens again; followed all the while.
+fn life(sim: &Sim, shown: &Shown) {
+    for round in 0..2u8 {
+        let wal = Wal::open(&sim.io(), dir(), &options()).unwrap();
+        let mut follower = wal.follow(wal.oldest_lsn(), Horizon::Durable);
+        for n in 0..24u8 {
+            let payload = vec![round * 100 + n; 900 * (1 + usize::from(n % 5))];
+            let ticket = if n % 5 == 4 {
+                wal.append_batch(&[&payload[..], b"second"]).unwrap()
+            } else {
+                wal.append(&payload).unwrap()
+            };
+            if n % 3 == 2 {
+                ticket.wait().unwrap();
+            }
+            let _ = wal.step().unwrap();
+            for record in there_now(&mut follower) {
+                shown
+                    .borrow_mut()
+                    .insert((record.lsn, record.index), record.payload);
+            }
+        }
+        wal.close().unwrap();
+    }
+}
+
+#[test]
+fn a_crash_at_every_call_takes_nothing_back_that_was_shown() {
+    let whole = Sim::new(3);
+    life(&whole, &Shown::default());
+    let mut seen = 0;
+    for at in 0..whole.calls() {
+        let (sim, shown) = (Sim::new(3), Shown::default());
+        sim.set_hook(Some(Box::new(move |call, _| {
+            if call.index == at {
+                Verdict::Crash
+            } else {
+                Verdict::Continue
+            }
+        })));
+        assert!(sim.catch(|| life(&sim, &shown)).is_err(), "call {at}");
+        let shown = shown.into_inner();
+        seen += shown.len();
+        let disk = sim.snapshot();
+        for policy in [
+            Survival::None,
+            Survival::All,
+            Survival::NewestOnly,
+            Survival::Random { seed: at },
+        ] {
+            let again = Sim::from_image(1, &disk.crash(&policy));
+            let wal = Wal::open(&again.io(), dir(), &options()).unwrap();
+            let kept: BTreeMap<_, _> = wal
+                .read(wal.oldest_lsn())
+                .map(Result::unwrap)
+                .map(|r| ((r.lsn, r.index), r.payload))
+                .collect();
+            for (place, payload) in &shown {
+                assert_eq!(
+                    kept.get(place),
+                    Some(payload),
+                    "call {at}, {policy:?}: {place:?}"
+                );
+            }
+        }
+    }
+    assert!(seen > 1000, "{seen}");
+}
