@@ -82,6 +82,11 @@ pub fn argument(what: &str, text: &OsStr) -> Result<Vec<u8>, Failure> {
     })
 }
 
+/// The error of a log that stands alone, told in the same words.
+pub fn from_log(error: afterimage_log::Error, dir: &Path) -> Failure {
+    from_engine(Error::from(error), dir)
+}
+
 /// The engine's error as a command tells it: what, where, what to do; and the exit code that goes with it.
 pub fn from_engine(error: Error, dir: &Path) -> Failure {
     match error {

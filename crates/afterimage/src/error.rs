@@ -305,6 +305,7 @@ impl From<afterimage_log::Error> for Error {
                 what: format!("{}: {what}", path.display()),
             },
             Log::BadOption { name, what } => Error::BadOption { name, what },
+            Log::InUse { path, pid } => Error::InUse { path, pid },
             Log::NotFound { lsn, what } => Error::corruption(
                 format!("LSN {lsn}"),
                 format!("the log has no record here any more: {what}"),

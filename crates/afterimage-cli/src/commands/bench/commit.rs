@@ -6,9 +6,9 @@
 //! of the two, so a disk that changes its mind between rows shows in the spread and not in the multiples.
 
 use super::calibrate::{Calibration, Single, quantile};
-use super::clients::{self, Counted, ROWS, VALUE_BYTES};
+use super::clients::{self, Counted, RECORD_BYTES, ROWS, Subject, VALUE_BYTES};
 use crate::failure::Failure;
-use crate::open::from_engine;
+use crate::open::{from_engine, from_log};
 use crate::out::{self, Out, Progress};
 use crate::rng::Rng;
 use crate::scratch::Scratch;
@@ -16,6 +16,7 @@ use crate::settings::Settings;
 use crate::units;
 use afterimage::{Database, Table};
 use afterimage_io::Io;
+use afterimage_log::{LogOptions, Wal};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -34,6 +35,7 @@ after the row (4 KiB over a pre-written file, then fdatasync). One second of war
 Examples:
   afterimage bench commit
   afterimage bench commit --clients 1,16 --seconds 10 --sync-delay 1ms
+  afterimage bench commit --log-only
   afterimage bench commit --dir /mnt/fast/bench --json")]
 pub struct Args {
     /// Where to measure, new or empty; without it a directory that is removed at the end
@@ -48,6 +50,9 @@ pub struct Args {
     /// Time added to every sync
     #[arg(long, value_name = "D", default_value = "0", value_parser = units::parse_duration)]
     sync_delay: Duration,
+    /// Measure the log alone: appends of 128-byte records, no engine above it
+    #[arg(long)]
+    log_only: bool,
 }
 
 /// Prepares the table, and measures a row for each number of clients.
@@ -59,31 +64,26 @@ pub fn run(args: &Args, settings: &Settings, out: &mut Out) -> Result<(), Failur
     let io = Io::os().with_sync_delay(args.sync_delay);
     let mut calibration = Calibration::new(&io, scratch.path())
         .map_err(|e| Failure::io("calibration", scratch.path(), &e))?;
-    let told = |e| from_engine(e, &dir);
-    let db = settings
-        .options()?
-        .create(true)
-        .io(io)
-        .open(&dir)
-        .map_err(told)?;
-    let table = preload(&db).map_err(told)?;
+    let subject = open(args, settings, &io, &dir)?;
     let rows = measure(
         args,
         length,
         scratch.path(),
         &mut calibration,
-        &db,
-        &table,
+        &subject,
         out,
     )?;
-    db.close().map_err(told)?;
+    match subject {
+        Subject::Engine(db, _) => db.close().map_err(|e| from_engine(e, &dir))?,
+        Subject::Log(wal) => wal.close().map_err(|e| from_log(e, &dir))?,
+    }
     if out.is_json() {
         out.document(&json!({
             "bench": "commit",
+            "log_only": args.log_only,
             "rows": rows,
-            "table_rows": ROWS,
-            "key_bytes": 16,
-            "value_bytes": VALUE_BYTES,
+            "table_rows": if args.log_only { 0 } else { ROWS },
+            "record_bytes": if args.log_only { RECORD_BYTES } else { 16 + VALUE_BYTES },
             "seconds": args.seconds,
             "sync_delay_seconds": args.sync_delay.as_secs_f64(),
             "cores": std::thread::available_parallelism().map_or(0, usize::from),
@@ -91,6 +91,18 @@ pub fn run(args: &Args, settings: &Settings, out: &mut Out) -> Result<(), Failur
         }))?;
     }
     Ok(())
+}
+
+fn open(args: &Args, settings: &Settings, io: &Io, dir: &Path) -> Result<Subject, Failure> {
+    if args.log_only {
+        let wal = Wal::open(io, dir, &LogOptions::default());
+        return wal.map(Subject::Log).map_err(|e| from_log(e, dir));
+    }
+    let told = |e| from_engine(e, dir);
+    let options = settings.options()?.create(true).io(io.clone());
+    let db = options.open(dir).map_err(told)?;
+    let table = preload(&db).map_err(told)?;
+    Ok(Subject::Engine(db, table))
 }
 
 /// The table, with all rows in it and a checkpoint behind them.
@@ -120,8 +132,7 @@ fn measure(
     length: Duration,
     place: &Path,
     calibration: &mut Calibration,
-    db: &Database,
-    table: &Table,
+    subject: &Subject,
     out: &mut Out,
 ) -> Result<Vec<Value>, Failure> {
     let calibration_length = (length / 5).clamp(Duration::from_millis(200), Duration::from_secs(1));
@@ -140,8 +151,7 @@ fn measure(
             "measuring {}",
             units::counted(u64::from(clients), "client", "clients")
         ));
-        let counted = clients::run(db, table, clients, length, SEED + u64::from(clients))
-            .map_err(|e| from_engine(e, place))?;
+        let counted = clients::run(subject, clients, length, SEED + u64::from(clients))?;
         let after = calibrate()?;
         let row = Row::new(clients, &counted, &before, &after);
         if out.is_json() {
@@ -167,10 +177,12 @@ fn head(args: &Args, single: &Single, out: &mut Out) -> Result<(), Failure> {
         units::duration(single.p99),
         single.per_second,
     ))?;
-    out.line(format!(
-        "durable autocommit puts: 16-byte keys, {VALUE_BYTES}-byte values, a table of {} rows",
-        units::count(ROWS)
-    ))?;
+    out.line(if args.log_only {
+        format!("durable appends of {RECORD_BYTES} bytes to a log alone")
+    } else {
+        let rows = units::count(ROWS);
+        format!("durable autocommit puts: 16-byte keys, {VALUE_BYTES}-byte values, a table of {rows} rows")
+    })?;
     out.line("")?;
     out.line(
         "clients    commits  commits/s        p50        p99      p99.9    syncs/s  commits/sync  log B/commit  single/s  x single",
