@@ -47,14 +47,15 @@ pub(crate) struct Flight {
     pub end: u64,
     /// What is proven once it is durable.
     pub proves: u64,
+    /// How many sleep until it is done.
+    pub waiters: u32,
     pub synced: bool,
 }
 
 impl Group {
     /// The flush under way that covers everything before `upto`.
-    pub(crate) fn covering(&self, upto: u64) -> Option<u64> {
-        let flight = self.flights.iter().find(|flight| flight.end >= upto);
-        flight.map(|flight| flight.epoch)
+    pub(crate) fn covering(&mut self, upto: u64) -> Option<&mut Flight> {
+        self.flights.iter_mut().find(|flight| flight.end >= upto)
     }
 
     /// Takes a lane that nobody syncs through.

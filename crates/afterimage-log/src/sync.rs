@@ -75,17 +75,19 @@ impl Shared {
                 return Ok(());
             }
             self.check_outcome()?;
-            let epoch = match group.covering(upto) {
-                Some(epoch) => epoch,
-                None if (group.handed && waited) || (!group.leading && self.may_begin(&group)) => {
-                    self.lead(group, upto)?;
-                    continue;
-                }
-                None => {
-                    group.next_waiters += 1;
-                    group.epoch + 1
-                }
-            };
+            if let Some(flight) = group.covering(upto) {
+                flight.waiters += 1;
+                let epoch = flight.epoch;
+                self.sleep_on(group, epoch);
+                waited = true;
+                continue;
+            }
+            if (group.handed && waited) || (!group.leading && self.may_begin(&group)) {
+                self.lead(group, upto)?;
+                continue;
+            }
+            group.next_waiters += 1;
+            let epoch = group.epoch + 1;
             self.sleep_on(group, epoch);
             waited = true;
         }
@@ -195,7 +197,7 @@ impl Shared {
         }
         let epoch = group.epoch + 1;
         group.epoch = epoch;
-        group.next_waiters = 0;
+        let waiters = std::mem::take(&mut group.next_waiters);
         group.began = if self.options.flushes_in_flight == 0 {
             self.nanos()
         } else {
@@ -207,6 +209,7 @@ impl Shared {
                 .as_ref()
                 .map_or_else(|| self.written.load(Ordering::Acquire), |b| b.end),
             proves: batch.as_ref().map_or(proves, |b| b.proves.max(proves)),
+            waiters,
             synced: false,
         });
         let mut lane = group.take_lane();
@@ -317,7 +320,9 @@ impl Shared {
                 "LOG-2: the durable LSN only grows, flush by flush"
             );
             self.proven.fetch_max(flight.proves, Ordering::AcqRel);
-            done.push(flight.epoch);
+            if flight.waiters > 0 {
+                done.push(flight.epoch);
+            }
         }
         self.last_flush
             .store(micros(self.io.now()), Ordering::Release);
