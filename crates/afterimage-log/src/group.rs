@@ -27,8 +27,8 @@ pub(crate) struct Group {
     pub epoch: u64,
     /// Flushes that have begun and are not yet published, oldest first.
     pub flights: VecDeque<Flight>,
-    /// How many have gone to sleep for the flush that has not begun.
-    pub next_waiters: u32,
+    /// How many commits the next flush would carry if all came back who were in the last one, and whether to wait for them.
+    pub gather: Gather,
     /// How many sleep until the operating system has their bytes.
     pub written_waiters: u32,
     /// Files with bytes that were written without a sync, oldest first, and what their watermarks prove.
@@ -47,10 +47,44 @@ pub(crate) struct Flight {
     pub end: u64,
     /// What is proven once it is durable.
     pub proves: u64,
-    /// How many sleep until it is done.
+    /// How many commits it carries, and how many of them sleep until it is done.
+    pub commits: u32,
     pub waiters: u32,
     pub synced: bool,
 }
+
+/// Whether it pays to wait until those who were in the last flush have come back (decision 0017).
+#[derive(Debug, Default)]
+pub(crate) struct Gather {
+    pub expected: u32,
+    /// So many flushes are not waited for, because the last time they did not come; more each time.
+    skip: u32,
+    penalty: u32,
+}
+
+impl Gather {
+    /// Whether the leader of the next flush waits for `expected` commits.
+    pub(crate) fn wanted(&mut self, have: u32) -> bool {
+        if self.expected <= have {
+            return false;
+        }
+        self.skip = self.skip.saturating_sub(1);
+        self.skip == 0
+    }
+
+    /// All of them came, or not.
+    pub(crate) fn tell(&mut self, came: bool) {
+        self.penalty = if came {
+            0
+        } else {
+            (2 * self.penalty + 1).min(MOST_SKIPPED)
+        };
+        self.skip = self.penalty;
+    }
+}
+
+/// How many flushes are done without waiting after waiting has been in vain again and again.
+const MOST_SKIPPED: u32 = 255;
 
 impl Group {
     /// The flush under way that covers everything before `upto`.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use afterimage_io::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use afterimage_io::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use afterimage_io::sync::{Mutex, WaitWord};
 use afterimage_io::{File, Io};
 
@@ -41,6 +41,8 @@ pub(crate) struct Shared {
     /// The durable LSN that the last watermark on disk tells.
     pub proven: AtomicU64,
     pub group: Mutex<Group>,
+    /// How many have gone to sleep for the flush that has not begun. Changes under the group's mutex only.
+    pub next_waiters: AtomicU32,
     /// What the waiters of a flush sleep on, by its epoch.
     pub words: [WaitWord; WORDS],
     /// What those sleep on who wait for the operating system only.
@@ -120,6 +122,7 @@ impl Shared {
             durable: AtomicU64::new(opening.durable),
             proven: AtomicU64::new(opening.proven),
             group: Mutex::new(io, Group::default()),
+            next_waiters: AtomicU32::new(0),
             words: std::array::from_fn(|_| WaitWord::new(io)),
             written_word: WaitWord::new(io),
             durable_wakers: Wakers::new(io),

@@ -6,6 +6,9 @@
 //! to lead the next flush. Leadership is handed over rather than dropped, so that a newcomer does not flush alone what
 //! a whole group is about to join.
 //!
+//! The leader waits, very briefly, until those who were in the last flush have come back; otherwise two half groups
+//! take turns, and each commit waits for two syncs. Where they do not come it soon stops waiting.
+//!
 //! On a slow device several flushes are under way at once, begun at even distances, so that nobody waits for a whole
 //! sync before his own begins (decision 0017). The durable LSN passes a byte only if a sync of the byte's file, begun after
 //! its write, was successful, and only when all flushes begun before have succeeded too. After an error of a write or
@@ -77,6 +80,7 @@ impl Shared {
             self.check_outcome()?;
             if let Some(flight) = group.covering(upto) {
                 flight.waiters += 1;
+                flight.commits += u32::from(!waited);
                 let epoch = flight.epoch;
                 self.sleep_on(group, epoch);
                 waited = true;
@@ -86,7 +90,7 @@ impl Shared {
                 self.lead(group, upto)?;
                 continue;
             }
-            group.next_waiters += 1;
+            self.next_waiters.fetch_add(1, Ordering::Relaxed);
             let epoch = group.epoch + 1;
             self.sleep_on(group, epoch);
             waited = true;
@@ -160,11 +164,12 @@ impl Shared {
         if fixed > 0 {
             return group.flights.len() < fixed;
         }
-        let sync = self.sync_nanos.load(Ordering::Relaxed);
-        let even = sync / MOST_FLIGHTS as u64;
-        u128::from(sync) >= SLOW_SYNC.as_nanos()
-            && group.flights.len() < MOST_FLIGHTS
-            && self.nanos().saturating_sub(group.began) >= even
+        self.is_slow() && group.flights.len() < MOST_FLIGHTS
+    }
+
+    /// Whether syncs take so long that they overlap.
+    fn is_slow(&self) -> bool {
+        u128::from(self.sync_nanos.load(Ordering::Relaxed)) >= SLOW_SYNC.as_nanos()
     }
 
     fn nanos(&self) -> u64 {
@@ -175,10 +180,12 @@ impl Shared {
     fn lead<'a>(&'a self, mut group: MutexGuard<'a, Group>, upto: u64) -> Result<()> {
         let handed = std::mem::replace(&mut group.handed, false);
         group.leading = true;
-        if self.gathers(&group) {
-            drop(group);
-            self.io.sleep(self.options.commit_delay);
-            group = self.group.lock();
+        // Whoever was handed the lead has waited for it, and is counted.
+        let me = u32::from(!handed);
+        group = self.gather(group, me);
+        if let Err(e) = self.check_outcome() {
+            group.leading = false;
+            return Err(e);
         }
         let durable = self.durable.load(Ordering::Acquire);
         let batch = self.buffer.lock().close(durable);
@@ -187,9 +194,7 @@ impl Shared {
         if batch.is_none() && segments.is_empty() {
             // Somebody has asked for a position that was never handed out, or has written all there was meanwhile.
             group.leading = false;
-            if handed || group.next_waiters > 0 {
-                self.hand_over(group, &[]);
-            }
+            self.hand_over(group, &[]);
             return Err(beyond(upto));
         }
         if let Some(batch) = &batch {
@@ -197,7 +202,7 @@ impl Shared {
         }
         let epoch = group.epoch + 1;
         group.epoch = epoch;
-        let waiters = std::mem::take(&mut group.next_waiters);
+        let waiters = self.next_waiters.swap(0, Ordering::Relaxed);
         group.began = if self.options.flushes_in_flight == 0 {
             self.nanos()
         } else {
@@ -209,6 +214,7 @@ impl Shared {
                 .as_ref()
                 .map_or_else(|| self.written.load(Ordering::Acquire), |b| b.end),
             proves: batch.as_ref().map_or(proves, |b| b.proves.max(proves)),
+            commits: waiters + me,
             waiters,
             synced: false,
         });
@@ -233,10 +239,43 @@ impl Shared {
         Ok(())
     }
 
-    /// Whether the leader gives others time to join: `commit_delay`, where at least `commit_siblings` are waiting.
-    fn gathers(&self, group: &Group) -> bool {
-        !self.options.commit_delay.is_zero()
-            && group.next_waiters as usize >= self.options.commit_siblings
+    /// Gives others time to join: for `commit_delay`, if that is set and at least `commit_siblings` wait; else until
+    /// those who were in the last flush are back, a sync's time at most. That is by yielding, not by sleeping: the others
+    /// need a processor and are about to come, and a sleep would take longer than all of it. Where syncs are slow and
+    /// overlap, it is the even distance to the flush before that is waited for.
+    fn gather<'a>(&'a self, mut group: MutexGuard<'a, Group>, me: u32) -> MutexGuard<'a, Group> {
+        let waiting = || self.next_waiters.load(Ordering::Relaxed);
+        if !self.options.commit_delay.is_zero() {
+            if waiting() as usize >= self.options.commit_siblings {
+                drop(group);
+                self.io.sleep(self.options.commit_delay);
+                group = self.group.lock();
+            }
+            return group;
+        }
+        let sync = self.sync_nanos.load(Ordering::Relaxed);
+        if self.is_slow() {
+            let even = sync / MOST_FLIGHTS as u64;
+            let since = self.nanos().saturating_sub(group.began);
+            if since < even {
+                drop(group);
+                self.io.sleep(Duration::from_nanos(even - since));
+                group = self.group.lock();
+            }
+            return group;
+        }
+        if sync == 0 || !group.gather.wanted(waiting() + me) {
+            return group;
+        }
+        let expected = group.gather.expected;
+        drop(group);
+        let until = self.nanos() + sync;
+        while waiting() + me < expected && self.nanos() < until {
+            self.io.yield_now();
+        }
+        group = self.group.lock();
+        group.gather.tell(waiting() + me >= expected);
+        group
     }
 
     /// The leader has written: others may begin.
@@ -252,7 +291,8 @@ impl Shared {
     /// Wakes those whose flushes are done, and the leader of the next flush if there may be one.
     fn hand_over(&self, mut group: MutexGuard<'_, Group>, done: &[u64]) {
         let next = group.epoch + 1;
-        let hand = group.next_waiters > 0 && !group.leading && self.may_begin(&group);
+        let waiting = self.next_waiters.load(Ordering::Relaxed) > 0;
+        let hand = waiting && !group.leading && self.may_begin(&group);
         if hand {
             group.leading = true;
             group.handed = true;
@@ -320,6 +360,7 @@ impl Shared {
                 "LOG-2: the durable LSN only grows, flush by flush"
             );
             self.proven.fetch_max(flight.proves, Ordering::AcqRel);
+            group.gather.expected = flight.commits + self.next_waiters.load(Ordering::Relaxed);
             if flight.waiters > 0 {
                 done.push(flight.epoch);
             }
