@@ -148,6 +148,11 @@ fn keep_higher(best: &mut Option<(Proof, Lsn)>, proof: Proof, lsn: Lsn) {
     }
 }
 
+/// How far the watermarks between `from` and the last whole frame prove the log to have been durable.
+pub(crate) fn proven(files: &Files, from: Lsn) -> Result<Lsn> {
+    walk(files, from).map(|walk| walk.watermark)
+}
+
 /// Walks from `from` along frames and segments to the first place where there is no way on.
 fn walk(files: &Files, from: Lsn) -> Result<Walk> {
     let (mut number, offset) = (

@@ -11,8 +11,10 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use afterimage_io::Io;
-use afterimage_io::sim::{RunEnd, Sim, Survival, Verdict};
-use afterimage_log::{Error, Follower, Horizon, LogOptions, Lsn, Positions, Record, Wal};
+use afterimage_io::sim::{CallKind, RunEnd, Sim, Survival, Verdict};
+use afterimage_log::{
+    Durability, Error, Follower, Horizon, LogOptions, Lsn, Positions, Record, Start, Wal, WalReader,
+};
 
 fn options() -> LogOptions {
     LogOptions {
@@ -30,6 +32,10 @@ fn there_now(follower: &mut Follower) -> Vec<Record> {
     std::iter::from_fn(|| follower.next_timeout(Duration::ZERO).unwrap()).collect()
 }
 
+fn read_now(reader: &mut WalReader) -> Vec<Record> {
+    std::iter::from_fn(|| reader.try_next().unwrap()).collect()
+}
+
 #[test]
 fn a_follower_sees_as_far_as_it_asked_to() {
     let io = Sim::new(1).io();
@@ -38,7 +44,7 @@ fn a_follower_sees_as_far_as_it_asked_to() {
     let mut written = wal.follow(wal.oldest_lsn(), Horizon::Written);
     let ticket = wal.append(b"a").unwrap();
     assert!(there_now(&mut durable).is_empty() && there_now(&mut written).is_empty());
-    ticket.wait_level(afterimage_log::Durability::Os).unwrap();
+    ticket.wait_level(Durability::Os).unwrap();
     assert!(there_now(&mut durable).is_empty());
     assert_eq!(there_now(&mut written).len(), 1);
     let batch = wal.append_batch(&["b", "c"]).unwrap();
@@ -194,9 +200,14 @@ type Shown = RefCell<BTreeMap<(Lsn, u32), Vec<u8>>>;
 
 /// Opens, appends with and without waiting, closes, opens again; followed all the while.
 fn life(sim: &Sim, shown: &Shown) {
+    let io = sim.io();
+    let mut outside: Option<WalReader> = None;
     for round in 0..2u8 {
         let wal = Wal::open(&sim.io(), dir(), &options()).unwrap();
-        let mut follower = wal.follow(wal.oldest_lsn(), Horizon::Durable);
+        let from = outside
+            .as_ref()
+            .map_or(wal.oldest_lsn(), WalReader::position);
+        let mut follower = wal.follow(from, Horizon::Durable);
         for n in 0..24u8 {
             let payload = vec![round * 100 + n; 900 * (1 + usize::from(n % 5))];
             let ticket = if n % 5 == 4 {
@@ -204,11 +215,18 @@ fn life(sim: &Sim, shown: &Shown) {
             } else {
                 wal.append(&payload).unwrap()
             };
-            if n % 3 == 2 {
-                ticket.wait().unwrap();
+            match n % 3 {
+                0 => ticket.wait_level(Durability::Os).unwrap(),
+                1 => {}
+                _ => ticket.wait().unwrap(),
             }
             let _ = wal.step().unwrap();
-            for record in there_now(&mut follower) {
+            let outside =
+                outside.get_or_insert_with(|| WalReader::open(&io, dir(), Start::Oldest).unwrap());
+            let from_outside = read_now(outside);
+            let from_inside = there_now(&mut follower);
+            assert!(from_outside == from_inside);
+            for record in from_outside {
                 shown
                     .borrow_mut()
                     .insert((record.lsn, record.index), record.payload);
@@ -259,4 +277,104 @@ fn a_crash_at_every_call_takes_nothing_back_that_was_shown() {
         }
     }
     assert!(seen > 1000, "{seen}");
+}
+
+#[test]
+fn a_reader_outside_without_positions_goes_by_what_proves() {
+    let io = Sim::new(1).io();
+    let wal = Wal::open(&io, dir(), &options()).unwrap();
+    let hide = || {
+        let file = io.open(&dir().join("status"), afterimage_io::OpenMode::Create);
+        file.unwrap().set_len(0).unwrap();
+    };
+    wal.append(b"a").unwrap().wait().unwrap();
+    hide();
+    let mut reader = WalReader::open(&io, dir(), Start::Oldest).unwrap();
+    assert_eq!(read_now(&mut reader), [], "nothing proves it yet");
+    wal.append(b"b").unwrap().wait().unwrap();
+    hide();
+    let seen = read_now(&mut reader);
+    assert_eq!(
+        seen.len(),
+        1,
+        "the watermark of the second proves the first"
+    );
+    wal.close().unwrap();
+    hide();
+    assert_eq!(read_now(&mut reader).len(), 1, "a clean end proves all");
+    let mut again = WalReader::open(&io, dir(), Start::At(seen[0].next)).unwrap();
+    assert_eq!(read_now(&mut again).len(), 1);
+    let mut within = WalReader::open(
+        &io,
+        dir(),
+        Start::At(Lsn::new(seen[0].lsn.get() + 1).unwrap()),
+    )
+    .unwrap();
+    assert_eq!(read_now(&mut within).len(), 1, "from the next record on");
+    let mut end = WalReader::open(&io, dir(), Start::End).unwrap();
+    assert_eq!(read_now(&mut end), []);
+}
+
+#[test]
+fn a_reader_outside_outlives_restarts_and_recycling() {
+    let sim = Sim::new(5);
+    let io = sim.io();
+    let mut reader: Option<WalReader> = None;
+    let mut lazy: Option<WalReader> = None;
+    let mut next = 0u32;
+    let mut expected = 0u32;
+    for life in 0..6 {
+        let wal = Wal::open(&io, dir(), &options()).unwrap();
+        let reader =
+            reader.get_or_insert_with(|| WalReader::open(&io, dir(), Start::Oldest).unwrap());
+        lazy.get_or_insert_with(|| WalReader::open(&io, dir(), Start::Oldest).unwrap());
+        for round in 0..60 {
+            let ticket = wal.append(&next.to_le_bytes().repeat(700)).unwrap();
+            next += 1;
+            if round % 7 == 6 {
+                ticket.wait().unwrap();
+            }
+            let _ = wal.step().unwrap();
+            if round % 3 == 0 {
+                for record in read_now(reader) {
+                    assert_eq!(record.payload, expected.to_le_bytes().repeat(700));
+                    expected += 1;
+                }
+            }
+            if round % 20 == 19 {
+                wal.truncate_before(reader.position()).unwrap();
+            }
+        }
+        if life % 2 == 0 {
+            // The disk fails: what was not durable is of unknown outcome, and the next life finds an unclean log.
+            let last = wal.append(b"").unwrap();
+            sim.set_hook(Some(Box::new(|call, _| {
+                if call.kind == CallKind::Sync {
+                    Verdict::Error(std::io::ErrorKind::Other)
+                } else {
+                    Verdict::Continue
+                }
+            })));
+            assert!(last.wait().is_err());
+            sim.set_hook(None);
+            drop(wal);
+            let wal = Wal::open(&io, dir(), &options()).unwrap();
+            assert_ne!(wal.opened(), &afterimage_log::Tail::Clean);
+            let mut rest = read_now(reader);
+            if rest.last().is_some_and(|r| r.payload.is_empty()) {
+                rest.pop();
+            }
+            for record in rest {
+                assert_eq!(record.payload, expected.to_le_bytes().repeat(700));
+                expected += 1;
+            }
+            next = expected;
+            wal.close().unwrap();
+        } else {
+            wal.close().unwrap();
+        }
+    }
+    assert!(expected > 300, "{expected}");
+    let lost = std::iter::from_fn(|| lazy.as_mut()?.try_next().transpose()).find_map(Result::err);
+    assert!(matches!(lost, Some(Error::NotFound { .. })), "{lost:?}");
 }
