@@ -346,6 +346,7 @@ impl Shared {
     /// One flush is synced: the durable LSN passes it when all before it are.
     fn publish(&self, epoch: u64, lane: Lane) {
         let mut done = Vec::new();
+        let mut advanced = false;
         let mut group = self.group.lock();
         group.give_back(lane);
         for flight in &mut group.flights {
@@ -359,6 +360,7 @@ impl Shared {
                 durable <= flight.end,
                 "LOG-2: the durable LSN only grows, flush by flush"
             );
+            advanced = true;
             self.proven.fetch_max(flight.proves, Ordering::AcqRel);
             group.gather.expected = flight.commits + self.next_waiters.load(Ordering::Relaxed);
             if flight.waiters > 0 {
@@ -368,7 +370,7 @@ impl Shared {
         self.last_flush
             .store(micros(self.io.now()), Ordering::Release);
         self.hand_over(group, &done);
-        if !done.is_empty() {
+        if advanced {
             self.published();
         }
     }
