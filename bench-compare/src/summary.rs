@@ -1,0 +1,154 @@
+//! From rows to a table: medians over the rounds, and each point as a multiple of the single durable write before it.
+
+use crate::engines::{Kind, OURS};
+use crate::plan::{Plan, Point, Work};
+use crate::results::Row;
+use crate::{Values, median};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Flushes may be missed by so much at the two ends of the window.
+const SLACK: f64 = 0.9;
+
+/// What was found, ready to be shown.
+#[derive(Debug, Serialize)]
+pub struct Summary {
+    /// The method of the single durable write: the best over the whole run.
+    pub single_method: String,
+    /// Its writes a second, the median of all slices.
+    pub single_per_s: f64,
+    /// All methods.
+    pub singles: Values,
+    /// The points, each with its engines in the order of the table.
+    pub points: Vec<Line>,
+}
+
+/// One engine at one point.
+#[derive(Debug, Serialize)]
+pub struct Line {
+    /// The point.
+    pub point: Point,
+    /// The engine.
+    pub engine: String,
+    /// Rounds that went well.
+    pub rounds: usize,
+    /// Medians over the rounds, by name and unit; with `singles`, `ratio_to_ours`, `p99_singles`, and the least and most of `singles`.
+    pub values: Values,
+    /// Whether there were flushes enough for what was said to be durable; none where nobody counted.
+    pub durable: Option<bool>,
+    /// Why there is nothing, or less than there should be.
+    pub error: Option<String>,
+}
+
+/// Puts the rows together.
+pub fn of(rows: &[Row], plan: &Plan, engines: &[Kind]) -> Summary {
+    let singles = singles(rows);
+    let best = singles.iter().max_by(|a, b| a.1.total_cmp(b.1));
+    let (single_method, single_per_s) =
+        best.map_or_else(Default::default, |(name, rate)| (name.clone(), *rate));
+    let mut points = Vec::new();
+    for point in plan.points() {
+        for kind in engines {
+            let of_this = |row: &&Row| row.engine == kind.name && row.point == point;
+            let rows: Vec<&Row> = rows.iter().filter(of_this).collect();
+            if !rows.is_empty() {
+                points.push(line(point, kind.name, &rows, &single_method));
+            }
+        }
+    }
+    compare(&mut points);
+    Summary {
+        single_method,
+        single_per_s,
+        singles,
+        points,
+    }
+}
+
+/// Single durable writes a second by method. Rows of one point share their calibration, and it counts once.
+fn singles(rows: &[Row]) -> Values {
+    let mut seen = BTreeSet::new();
+    let mut rates: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for row in rows {
+        for (method, rate) in &row.single {
+            if seen.insert((method, rate.to_bits())) {
+                rates.entry(method).or_default().push(*rate);
+            }
+        }
+    }
+    rates
+        .into_iter()
+        .map(|(method, rates)| (method.to_owned(), median(&rates)))
+        .collect()
+}
+
+fn line(point: Point, engine: &str, rows: &[&Row], method: &str) -> Line {
+    let mut gathered: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    let good: Vec<_> = rows.iter().filter(|row| row.error.is_none()).collect();
+    for row in &good {
+        for (name, value) in &row.values {
+            gathered.entry(name.clone()).or_default().push(*value);
+        }
+        let synced = matches!(point.work, Work::Sync | Work::Tickets);
+        if let (true, Some(single)) = (synced, row.single.get(method)) {
+            let value = |name: &str| row.values.get(name).copied().unwrap_or(f64::NAN);
+            let mut put = |name: &str, value| gathered.entry(name.into()).or_default().push(value);
+            put("singles", value("appends_per_s") / single);
+            put("p99_singles", value("p99_us") * single / 1e6);
+        }
+    }
+    let mut values: Values = gathered
+        .iter()
+        .map(|(name, values)| (name.clone(), median(values)))
+        .collect();
+    if let Some(all) = gathered.get("singles") {
+        values.insert(
+            "singles_least".into(),
+            all.iter().copied().fold(f64::MAX, f64::min),
+        );
+        values.insert(
+            "singles_most".into(),
+            all.iter().copied().fold(0.0, f64::max),
+        );
+    }
+    let flushes = values.get("flushes_per_append");
+    Line {
+        point,
+        engine: engine.into(),
+        rounds: good.len(),
+        durable: flushes.map(|flushes| flushes * point.at_once() >= SLACK),
+        values,
+        error: rows.iter().find_map(|row| row.error.clone()),
+    }
+}
+
+/// What of ours each engine reaches at the same point.
+fn compare(lines: &mut [Line]) {
+    let rate = |line: &Line| {
+        let by_work = if line.point.work == Work::Stream {
+            "mb_per_s"
+        } else {
+            "singles"
+        };
+        line.values.get(by_work).copied()
+    };
+    let ours: BTreeMap<Point, f64> = lines
+        .iter()
+        .filter(|line| line.engine == OURS)
+        .filter_map(|line| Some((line.point, rate(line)?)))
+        .collect();
+    for line in lines {
+        if let (Some(ours), Some(theirs)) = (ours.get(&line.point), rate(line)) {
+            line.values.insert("ratio_to_ours".into(), theirs / ours);
+        }
+    }
+}
+
+impl Summary {
+    /// The line of an engine at a point.
+    pub fn line(&self, engine: &str, point: &Point) -> Option<&Line> {
+        self.points
+            .iter()
+            .find(|line| line.engine == engine && line.point == *point)
+    }
+}
