@@ -4,7 +4,9 @@
 //! one lazily started thread leads the flushes; it ends when it has been idle for a second.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use afterimage_io::sync::atomic::Ordering;
@@ -16,12 +18,16 @@ use crate::lsn::{Appended, Lsn};
 use crate::shared::Shared;
 
 /// A promise that everything before [`Ticket::end`] will be durable.
-#[derive(Clone)]
+///
+/// It is also a `Future` that any runtime can await: `ticket.await` answers as [`Ticket::wait`] does, without a thread
+/// of its own.
 #[must_use = "a ticket says nothing unless it is asked"]
 pub struct Ticket {
     log: Arc<Shared>,
     lsn: Lsn,
     end: Lsn,
+    /// Its number among those who wait to be woken, once it was polled.
+    waker: Option<u64>,
 }
 
 impl Ticket {
@@ -31,20 +37,29 @@ impl Ticket {
             log: Arc::clone(log),
             lsn: appended.lsn,
             end: appended.end,
+            waker: None,
         }
     }
 
     pub(crate) fn new(log: &Arc<Shared>, end: Lsn) -> Ticket {
-        if log.durable.load(Ordering::Acquire) < end.get()
-            && log.flusher.want(end.get())
-            && log.options.background
-        {
-            start(log);
-        }
-        Ticket {
+        let ticket = Ticket {
             log: Arc::clone(log),
             lsn: end,
             end,
+            waker: None,
+        };
+        ticket.ask();
+        ticket
+    }
+
+    /// Sees to it that somebody flushes, without waiting for it.
+    fn ask(&self) {
+        let log = &self.log;
+        if log.durable.load(Ordering::Acquire) < self.end.get()
+            && log.flusher.want(self.end.get())
+            && log.options.background
+        {
+            start(log);
         }
     }
 
@@ -60,7 +75,8 @@ impl Ticket {
         self.end
     }
 
-    /// Whether it is kept by now. Never does input or output, never blocks.
+    /// Whether it is kept by now. Never does input or output, never blocks; but who asks wants it kept soon, so that
+    /// the log's flushing thread sets to work if nobody else does.
     ///
     /// # Errors
     ///
@@ -70,7 +86,10 @@ impl Ticket {
             return Ok(true);
         }
         match self.log.check() {
-            Ok(()) => Ok(false),
+            Ok(()) => {
+                self.ask();
+                Ok(false)
+            }
             // It may have become durable just before the stop.
             Err(_) if self.log.durable.load(Ordering::Acquire) >= self.end.get() => Ok(true),
             Err(_) => Err(Error::OutcomeUnknown {
@@ -95,6 +114,53 @@ impl Ticket {
     /// As `Log::wait_durable`.
     pub fn wait_level(&self, level: Durability) -> Result<()> {
         self.log.wait(self.end.get(), level)
+    }
+}
+
+impl Future for Ticket {
+    type Output = Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        let answer = |answer: Result<bool>| match answer {
+            Ok(true) => {
+                self.log.io.note(afterimage_io::Note::Acknowledged {
+                    upto: self.end.get(),
+                });
+                Poll::Ready(Ok(()))
+            }
+            Ok(false) => Poll::Pending,
+            Err(e) => Poll::Ready(Err(e)),
+        };
+        let early = answer(self.is_durable());
+        if early.is_ready() {
+            return early;
+        }
+        let wakers = &self.log.durable_wakers;
+        let id = self.waker.unwrap_or_else(|| wakers.new_id());
+        wakers.register(id, self.end.get(), context.waker());
+        // Asked again: it may have become durable, or the log stopped, before the registration.
+        let late = answer(self.is_durable());
+        self.waker = Some(id);
+        late
+    }
+}
+
+impl Clone for Ticket {
+    fn clone(&self) -> Ticket {
+        Ticket {
+            log: Arc::clone(&self.log),
+            lsn: self.lsn,
+            end: self.end,
+            waker: None,
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if let Some(id) = self.waker {
+            self.log.durable_wakers.forget(id);
+        }
     }
 }
 

@@ -31,7 +31,7 @@ fn a_log_is_made_closed_and_found_again() {
         assert_eq!(payloads(&wal, wal.oldest_lsn()), all);
         for n in 0..20u8 {
             let payload = vec![round * 20 + n; 3000];
-            let _ = wal.append(&payload).unwrap();
+            drop(wal.append(&payload).unwrap());
             all.push(payload);
         }
         wal.close().unwrap();
@@ -43,9 +43,9 @@ fn the_last_handle_closes_the_log() {
     let io = Sim::new(1).io();
     let wal = Wal::open(&io, Path::new(""), &options()).unwrap();
     let other = wal.clone();
-    let _ = wal.append(b"kept").unwrap();
+    drop(wal.append(b"kept").unwrap());
     drop(wal);
-    let _ = other.append(b"too").unwrap();
+    drop(other.append(b"too").unwrap());
     drop(other);
     let wal = Wal::open(&io, Path::new(""), &options()).unwrap();
     assert_eq!(wal.opened(), &Tail::Clean);
@@ -77,7 +77,7 @@ fn a_batch_is_read_whole_and_resumed_whole() {
     let wal = Wal::open(&io, Path::new(""), &options()).unwrap();
     let before = wal.append(b"before").unwrap();
     let batch = wal.append_batch(&[&b"a"[..], b"", b"ccc"]).unwrap();
-    let _ = wal.append(b"after").unwrap();
+    drop(wal.append(b"after").unwrap());
     let records: Vec<_> = wal.read(before.lsn()).map(Result::unwrap).collect();
     let seen: Vec<_> = records.iter().map(|r| &r.payload[..]).collect();
     assert_eq!(seen, [&b"before"[..], b"a", b"", b"ccc", b"after"]);

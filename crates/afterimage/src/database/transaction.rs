@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::ops::RangeBounds;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use afterimage_log::{Lsn, Ticket};
 
@@ -293,6 +295,18 @@ impl CommitTicket {
         match &self.ticket {
             Some(ticket) => Ok(ticket.wait()?),
             None => Ok(()),
+        }
+    }
+}
+
+/// Ready when the commit is on stable storage; for any runtime, and without a thread of its own.
+impl Future for CommitTicket {
+    type Output = Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        match &mut self.ticket {
+            Some(ticket) => Pin::new(ticket).poll(context).map_err(Into::into),
+            None => Poll::Ready(Ok(())),
         }
     }
 }
