@@ -1,7 +1,7 @@
 //! Everything that can go wrong in the log, as one typed error.
 //!
-//! The house knows four answers to trouble: the caller was wrong (`BadOption`, `TooLarge`, `NotFound`,
-//! `AlreadyExists`), the disk is full and will recover (`DiskFull`), the bytes are damaged (`Corruption`,
+//! The house knows four answers to trouble: the caller was wrong (`BadOption`, `UnknownSetting`, `SettingsFile`,
+//! `TooLarge`, `NotFound`, `AlreadyExists`), the disk is full and will recover (`DiskFull`), the bytes are damaged (`Corruption`,
 //! `ControlCorrupt`, `Unsupported`), or the log has stopped for ever (`Io`, `Failed`, `OutcomeUnknown`).
 
 use std::fmt;
@@ -100,6 +100,22 @@ pub enum Error {
         /// The setting.
         name: &'static str,
         /// What is wrong with its value.
+        what: String,
+    },
+    /// There is no setting of this name.
+    UnknownSetting {
+        /// The name.
+        name: String,
+        /// A setting with nearly that name.
+        nearest: Option<&'static str>,
+    },
+    /// `settings.toml` cannot be read, or says what is refused.
+    SettingsFile {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong in it, with the setting's name.
         what: String,
     },
 }
@@ -210,6 +226,16 @@ impl fmt::Display for Error {
                 }
             }
             Error::BadOption { name, what } => write!(f, "setting {name}: {what}"),
+            Error::UnknownSetting { name, nearest } => {
+                write!(f, "there is no setting {name}")?;
+                match nearest {
+                    Some(nearest) => write!(f, "; did you mean {nearest}?"),
+                    None => Ok(()),
+                }
+            }
+            Error::SettingsFile { path, line, what } => {
+                write!(f, "{} line {line}: {what}", path.display())
+            }
         }
     }
 }

@@ -54,45 +54,6 @@ impl Default for LogOptions {
     }
 }
 
-impl LogOptions {
-    /// Refuses settings outside their bounds.
-    pub(crate) fn check(&self) -> Result<()> {
-        check_segment_bytes(self.segment_bytes)?;
-        if !(1..=64).contains(&self.spare_segments) {
-            let what = format!("{} is not within 1..=64", self.spare_segments);
-            return Err(Error::BadOption {
-                name: "spare_segments",
-                what,
-            });
-        }
-        if self.flushes_in_flight > MOST_FLIGHTS {
-            let what = format!(
-                "{} is not within 0..={MOST_FLIGHTS}",
-                self.flushes_in_flight
-            );
-            return Err(Error::BadOption {
-                name: "flushes_in_flight",
-                what,
-            });
-        }
-        if !(64 << 10..=1 << 30).contains(&self.wal_buffers) {
-            let what = format!("{} is not within 64 KiB and 1 GiB", self.wal_buffers);
-            return Err(Error::BadOption {
-                name: "wal_buffers",
-                what,
-            });
-        }
-        if self.commit_delay > Duration::from_millis(100) {
-            let what = "it is longer than 100 ms".into();
-            return Err(Error::BadOption {
-                name: "commit_delay",
-                what,
-            });
-        }
-        Ok(())
-    }
-}
-
 /// Refuses a segment size outside its bounds.
 pub(crate) fn check_segment_bytes(bytes: u64) -> Result<()> {
     if bytes.is_power_of_two() && (64 << 10..=1 << 30).contains(&bytes) {

@@ -120,6 +120,22 @@ pub enum Error {
         /// What is wrong, with the bounds.
         what: String,
     },
+    /// There is no setting of this name.
+    UnknownSetting {
+        /// The name.
+        name: String,
+        /// A setting with nearly that name.
+        nearest: Option<&'static str>,
+    },
+    /// `settings.toml` cannot be read, or says what is refused.
+    SettingsFile {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong in it, with the setting's name.
+        what: String,
+    },
     /// The transaction has already ended, or an earlier error has made it fit for rollback only.
     TransactionEnded {
         /// Why.
@@ -266,6 +282,16 @@ impl fmt::Display for Error {
                 )
             }
             Error::BadOption { name, what } => write!(f, "setting {name}: {what}"),
+            Error::UnknownSetting { name, nearest } => {
+                write!(f, "there is no setting {name}")?;
+                match nearest {
+                    Some(nearest) => write!(f, "; did you mean {nearest}?"),
+                    None => Ok(()),
+                }
+            }
+            Error::SettingsFile { path, line, what } => {
+                write!(f, "{} line {line}: {what}", path.display())
+            }
             Error::TransactionEnded { reason } => write!(f, "the transaction has ended: {reason}"),
             Error::Closed => write!(f, "the database has been closed"),
         }
@@ -305,6 +331,8 @@ impl From<afterimage_log::Error> for Error {
                 what: format!("{}: {what}", path.display()),
             },
             Log::BadOption { name, what } => Error::BadOption { name, what },
+            Log::UnknownSetting { name, nearest } => Error::UnknownSetting { name, nearest },
+            Log::SettingsFile { path, line, what } => Error::SettingsFile { path, line, what },
             Log::InUse { path, pid } => Error::InUse { path, pid },
             Log::NotFound { lsn, what } => Error::corruption(
                 format!("LSN {lsn}"),
