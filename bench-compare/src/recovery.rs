@@ -32,9 +32,13 @@ pub fn run(kind: &Kind, scratch: &Scratch, bytes: u64) -> Result<Values> {
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(format!("filling the log failed: {} {said}", output.status).into());
     }
-    // What the child found in its directory before the first record: prepared files, no log.
-    let prepared: u64 = String::from_utf8(output.stdout)?.trim().parse()?;
-    let log = scratch::size(&filled)? - prepared;
+    // What the child says: bytes of prepared files, which are no log; and how many records it has appended.
+    let said = String::from_utf8(output.stdout)?;
+    let mut said = said.split_whitespace().map(str::parse::<u64>);
+    let (Some(Ok(prepared)), Some(Ok(records))) = (said.next(), said.next()) else {
+        return Err("the child that filled the log did not say how".into());
+    };
+    let log = scratch::size(&filled)?.saturating_sub(prepared);
     let mut values = Values::from([("log_mb".into(), log as f64 / 1e6)]);
     for (name, cold) in [("cold", true), ("warm", false)] {
         scratch::copy(&filled, &copy)?;
@@ -44,6 +48,9 @@ pub fn run(kind: &Kind, scratch: &Scratch, bytes: u64) -> Result<Values> {
         }
         let found = recover(&copy)?;
         std::fs::remove_dir_all(&copy)?;
+        if found.records != records {
+            return Err(format!("{} of {records} records came back", found.records).into());
+        }
         note(&mut values, name, &found);
     }
     std::fs::remove_dir_all(&filled)?;
@@ -68,14 +75,15 @@ pub fn fill(kind: &Kind, dir: &Path, bytes: u64) -> Result<()> {
     let engine = open(dir, Purpose::Fill)?;
     let mut writer = engine.writer(0)?;
     let mut record = Record::new(128, 0);
-    let prepared = scratch::size(dir)?;
-    println!("{prepared}");
+    let (prepared, mut records) = (scratch::size(dir)?, 0u64);
     while scratch::size(dir)? < bytes + prepared {
         for _ in 0..STEP / 128 {
             writer.append(record.next(), false)?;
+            records += 1;
         }
     }
     writer.append(record.next(), true)?;
+    println!("{prepared} {}", records + 1);
     // As a kill would have it: no destructor, no clean stop.
     std::process::exit(KILLED)
 }

@@ -111,3 +111,51 @@ fn read(path: &Path) -> Result<(Head, Vec<Row>, u64)> {
         whole += len as u64;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Work;
+
+    fn row(engine: &str) -> Row {
+        Row {
+            engine: engine.into(),
+            version: String::new(),
+            point: Point {
+                work: Work::Sync,
+                bytes: 128,
+                width: 1,
+            },
+            round: 1,
+            single: Singles::new(),
+            values: Values::from([("appends_per_s".into(), 1.0)]),
+            error: None,
+        }
+    }
+
+    #[test]
+    fn a_second_call_goes_on_and_a_cut_line_goes() -> Result<()> {
+        let name = format!("bench-compare-test-{}.jsonl", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let head = Head {
+            plan: Plan::quick(),
+            machine: Machine::here(Path::new("/"), None),
+        };
+        Results::open(&path, &head, true)?.add(row("first"))?;
+        let mut file = OpenOptions::new().append(true).open(&path)?;
+        file.write_all(b"{\"engine\":\"cut")?;
+        let mut results = Results::open(&path, &head, false)?;
+        assert!(results.has("first", &row("first").point, 1));
+        assert!(!results.has("first", &row("first").point, 2));
+        results.add(row("second"))?;
+        let results = Results::open(&path, &head, false)?;
+        assert_eq!(results.rows.len(), 2);
+        let other = Head {
+            plan: Plan::full(),
+            ..head
+        };
+        assert!(Results::open(&path, &other, false).is_err());
+        std::fs::remove_file(&path)?;
+        Ok(())
+    }
+}

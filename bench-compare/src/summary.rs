@@ -152,3 +152,56 @@ impl Summary {
             .find(|line| line.engine == engine && line.point == *point)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calibrate::Singles;
+    use crate::engines;
+
+    fn row(engine: &str, round: usize, per_second: f64, flushes: f64) -> Row {
+        Row {
+            engine: engine.into(),
+            version: String::new(),
+            point: Point {
+                work: Work::Sync,
+                bytes: 128,
+                width: 4,
+            },
+            round,
+            single: Singles::from([("good".into(), 100.0 * round as f64), ("poor".into(), 50.0)]),
+            values: Values::from([
+                ("appends_per_s".into(), per_second),
+                ("p99_us".into(), 20_000.0),
+                ("flushes_per_append".into(), flushes),
+            ]),
+            error: None,
+        }
+    }
+
+    #[test]
+    fn a_point_is_measured_in_the_single_writes_of_its_own_round() {
+        let rows = [
+            row(OURS, 1, 300.0, 0.25),
+            row(OURS, 2, 600.0, 0.25),
+            row("sqlite", 1, 150.0, 0.1),
+        ];
+        let summary = of(&rows, &Plan::quick(), &engines::all());
+        assert_eq!(summary.single_method, "good");
+        assert_eq!(summary.single_per_s, 150.0);
+        let ours = summary
+            .line(OURS, &rows[0].point)
+            .map(|line| (&line.values, line.durable));
+        let Some((values, durable)) = ours else {
+            panic!("our line is missing");
+        };
+        assert_eq!(values["singles"], 3.0);
+        assert_eq!(values["p99_singles"], 3.0);
+        assert_eq!(durable, Some(true));
+        let theirs = summary
+            .line("sqlite", &rows[0].point)
+            .map(|line| (line.values["ratio_to_ours"], line.durable));
+        // A tenth of a flush for each of four at once: something was called durable that was not.
+        assert_eq!(theirs, Some((0.5, Some(false))));
+    }
+}
