@@ -16,9 +16,18 @@ struct Draft<'a> {
     word: u32,
     crc: u32,
     len: u64,
-    /// The clock's reading, if the frame is timed.
-    now: Option<u64>,
+    time: Time,
     payload: &'a [u8],
+}
+
+/// Whether a frame bears a time, and how exact.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Time {
+    None,
+    /// The clock as it was read, in microseconds since the Unix epoch.
+    Now(u64),
+    /// The clock as it was when the batch's first record came: asking the clock costs as much as the rest of an append.
+    Batch,
 }
 
 impl Shared {
@@ -36,7 +45,12 @@ impl Shared {
         timed: bool,
         inside: impl FnOnce(Lsn, u64),
     ) -> Result<Appended> {
-        let draft = self.draft(kind, payload, timed)?;
+        let time = if timed {
+            Time::Now(self.io.wall_clock())
+        } else {
+            Time::None
+        };
+        let draft = self.draft(kind, payload, time)?;
         let mut buffer = self.buffer.lock();
         self.check()?;
         let slack = buffer
@@ -47,13 +61,8 @@ impl Shared {
     }
 
     /// Reserves and appends in one step: for records that nothing else depends on.
-    pub(crate) fn append_now(
-        &self,
-        kind: FrameKind,
-        payload: &[u8],
-        timed: bool,
-    ) -> Result<Appended> {
-        let draft = self.draft(kind, payload, timed)?;
+    pub(crate) fn append_now(&self, kind: FrameKind, payload: &[u8]) -> Result<Appended> {
+        let draft = self.draft(kind, payload, Time::Batch)?;
         {
             let mut buffer = self.buffer.lock();
             self.check()?;
@@ -65,10 +74,11 @@ impl Shared {
             }
         }
         let mut reservation = self.reserve(draft.len)?;
-        self.append(&mut reservation, kind, payload, timed, |_, _| ())
+        self.append(&mut reservation, kind, payload, true, |_, _| ())
     }
 
-    fn draft<'a>(&self, kind: FrameKind, payload: &'a [u8], timed: bool) -> Result<Draft<'a>> {
+    fn draft<'a>(&self, kind: FrameKind, payload: &'a [u8], time: Time) -> Result<Draft<'a>> {
+        let timed = time != Time::None;
         let len = payload.len() + if timed { TIMED_HEAD } else { HEAD };
         if payload.len() > self.max_payload() {
             return Err(Error::TooLarge {
@@ -81,7 +91,7 @@ impl Shared {
             word,
             crc: frame::body_crc(word, payload),
             len: len as u64,
-            now: timed.then(|| self.io.wall_clock()),
+            time,
             payload,
         })
     }
@@ -93,8 +103,15 @@ impl Shared {
         slack: u64,
         inside: impl FnOnce(Lsn, u64),
     ) -> Appended {
+        let now = match draft.time {
+            Time::None => None,
+            Time::Now(now) => Some(now),
+            Time::Batch if buffer.clocked => Some(buffer.last_time),
+            Time::Batch => Some(self.io.wall_clock()),
+        };
+        buffer.clocked |= now.is_some();
         let (lsn, seed) = buffer.place(draft.len, slack);
-        let time = draft.now.map(|now| buffer.last_time.max(now));
+        let time = now.map(|now| buffer.last_time.max(now));
         buffer.last_time = time.unwrap_or(buffer.last_time);
         frame::push(
             buffer.tail(),

@@ -50,6 +50,8 @@ pub(crate) struct Buffer {
     /// Where the next frame goes, or before.
     pub next: u64,
     pub last_time: u64,
+    /// Whether `last_time` was read from the clock since the open batch began.
+    pub clocked: bool,
     current: Arc<OpenSegment>,
     /// Segments with durable names, in the order in which they will be used.
     pub prepared: VecDeque<Arc<OpenSegment>>,
@@ -92,6 +94,7 @@ impl Buffer {
             segment_bytes: header.segment_bytes,
             next,
             last_time,
+            clocked: false,
             chunks: vec![Chunk {
                 segment: Arc::clone(&current),
                 at,
@@ -230,6 +233,7 @@ impl Buffer {
         if self.is_empty() {
             return None;
         }
+        self.clocked = false;
         let proves = self.fill_watermark(durable);
         let fresh = self.fresh_chunk();
         let mut chunks = std::mem::replace(&mut self.chunks, vec![fresh]);

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use afterimage_io::Io;
 use afterimage_io::sim::{Image, Sim, Survival, Verdict};
@@ -91,6 +92,32 @@ fn a_batch_is_read_whole_and_resumed_whole() {
             .enumerate()
             .all(|(n, r)| r.index as usize == n)
     );
+}
+
+#[test]
+fn times_follow_the_clock_and_never_run_backwards() {
+    let sim = Sim::new(1);
+    let wal = Wal::open(&sim.io(), Path::new(""), &options()).unwrap();
+    let before = sim.io().wall_clock();
+    for n in 0..20u64 {
+        let ticket = wal.append(&n.to_le_bytes()).unwrap();
+        sim.advance_clock(Duration::from_millis(300));
+        if n % 3 == 0 {
+            ticket.wait().unwrap();
+        } else if n % 3 == 1 {
+            // The late flush, then the idle log's watermark.
+            let _ = (wal.step().unwrap(), wal.step().unwrap());
+        }
+    }
+    let times: Vec<_> = wal
+        .read(wal.oldest_lsn())
+        .map(|r| r.unwrap().time.unwrap())
+        .collect();
+    assert!(times.is_sorted(), "{times:?}");
+    for (n, time) in times.iter().enumerate() {
+        let exact = before + n as u64 * 300_000;
+        assert!(exact.abs_diff(*time) <= 600_000, "{n}: {time}");
+    }
 }
 
 #[test]

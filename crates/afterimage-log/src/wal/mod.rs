@@ -132,7 +132,7 @@ impl Wal {
 
     fn put(&self, kind: FrameKind, payload: &[u8]) -> Result<Ticket> {
         let log = &self.log();
-        let appended = log.shared.append_now(kind, payload, true)?;
+        let appended = log.shared.append_now(kind, payload)?;
         log.note_memory_commit();
         Ok(Ticket::unasked(&log.shared, appended))
     }

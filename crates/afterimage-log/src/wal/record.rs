@@ -20,7 +20,8 @@ pub struct Record {
     pub next: Lsn,
     /// Its place in its batch, from 0; 0 for a single record.
     pub index: u32,
-    /// When it was appended, in microseconds since the Unix epoch; never runs backwards.
+    /// When it was appended, in microseconds since the Unix epoch, to within the time that records gather for one
+    /// flush (`wal_writer_delay` at most); never runs backwards.
     pub time: Option<u64>,
     /// What was appended.
     pub payload: Vec<u8>,
