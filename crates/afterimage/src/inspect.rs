@@ -120,6 +120,34 @@ pub fn dump(
     Ok(())
 }
 
+/// A record that was read from the log of a database, as [`dump`] shows it; `segment_bytes` is the size of its segments.
+#[must_use]
+pub fn line(record: &afterimage_log::Record, segment_bytes: u64) -> DumpLine {
+    let lsn = record.lsn.get();
+    let mut line = DumpLine {
+        lsn,
+        kind: frame_name(FrameKind::Data).to_owned(),
+        txn: None,
+        prev: None,
+        undo_next: None,
+        table: None,
+        pages: Vec::new(),
+        time_micros: record.time,
+        bytes: record.next.get() - lsn,
+        segment: lsn / segment_bytes.max(1),
+        offset: lsn % segment_bytes.max(1),
+        key: None,
+        before: None,
+        after: None,
+        note: String::new(),
+    };
+    match Record::decode(&record.payload) {
+        Ok(decoded) => describe(&decoded, record.lsn, &mut line),
+        Err(error) => line.note = format!("not a record of this version: {error}"),
+    }
+    line
+}
+
 fn frame_name(kind: FrameKind) -> &'static str {
     match kind {
         FrameKind::Data => "data",

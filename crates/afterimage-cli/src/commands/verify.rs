@@ -27,6 +27,13 @@ pub struct Args {
     dir: PathBuf,
 }
 
+impl Args {
+    /// What another command asks of this one.
+    pub fn of(dir: PathBuf) -> Args {
+        Args { dir }
+    }
+}
+
 /// Checks everything. What is wrong is the result, on stdout, not an error; so is damage that stops the check.
 pub fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
     let start = Instant::now();

@@ -28,7 +28,7 @@ use crate::tail::Tail;
 use crate::ticket::Ticket;
 
 pub use follow::{Follower, Horizon};
-pub use outside::{Start, WalReader};
+pub use outside::{Overview, Start, WalReader};
 pub use record::{Record, Records};
 
 /// How much log may become durable before the control file says so: what an open reads at most, but for what the

@@ -6,7 +6,7 @@ use afterimage_io::sync::atomic::AtomicBool;
 use afterimage_io::sync::{Condvar, Mutex};
 use afterimage_io::{Io, LockAttempt, LockFile};
 
-use super::Core;
+use super::{Core, Wal};
 use crate::control::{Control, ControlFile};
 use crate::error::{Error, Result};
 use crate::identity::Identity;
@@ -17,6 +17,14 @@ use crate::tail::Tail;
 
 /// What the control file's client area begins with where no engine keeps the log.
 const CLIENT: &[u8; 8] = b"AFTRWAL1";
+
+impl Wal {
+    /// Whether a directory with this control file was made by [`Wal::open`]. If not, it is a database's.
+    #[must_use]
+    pub fn made(control: &Control) -> bool {
+        control.client.starts_with(CLIENT)
+    }
+}
 
 /// See `Wal::open`.
 pub(super) fn open(io: &Io, dir: &Path, options: &LogOptions) -> Result<Core> {
@@ -88,7 +96,7 @@ fn create(io: &Io, dir: &Path, options: &LogOptions) -> Result<(Log, ControlFile
 fn reopen(io: &Io, dir: &Path, options: &LogOptions) -> Result<(Log, ControlFile, Tail)> {
     let mut file = ControlFile::open(io, dir, true)?;
     let mut control = file.current().clone();
-    if control.client[..CLIENT.len()] != *CLIENT {
+    if !Wal::made(&control) {
         return Err(Error::Unsupported {
             path: dir.to_path_buf(),
             what: "it is a database, whose log belongs to its engine".into(),

@@ -398,6 +398,46 @@ impl WalReader {
     }
 }
 
+/// Where a log stands, seen from outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Overview {
+    /// What the control file says.
+    pub control: Control,
+    /// What the holder, present or past, said last; none where that cannot be read.
+    pub positions: Option<Positions>,
+    /// The position of the oldest record that is kept.
+    pub oldest: Lsn,
+    /// Everything before this is known to be durable.
+    pub durable: Lsn,
+    /// How many files hold log, and how many are prepared for what comes.
+    pub segments: u64,
+    /// See `segments`.
+    pub spare_segments: u64,
+}
+
+impl Overview {
+    /// Looks at the log in `dir`, of whoever it is. Takes no lock and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`WalReader::open`].
+    pub fn of(io: &Io, dir: &Path) -> Result<Overview> {
+        let reader = WalReader::open(io, dir, Start::Oldest)?;
+        let files = Files::read(io, dir, &reader.control)?;
+        let segments = files.segments.values().filter(|f| f.header.is_some());
+        let segments = segments.count() as u64;
+        Ok(Overview {
+            positions: Positions::read(io, dir, &reader.control.identity)?,
+            oldest: reader.position,
+            durable: reader.durable_lsn(),
+            segments,
+            spare_segments: files.segments.len() as u64 - segments,
+            control: reader.control,
+        })
+    }
+}
+
 /// What a step has led to.
 enum Stepped {
     /// A frame, or the next segment.

@@ -1,8 +1,10 @@
 //! `afterimage log dump`: the log, a line a record, read straight from the segments; so also of a live database.
 
+use super::frames;
+use super::kind::Kind;
 use crate::escape;
 use crate::failure::Failure;
-use crate::open::{self, from_engine};
+use crate::open::from_engine;
 use crate::out::Out;
 use afterimage::{Error, Lsn, inspect, inspect::DumpLine};
 use afterimage_io::Io;
@@ -13,13 +15,6 @@ use std::path::{Path, PathBuf};
 
 /// The header fills the first block of a segment; records begin behind it.
 const SEGMENT_HEADER_BYTES: u64 = 4096;
-
-/// Ways to look into the log.
-#[derive(clap::Subcommand)]
-pub enum Command {
-    /// Print the log, a line a record
-    Dump(Args),
-}
 
 /// What `log dump` takes.
 #[derive(clap::Args)]
@@ -33,7 +28,7 @@ Examples:
   afterimage log dump bank --from 16781312 --limit 20 --images
   afterimage log dump bank --json | jq '.records[] | select(.kind == \"clr\")'")]
 pub struct Args {
-    /// The database directory
+    /// The directory of a database or a log
     dir: PathBuf,
     /// Start at this LSN, or at the first record behind it; without it at the oldest
     #[arg(long, value_name = "LSN")]
@@ -46,20 +41,28 @@ pub struct Args {
     images: bool,
 }
 
-/// Does what is asked of the log.
-pub fn run(command: &Command, out: &mut Out) -> Result<(), Failure> {
-    match command {
-        Command::Dump(args) => dump(args, out),
+impl Args {
+    /// What another command asks of this one.
+    pub fn of(dir: PathBuf, from: Option<u64>, limit: Option<u64>) -> Args {
+        Args {
+            dir,
+            from,
+            limit,
+            images: false,
+        }
     }
 }
 
-fn dump(args: &Args, out: &mut Out) -> Result<(), Failure> {
+/// Prints the frames: decoded, of a database; as they stand, of a log alone.
+pub fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
     let from = args
         .from
         .map(|lsn| Lsn::new(lsn).ok_or_else(|| Failure::usage("no record stands at LSN 0")))
         .transpose()?;
-    open::must_be_database(&args.dir)?;
     let io = Io::overlay();
+    if let Kind::Log(control) = Kind::of(&io, &args.dir)? {
+        return frames::dump(&io, &args.dir, &control, from, args.limit, args.images, out);
+    }
     // Asked before reading: the log of a live database is longer afterwards.
     let durable = known_durable(&io, &args.dir);
     let mut lines = Lines {
@@ -183,7 +186,7 @@ impl Lines<'_> {
 }
 
 /// One record as a line, and, with images, a line for each of them.
-fn text(line: &DumpLine, images: bool) -> Vec<u8> {
+pub(super) fn text(line: &DumpLine, images: bool) -> Vec<u8> {
     let lsn = |lsn: Option<u64>| lsn.map_or_else(|| "-".to_string(), |lsn| lsn.to_string());
     let table = line
         .table
@@ -235,7 +238,8 @@ fn text(line: &DumpLine, images: bool) -> Vec<u8> {
     bytes
 }
 
-fn document(line: &DumpLine, images: bool) -> Value {
+/// One record as JSON.
+pub(super) fn document(line: &DumpLine, images: bool) -> Value {
     let mut record = json!({
         "lsn": line.lsn,
         "bytes": line.bytes,

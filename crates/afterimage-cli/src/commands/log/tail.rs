@@ -1,0 +1,114 @@
+//! `afterimage log tail`: the last records of a log, and those to come, from another process than the one that writes.
+//!
+//! It looks at the holder's positions every millisecond and shows what has become durable. It may be killed at any time;
+//! and so may the holder: what was shown is never taken back.
+
+use super::dump;
+use super::kind::{Kind, failure};
+use super::record::{self, Form, FromArg};
+use crate::failure::Failure;
+use crate::out::Out;
+use afterimage::inspect;
+use afterimage_io::Io;
+use afterimage_log::{Record, Start, WalReader};
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long it waits for a record before it makes sure that somebody still reads.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What `log tail` takes.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Prints the last 10 records, or those from --from on; with -f it goes on with those to come, a millisecond or two after
+they are durable, until it is stopped. Takes no lock and changes nothing; the log's holder may come and go. Of a
+database it prints decoded records. With --json it prints one document a line.
+
+Examples:
+  afterimage log tail -f events
+  afterimage log tail -f events --from start --lsn
+  afterimage log tail bank -n 3")]
+pub struct Args {
+    /// The directory of a log or a database
+    dir: PathBuf,
+    /// Go on with the records to come
+    #[arg(short, long)]
+    follow: bool,
+    /// Begin at this LSN or the first record behind it, or at `start` or `end`
+    #[arg(long, value_name = "LSN|start|end", conflicts_with = "lines")]
+    from: Option<FromArg>,
+    /// Begin with the last N records
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
+    lines: usize,
+    #[command(flatten)]
+    form: Form,
+}
+
+/// Prints what is there, and, if asked to, what comes.
+pub fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
+    let database = matches!(Kind::of(&Io::os(), &args.dir)?, Kind::Database);
+    let from = args.from.map(|from| from.0);
+    let mut reader = record::reader(&args.dir, from.unwrap_or(Start::Oldest))?;
+    let printer = Printer {
+        form: args.form,
+        segment_bytes: database.then(|| reader.control().segment_bytes),
+    };
+    if from.is_none() {
+        for record in last(&mut reader, args)? {
+            printer.print(&record, out)?;
+        }
+    }
+    loop {
+        let next = reader.try_next().map_err(|e| failure(e, &args.dir))?;
+        let next = match next {
+            Some(record) => Some(record),
+            // Everything there is has been printed: it is handed on before waiting.
+            None if args.follow => {
+                out.flush()?;
+                reader
+                    .next_timeout(LOOK)
+                    .map_err(|e| failure(e, &args.dir))?
+            }
+            None => return Ok(()),
+        };
+        if let Some(record) = next {
+            printer.print(&record, out)?;
+        }
+    }
+}
+
+/// The last records there are.
+fn last(reader: &mut WalReader, args: &Args) -> Result<VecDeque<Record>, Failure> {
+    let mut last = VecDeque::new();
+    while let Some(record) = reader.try_next().map_err(|e| failure(e, &args.dir))? {
+        last.push_back(record);
+        if last.len() > args.lines {
+            last.pop_front();
+        }
+    }
+    Ok(last)
+}
+
+struct Printer {
+    form: Form,
+    /// Of a database, whose records are decoded.
+    segment_bytes: Option<u64>,
+}
+
+impl Printer {
+    fn print(&self, record: &Record, out: &mut Out) -> Result<(), Failure> {
+        match self.segment_bytes {
+            Some(segment_bytes) => {
+                let line = inspect::line(record, segment_bytes);
+                if out.is_json() {
+                    out.line(dump::document(&line, false))
+                } else {
+                    out.bytes(&dump::text(&line, false))
+                }
+            }
+            None if out.is_json() => out.line(record::document(record)),
+            None => record::print(record, self.form, out),
+        }
+    }
+}

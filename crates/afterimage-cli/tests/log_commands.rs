@@ -1,0 +1,267 @@
+//! `afterimage log` with real processes: one appends, another follows, each is killed and goes on; and the commands that
+//! look.
+
+mod common;
+
+use common::{Scratch, command, fingerprint, ok, run, run_with_input};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
+
+/// A command that goes on, and the lines it prints.
+struct Running {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: Receiver<String>,
+}
+
+impl Running {
+    fn start(args: &[&str]) -> Self {
+        let mut child = command(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let stdout = BufReader::new(child.stdout.take().expect("piped"));
+        let (send, lines) = channel();
+        thread::spawn(move || {
+            stdout
+                .lines()
+                .map_while(Result::ok)
+                .all(|line| send.send(line).is_ok())
+        });
+        let stdin = child.stdin.take();
+        Self {
+            child,
+            stdin,
+            lines,
+        }
+    }
+
+    /// The next line; far above what it takes, and below what a test run bears.
+    fn line(&self) -> String {
+        self.lines
+            .recv_timeout(Duration::from_secs(60))
+            .expect("a line comes")
+    }
+
+    fn write(&mut self, text: &str) {
+        let stdin = self.stdin.as_mut().expect("piped");
+        stdin.write_all(text.as_bytes()).expect("it reads");
+        stdin.flush().expect("it reads");
+    }
+
+    /// Ends it with SIGKILL; gives what it had printed.
+    fn kill(mut self) -> Vec<String> {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("it ends");
+        self.lines.iter().collect()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn split(line: &str) -> (u64, &str) {
+    let (lsn, payload) = line.split_once('\t').expect("an LSN and a record");
+    (lsn.parse().expect("an LSN"), payload)
+}
+
+#[test]
+fn what_is_appended_is_followed_and_each_may_be_killed() {
+    let scratch = Scratch::new();
+    let log = scratch.path("log");
+    run_with_input(&["log", "append", &log], b"first\n").expect(0);
+    let follow = |from: &str| Running::start(&["log", "tail", "-f", &log, "--lsn", "--from", from]);
+    let mut tail = follow("start");
+    assert_eq!(split(&tail.line()).1, "first");
+    let mut last = 0;
+    for life in 0..3 {
+        let mut append = Running::start(&["log", "append", &log]);
+        for n in 0..20 {
+            let payload = format!("{life} {n}");
+            append.write(&format!("{payload}\n"));
+            let seen = tail.line();
+            assert_eq!(split(&seen).1, payload);
+            last = split(&seen).0;
+            assert_eq!(append.line(), last.to_string());
+            if n == 10 {
+                // The follower dies, misses something, and goes on where it was.
+                tail.kill();
+                append.write("missed\n");
+                append.line();
+                tail = follow(&(last + 1).to_string());
+                assert_eq!(split(&tail.line()).1, "missed");
+            }
+        }
+        // The holder dies with records under way: what it had said is there, and what the follower shows stays.
+        let many: String = (0..2000)
+            .map(|n| format!("{life} under way {n}\n"))
+            .collect();
+        append.write(&many);
+        for _ in 0..50 {
+            append.line();
+        }
+        let acknowledged = append.kill();
+        // The next holder recovers, appends one record, and closes; up to that one the follower sees everything.
+        run_with_input(&["log", "append", &log], b"recovered\n").expect(0);
+        let mut followed = Vec::new();
+        loop {
+            let line = tail.line();
+            let end = split(&line).1 == "recovered";
+            followed.push(line);
+            if end {
+                break;
+            }
+        }
+        for lsn in &acknowledged {
+            assert!(
+                followed
+                    .iter()
+                    .any(|line| line.starts_with(&format!("{lsn}\t"))),
+                "{lsn}"
+            );
+        }
+        let cat = ok(&[
+            "log",
+            "cat",
+            &log,
+            "--lsn",
+            "--from",
+            &(last + 1).to_string(),
+        ])
+        .lines();
+        assert_eq!(cat, followed, "what was shown is what is there");
+    }
+    ok(&["log", "verify", &log]);
+}
+
+#[test]
+fn records_of_any_bytes_come_back() {
+    let scratch = Scratch::new();
+    let (log, copy) = (scratch.path("log"), scratch.path("copy"));
+    let mut input = Vec::new();
+    for len in [0_u32, 1, 300, 70_000] {
+        input.extend_from_slice(&len.to_le_bytes());
+        input.extend((0..len).map(|n| (n * 7) as u8));
+    }
+    let lsns = run_with_input(&["log", "append", &log, "--length-prefixed"], &input).expect(0);
+    assert_eq!(lsns.lines().len(), 4);
+    let cat = ok(&["log", "cat", &log, "--length-prefixed"]).stdout;
+    assert!(cat == input);
+    run_with_input(&["log", "append", &copy, "--length-prefixed"], &cat).expect(0);
+    assert!(ok(&["log", "cat", &copy, "--length-prefixed"]).stdout == input);
+
+    let cut = run_with_input(
+        &["log", "append", &log, "--length-prefixed"],
+        &[9, 0, 0, 0, 1],
+    )
+    .expect(1);
+    assert!(cut.stderr.contains("record 1"), "{}", cut.stderr);
+    let large = run_with_input(&["log", "append", &log, "--length-prefixed"], &[0xff; 8]).expect(1);
+    assert!(large.stderr.contains("larger than"), "{}", large.stderr);
+    assert!(ok(&["log", "cat", &log, "--length-prefixed"]).stdout == input);
+}
+
+#[test]
+fn looking_begins_where_it_is_asked_to_and_changes_nothing() {
+    let scratch = Scratch::new();
+    let log = scratch.path("log");
+    let input: String = (0..100).map(|n| format!("record {n}\n")).collect();
+    let lsns = run_with_input(&["log", "append", &log], input.as_bytes())
+        .expect(0)
+        .lines();
+    let before = fingerprint(&log);
+    assert_eq!(ok(&["log", "cat", &log]).text(), input);
+    assert_eq!(
+        ok(&["log", "cat", &log, "--from", &lsns[97]]).lines(),
+        ["record 97", "record 98", "record 99"]
+    );
+    assert_eq!(ok(&["log", "cat", &log, "--from", "end"]).text(), "");
+    assert_eq!(
+        ok(&["log", "tail", &log, "-n", "2"]).lines(),
+        ["record 98", "record 99"]
+    );
+    assert_eq!(ok(&["log", "tail", &log]).lines().len(), 10);
+    let document = ok(&["log", "cat", &log, "--limit", "3", "--json"]).json();
+    assert_eq!(document["count"], 3);
+    assert_eq!(document["records"][2]["payload"], "record 2");
+    assert_eq!(document["next"].to_string(), lsns[3]);
+    let stats = ok(&["log", "stats", &log, "--json"]).json();
+    assert_eq!(stats["durable_lsn"], stats["clean_end"]);
+    assert_eq!(
+        ok(&["log", "verify", &log, "--json"]).json()["records"],
+        100
+    );
+    let frames = ok(&["log", "dump", &log, "--images"]).text();
+    assert!(
+        frames.contains("record 42") && frames.contains("watermark"),
+        "{frames}"
+    );
+    run(&["log", "cat", &log, "--from", "0"]).expect(2);
+    run(&["log", "cat", &scratch.path("nothing")]).expect(2);
+    assert_eq!(fingerprint(&log), before);
+}
+
+#[test]
+fn a_holder_is_no_hindrance_to_looking_but_to_a_second_holder() {
+    let scratch = Scratch::new();
+    let log = scratch.path("log");
+    let mut append = Running::start(&["log", "append", &log]);
+    append.write("a\nb\n");
+    let lsns = [append.line(), append.line()];
+    assert_eq!(ok(&["log", "cat", &log]).text(), "a\nb\n");
+    let stats = ok(&["log", "stats", &log, "--json"]).json();
+    assert_eq!(stats["pid"], append.child.id());
+    assert!(stats["durable_lsn"].as_u64() > lsns[1].parse().ok());
+    let refused = run_with_input(&["log", "append", &log], b"c\n").expect(3);
+    assert!(
+        refused
+            .stderr
+            .contains(&format!("process {}", append.child.id())),
+        "{}",
+        refused.stderr
+    );
+    run(&["log", "verify", &log]).expect(3);
+}
+
+#[test]
+fn a_database_shows_its_log_decoded_and_takes_no_records() {
+    let scratch = Scratch::new();
+    let db = scratch.path("db");
+    run_with_input(&["load", &db, "t"], b"alice\t100\n").expect(0);
+    let refused = run_with_input(&["log", "append", &db], b"x\n").expect(3);
+    assert!(refused.stderr.contains("database"), "{}", refused.stderr);
+    assert!(ok(&["log", "cat", &db]).text().contains("create database"));
+    assert!(ok(&["log", "tail", &db]).text().contains("checkpoint end"));
+    assert_eq!(
+        ok(&["log", "stats", &db, "--json"]).json()["kind"],
+        "database"
+    );
+    ok(&["log", "verify", &db]);
+}
+
+#[test]
+fn damage_is_a_finding_with_its_place() {
+    let scratch = Scratch::new();
+    let log = scratch.path("log");
+    let lsns = run_with_input(&["log", "append", &log], b"a\nb\nc\n")
+        .expect(0)
+        .lines();
+    let file = std::path::Path::new(&log).join("log/00000001-0000000000000001.log");
+    let mut bytes = std::fs::read(&file).expect("a segment");
+    let at: usize = lsns[1].parse().expect("an LSN");
+    bytes[at - (16 << 20) + 9] ^= 1;
+    std::fs::write(&file, bytes).expect("it can be damaged");
+    let found = run(&["log", "verify", &log, "--json"]).expect(1).json();
+    assert_eq!(found["findings"][0]["lsn"].to_string(), lsns[1]);
+    let cat = run(&["log", "cat", &log]).expect(3);
+    assert_eq!(cat.text(), "a\n");
+    assert!(cat.stderr.contains(&lsns[1]), "{}", cat.stderr);
+}
