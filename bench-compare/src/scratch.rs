@@ -5,6 +5,9 @@ use std::fs::{self, File};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
+/// What the directories of all runs begin with; the number of the process follows.
+const PREFIX: &str = "bench-compare-";
+
 /// A directory that is removed at the end, with all that is in it.
 pub struct Scratch {
     path: PathBuf,
@@ -13,10 +16,10 @@ pub struct Scratch {
 impl Scratch {
     /// A new directory inside `dir`, or inside the current one. Not in the system's temporary one: that is often memory.
     pub fn new(dir: Option<&Path>) -> Result<Scratch> {
-        let name = format!("bench-compare-{}", std::process::id());
         let inside = dir.unwrap_or(Path::new("."));
-        let path = inside.join(name);
+        let path = inside.join(format!("{PREFIX}{}", std::process::id()));
         fs::create_dir_all(inside)?;
+        remove_orphans(inside)?;
         fs::create_dir(&path).map_err(|e| format!("cannot make {}: {e}", path.display()))?;
         Ok(Scratch { path })
     }
@@ -45,6 +48,20 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.path);
     }
+}
+
+/// Removes what runs left behind that were stopped: directories of processes that are no more.
+fn remove_orphans(inside: &Path) -> Result<()> {
+    for entry in fs::read_dir(inside)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+        let gone = |id: u32| !Path::new("/proc").join(id.to_string()).exists();
+        if process.and_then(|id| id.parse().ok()).is_some_and(gone) {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Every file under `dir`.

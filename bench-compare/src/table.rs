@@ -203,17 +203,17 @@ fn write_details(out: &mut String, summary: &Summary) -> std::fmt::Result {
         let spread = format!("{:.2}..{:.2}", v("singles_least"), v("singles_most"));
         writeln!(
             out,
-            "  {:<16}{:>9}{:>8.2}{spread:>16}{:>8.0}%{:>10.0}{:>10.0}{:>8.1}{:>10.1}{:>10.3}{:>10.0}{:>9.1}  {}",
+            "  {:<16}{:>9}{:>8.2}{spread:>16}{:>9}{:>10.0}{:>10.0}{:>8.1}{:>10.1}{:>10}{:>10}{:>9.1}  {}",
             line.engine,
             rate(v("appends_per_s")),
             v("singles"),
-            100.0 * v("ratio_to_ours"),
+            known(100.0 * v("ratio_to_ours"), 0, "%"),
             v("p50_us"),
             v("p99_us"),
             v("p99_singles"),
             v("max_us") / 1e3,
-            v("flushes_per_append"),
-            v("device_bytes_per_append"),
+            known(v("flushes_per_append"), 3, ""),
+            known(v("device_bytes_per_append"), 0, ""),
             v("cpu_us"),
             durability(line)
         )?;
@@ -259,13 +259,13 @@ fn write_streams(out: &mut String, summary: &Summary) -> std::fmt::Result {
         let v = |name| value(line, name);
         writeln!(
             out,
-            "  {:<16}{:>10.0}{:>16.0}{:>12.0}{:>14}{:>8.1}%",
+            "  {:<16}{:>10.0}{:>16.0}{:>12.0}{:>14}{:>9}",
             line.engine,
             v("mb_per_s"),
             v("mb_per_s_synced"),
             v("appended_mb"),
             rate(v("appends_per_s")),
-            100.0 * v("ratio_to_ours")
+            known(100.0 * v("ratio_to_ours"), 1, "%")
         )?;
     }
     Ok(())
@@ -278,8 +278,8 @@ fn write_opens(out: &mut String, summary: &Summary) -> std::fmt::Result {
     )?;
     writeln!(
         out,
-        "  {:<16}{:>9}{:>11}{:>9}{:>9}{:>10}  then, where the open does not do it: read all, check all",
-        "", "log MB", "records", "cold s", "warm s", "GB/s cold"
+        "  {:<16}{:>9}{:>11}{:>9}{:>9}{:>9}{:>10}  then, where the open does not do it: read all, check all",
+        "", "log MB", "records", "B each", "cold s", "warm s", "GB/s cold"
     )?;
     for line in summary
         .points
@@ -299,10 +299,11 @@ fn write_opens(out: &mut String, summary: &Summary) -> std::fmt::Result {
         let gb = v("log_mb") / 1e3;
         write!(
             out,
-            "  {:<16}{:>9.0}{:>11.0}{:>9.3}{:>9.3}{:>10.2}",
+            "  {:<16}{:>9.0}{:>11.0}{:>9.1}{:>9.3}{:>9.3}{:>10.2}",
             line.engine,
             v("log_mb"),
             v("records"),
+            v("log_mb") * 1e6 / v("records"),
             v("open_cold_s"),
             v("open_warm_s"),
             gb / v("open_cold_s")
@@ -370,6 +371,9 @@ fn write_aims(out: &mut String, head: &Head, summary: &Summary) -> std::fmt::Res
         let ratio = line.values.get("ratio_to_ours");
         line.engine != OURS && ratio.is_some_and(|ratio| *ratio >= 1.0)
     });
+    if !summary.points.iter().any(|line| line.engine == OURS) {
+        writeln!(out, "  {OURS} was not measured")?;
+    }
     for line in ahead {
         let percent = 100.0 * value(line, "ratio_to_ours");
         writeln!(
@@ -390,6 +394,15 @@ fn synced(summary: &Summary) -> impl Iterator<Item = &Line> {
 
 fn value(line: &Line, name: &str) -> f64 {
     line.values.get(name).copied().unwrap_or(f64::NAN)
+}
+
+/// A figure with its unit, or a dash where there is none.
+fn known(value: f64, decimals: usize, unit: &str) -> String {
+    if value.is_nan() {
+        "-".into()
+    } else {
+        format!("{value:.decimals$}{unit}")
+    }
 }
 
 /// A rate with three or four digits.
