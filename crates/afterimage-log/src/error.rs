@@ -95,6 +95,40 @@ pub enum Error {
         /// The holder's process id, if it could be read.
         pid: Option<u32>,
     },
+    /// There is no slot of this name.
+    NoSlot {
+        /// The name.
+        name: String,
+        /// Where its file would be.
+        path: PathBuf,
+    },
+    /// The slot was given up, and the log that it stood at may be gone.
+    SlotLost {
+        /// The slot.
+        name: String,
+        /// Where it stood; none where that cannot be read.
+        position: Option<Lsn>,
+        /// Why, and where the log ended then.
+        what: String,
+    },
+    /// The log was cut since the slot's owner was last here. Told once; the slot can be used after it.
+    SlotCut {
+        /// The slot.
+        name: String,
+        /// Where it stood.
+        from: Lsn,
+        /// Where it stands now.
+        to: Lsn,
+        /// Where the log was cut: what was read beyond is not part of it any more.
+        cut: Lsn,
+    },
+    /// The position is not one that this can be done with. Nothing was changed.
+    BadPosition {
+        /// The position.
+        lsn: Lsn,
+        /// Why not.
+        what: String,
+    },
     /// A setting is outside its bounds.
     BadOption {
         /// The setting.
@@ -225,6 +259,33 @@ impl fmt::Display for Error {
                     None => write!(f, " by another process"),
                 }
             }
+            Error::NoSlot { name, path } => {
+                write!(f, "there is no slot {name:?} ({})", path.display())
+            }
+            Error::SlotLost {
+                name,
+                position,
+                what,
+            } => {
+                write!(f, "the slot {name:?} was given up")?;
+                if let Some(position) = position {
+                    write!(f, " at LSN {position}")?;
+                }
+                write!(
+                    f,
+                    ": {what}. Drop it, make it anew, and begin from the oldest record that is kept or from the end"
+                )
+            }
+            Error::SlotCut {
+                name,
+                from,
+                to,
+                cut,
+            } => write!(
+                f,
+                "the log was cut at LSN {cut}: the slot {name:?}, which stood at {from}, now stands at {to}"
+            ),
+            Error::BadPosition { lsn, what } => write!(f, "LSN {lsn} cannot be used: {what}"),
             Error::BadOption { name, what } => write!(f, "setting {name}: {what}"),
             Error::UnknownSetting { name, nearest } => {
                 write!(f, "there is no setting {name}")?;

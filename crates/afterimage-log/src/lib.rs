@@ -54,4 +54,7 @@ pub use space::Reservation;
 pub use stats::LogStats;
 pub use tail::{Proof, Tail};
 pub use ticket::Ticket;
-pub use wal::{Follower, Horizon, Overview, Record, Records, Start, Wal, WalReader};
+pub use wal::{
+    Follower, Horizon, Overview, Record, Records, Slot, SlotInfo, SlotLoss, SlotState, Start, Wal,
+    WalReader,
+};

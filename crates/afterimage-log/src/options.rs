@@ -34,6 +34,16 @@ pub struct LogOptions {
     pub flushes_in_flight: usize,
     /// How many bytes may wait in memory before an append writes them out, 64 KiB to 1 GiB; 4 MiB by default.
     pub wal_buffers: u64,
+    /// How many bytes of log, in whole segments, one slot may hold back before it is given up; 1 GiB by default,
+    /// `u64::MAX` for no limit. A full disk is a limit of its own: see [`Wal::create_slot`](crate::Wal::create_slot).
+    pub max_slot_wal_keep_size: u64,
+    /// How long a slot may go without being owned or moved before it is given up, by the wall clock; 7 days by default,
+    /// `Duration::MAX` for no limit.
+    pub idle_replication_slot_timeout: Duration,
+    /// Whether a `Wal` that has slots gives up by itself what all of them have passed; false by default: then only what
+    /// `truncate_before` was asked for. Lost slots count as slots that have passed everything. A log that has no slot
+    /// at all keeps everything.
+    pub recycle_behind_slots: bool,
     /// Whether the log may start a thread for tickets that nobody waits for; true by default. Without it,
     /// `Log::step` does that work.
     pub background: bool,
@@ -49,6 +59,9 @@ impl Default for LogOptions {
             commit_siblings: 5,
             flushes_in_flight: 0,
             wal_buffers: 4 << 20,
+            max_slot_wal_keep_size: 1 << 30,
+            idle_replication_slot_timeout: Duration::from_secs(7 * 24 * 3600),
+            recycle_behind_slots: false,
             background: true,
         }
     }

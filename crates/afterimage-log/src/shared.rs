@@ -206,6 +206,7 @@ impl Shared {
             segments_recycled: count(&self.counters.recycled),
             segments_removed: count(&self.counters.removed),
             wal_buffers_full: count(&self.counters.buffers_full),
+            slots_lost: count(&self.counters.slots_lost),
             segments: buffer.live.len() as u64,
             spare_segments: buffer.prepared.len() as u64,
             segment_bytes: self.segment_bytes,

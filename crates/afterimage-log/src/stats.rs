@@ -25,6 +25,8 @@ pub struct LogStats {
     pub segments_removed: u64,
     /// How often a reservation had to wait because the buffer was full.
     pub wal_buffers_full: u64,
+    /// Slots that were given up at a limit or for a full disk.
+    pub slots_lost: u64,
     /// Segments that hold log now.
     pub segments: u64,
     /// Segments prepared and not yet used.
@@ -51,6 +53,7 @@ pub(crate) struct Counters {
     pub recycled: AtomicU64,
     pub removed: AtomicU64,
     pub buffers_full: AtomicU64,
+    pub slots_lost: AtomicU64,
     /// How many segments were made ready, by whatever way; tells a waiter that someone else has.
     pub made: AtomicU64,
 }

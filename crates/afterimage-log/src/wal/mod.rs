@@ -7,6 +7,8 @@ mod follow;
 mod open;
 mod outside;
 mod record;
+mod slot_file;
+mod slots;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -30,6 +32,7 @@ use crate::ticket::Ticket;
 pub use follow::{Follower, Horizon};
 pub use outside::{Overview, Start, WalReader};
 pub use record::{Record, Records};
+pub use slots::{Slot, SlotInfo, SlotLoss, SlotState};
 
 /// How much log may become durable before the control file says so: what an open reads at most, but for what the
 /// last process wrote after that.
@@ -74,6 +77,7 @@ struct Core {
     log: Log,
     opened: Tail,
     control: Mutex<ControlFile>,
+    slots: Mutex<slots::Slots>,
     lock: Mutex<Option<LockFile>>,
     closed: AtomicBool,
     stopping: Mutex<bool>,
@@ -132,7 +136,13 @@ impl Wal {
 
     fn put(&self, kind: FrameKind, payload: &[u8]) -> Result<Ticket> {
         let log = &self.log();
-        let appended = log.shared.append_now(kind, payload)?;
+        let appended = loop {
+            let made = log.shared.counters.made.load(Ordering::Acquire);
+            match log.shared.append_now(kind, payload) {
+                Err(Error::DiskFull { .. }) if self.handle.core.make_room(made)? => {}
+                appended => break appended?,
+            }
+        };
         log.note_memory_commit();
         Ok(Ticket::unasked(&log.shared, appended))
     }
@@ -185,15 +195,6 @@ impl Wal {
         self.log().wait_durable(self.next_lsn())
     }
 
-    /// Gives up what lies before `lsn`, in whole segments; answers how many.
-    ///
-    /// # Errors
-    ///
-    /// `Io`: appending goes on; the file is found again at the next open. `Failed` after a stop.
-    pub fn truncate_before(&self, lsn: Lsn) -> Result<u64> {
-        self.handle.core.truncate_before(lsn)
-    }
-
     /// Counters and positions.
     #[must_use]
     pub fn stats(&self) -> LogStats {
@@ -233,6 +234,7 @@ impl fmt::Debug for Wal {
 impl Core {
     fn step(&self) -> Result<Progress> {
         let worked = self.log.step()?;
+        self.look_at_slots()?;
         let durable = self.log.durable_lsn();
         let noted = self.control.lock().current().durable_lsn;
         if noted.is_none_or(|noted| durable.get() - noted.get() >= NOTE_EVERY) {

@@ -6,6 +6,7 @@ use afterimage_io::sync::atomic::AtomicBool;
 use afterimage_io::sync::{Condvar, Mutex};
 use afterimage_io::{Io, LockAttempt, LockFile};
 
+use super::slots::Slots;
 use super::{Core, Wal};
 use crate::control::{Control, ControlFile};
 use crate::error::{Error, Result};
@@ -26,12 +27,15 @@ impl Wal {
     }
 }
 
+/// What an open comes to: the log, the control file, the slots, and how the log ended.
+type Opened = (Log, ControlFile, Slots, Tail);
+
 /// See `Wal::open`.
 pub(super) fn open(io: &Io, dir: &Path, options: &LogOptions) -> Result<Core> {
     options.check()?;
     make_directory(io, dir)?;
     let lock = take_lock(io, dir)?;
-    let (log, control, opened) = if ControlFile::exists(io, dir)? {
+    let (log, control, slots, opened) = if ControlFile::exists(io, dir)? {
         reopen(io, dir, options)?
     } else {
         create(io, dir, options)?
@@ -42,6 +46,7 @@ pub(super) fn open(io: &Io, dir: &Path, options: &LogOptions) -> Result<Core> {
         log,
         opened,
         control: Mutex::new(io, control),
+        slots: Mutex::new(io, slots),
         lock: Mutex::new(io, Some(lock)),
         closed: AtomicBool::new(false),
         stopping: Mutex::new(io, false),
@@ -78,7 +83,7 @@ fn take_lock(io: &Io, dir: &Path) -> Result<LockFile> {
 }
 
 /// Birth: the log first, then the control file, which says that there is one.
-fn create(io: &Io, dir: &Path, options: &LogOptions) -> Result<(Log, ControlFile, Tail)> {
+fn create(io: &Io, dir: &Path, options: &LogOptions) -> Result<Opened> {
     let identity = Identity {
         database_id: io.random(),
         timeline_id: io.random(),
@@ -89,11 +94,12 @@ fn create(io: &Io, dir: &Path, options: &LogOptions) -> Result<(Log, ControlFile
     control.durable_lsn = Some(log.next_lsn());
     control.client[..CLIENT.len()].copy_from_slice(CLIENT);
     let file = ControlFile::create(io, dir, &control)?;
-    Ok((log, file, Tail::Clean))
+    let slots = Slots::open(io, dir, &identity)?;
+    Ok((log, file, slots, Tail::Clean))
 }
 
 /// Reads first, and writes nothing until it is decided that this log can go on.
-fn reopen(io: &Io, dir: &Path, options: &LogOptions) -> Result<(Log, ControlFile, Tail)> {
+fn reopen(io: &Io, dir: &Path, options: &LogOptions) -> Result<Opened> {
     let mut file = ControlFile::open(io, dir, true)?;
     let mut control = file.current().clone();
     if !Wal::made(&control) {
@@ -103,16 +109,19 @@ fn reopen(io: &Io, dir: &Path, options: &LogOptions) -> Result<(Log, ControlFile
         });
     }
     let first = Lsn::at(control.segment_bytes + HEADER_BYTES);
-    let found = Log::examine(io, dir, &control, control.durable_lsn.unwrap_or(first), &[])?;
+    let slots = Slots::open(io, dir, &control.identity)?;
+    let from = control.durable_lsn.unwrap_or(first);
+    let found = Log::examine(io, dir, &control, from, &slots.proofs()?)?;
     let opened = found.verdict.clone();
     if control.clean_end.is_none() {
         // What was read may be in the page cache only; and no position of the dead process may come back.
         file.rewrite_in_place()?;
+        slots.rewrite()?;
         control.epoch += 1;
     }
     control.clean_end = None;
     control.durable_lsn = Some(found.watermark);
     file.write(&control)?;
     let log = Log::resume(io, dir, file.current(), found, options)?;
-    Ok((log, file, opened))
+    Ok((log, file, slots, opened))
 }
