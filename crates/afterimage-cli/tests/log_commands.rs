@@ -265,3 +265,67 @@ fn damage_is_a_finding_with_its_place() {
     assert_eq!(cat.text(), "a\n");
     assert!(cat.stderr.contains(&lsns[1]), "{}", cat.stderr);
 }
+
+#[test]
+fn a_damaged_log_is_salvaged_only_where_that_is_wanted() {
+    let scratch = Scratch::new();
+    let log = scratch.path("log");
+    // A holder that dies leaves a log whose whole length is read at the next open.
+    let mut append = Running::start(&["log", "append", &log]);
+    let mut lsns = Vec::new();
+    for n in 0..10 {
+        append.write(&format!("record {n}\n"));
+        lsns.push(append.line());
+    }
+    append.kill();
+    let told = ok(&["log", "salvage", &log]).text();
+    assert!(told.contains("nothing to do"), "{told}");
+
+    let file = std::path::Path::new(&log).join("log/00000001-0000000000000001.log");
+    let mut bytes = std::fs::read(&file).expect("a segment");
+    let at: usize = lsns[4].parse().expect("an LSN");
+    bytes[at - (16 << 20) + 9] ^= 1;
+    std::fs::write(&file, bytes).expect("it can be damaged");
+    let refused = run_with_input(&["log", "append", &log], b"more\n").expect(3);
+    assert!(refused.stderr.contains("damaged"), "{}", refused.stderr);
+
+    let before = fingerprint(&log);
+    let plan = ok(&["log", "salvage", &log, "--json"]).json();
+    assert_eq!(
+        (&plan["done"], &plan["kept"]["records"]),
+        (&false.into(), &4.into()),
+        "{plan}"
+    );
+    assert!(
+        ok(&["log", "salvage", &log])
+            .text()
+            .contains("would be cut off")
+    );
+    let unchanged = |dir: &str| {
+        let mut found = fingerprint(dir);
+        found.retain(|path, _| path.extension().is_some_and(|e| e == "log"));
+        found
+    };
+    assert!(
+        unchanged(&log)
+            .iter()
+            .all(|(path, seen)| before[path] == *seen)
+    );
+
+    let evidence = scratch.path("evidence");
+    let done = ok(&["log", "salvage", &log, "--yes", "--evidence", &evidence]).text();
+    assert!(
+        done.contains("kept: ") && done.contains("cannot be read") && done.contains(&evidence),
+        "{done}"
+    );
+    run(&["log", "verify", &evidence]).expect(1);
+    run_with_input(&["log", "append", &log], b"after\n").expect(0);
+    assert_eq!(
+        ok(&["log", "cat", &log]).lines(),
+        ["record 0", "record 1", "record 2", "record 3", "after"]
+    );
+    ok(&["log", "verify", &log]);
+    let db = scratch.path("db");
+    run_with_input(&["load", &db, "t"], b"a\t1\n").expect(0);
+    run(&["log", "salvage", &db, "--yes"]).expect(3);
+}

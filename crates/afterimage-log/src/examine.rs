@@ -153,6 +153,18 @@ pub(crate) fn proven(files: &Files, from: Lsn) -> Result<Lsn> {
     walk(files, from).map(|walk| walk.watermark)
 }
 
+/// The segments that can be read from `from` on; the last one ends where reading stops.
+pub(crate) fn readable(files: &Files, from: Lsn) -> Result<Vec<SegmentInfo>> {
+    walk(files, from).map(|walk| walk.segments)
+}
+
+/// Every valid watermark of a segment from `offset` on: its own place, and what it says.
+pub(crate) fn watermarks(files: &Files, number: u64, offset: u64) -> Result<Vec<(Lsn, Lsn)>> {
+    let mut found = Vec::new();
+    search_segment(files, number, offset, &mut found)?;
+    Ok(found)
+}
+
 /// Walks from `from` along frames and segments to the first place where there is no way on.
 fn walk(files: &Files, from: Lsn) -> Result<Walk> {
     let (mut number, offset) = (

@@ -55,6 +55,6 @@ pub use stats::LogStats;
 pub use tail::{Proof, Tail};
 pub use ticket::Ticket;
 pub use wal::{
-    Follower, Horizon, Overview, Record, Records, Slot, SlotInfo, SlotLoss, SlotState, Start, Wal,
-    WalReader,
+    CutOff, Follower, Horizon, Overview, Record, Records, Salvage, Slot, SlotInfo, SlotLoss,
+    SlotState, Start, Wal, WalReader,
 };

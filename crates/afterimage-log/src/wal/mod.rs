@@ -7,6 +7,7 @@ mod follow;
 mod open;
 mod outside;
 mod record;
+mod salvage;
 mod slot_file;
 mod slots;
 
@@ -32,6 +33,7 @@ use crate::ticket::Ticket;
 pub use follow::{Follower, Horizon};
 pub use outside::{Overview, Start, WalReader};
 pub use record::{Record, Records};
+pub use salvage::{CutOff, Salvage};
 pub use slots::{Slot, SlotInfo, SlotLoss, SlotState};
 
 /// How much log may become durable before the control file says so: what an open reads at most, but for what the

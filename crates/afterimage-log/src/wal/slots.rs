@@ -165,6 +165,15 @@ impl Slots {
         Ok(proofs)
     }
 
+    /// Tells every slot that the log was cut at `lsn`: none stands beyond it from now on.
+    pub(super) fn cut_at(&self, lsn: Lsn) -> Result<()> {
+        self.known.values().try_for_each(|file| {
+            let holder = file.read()?.holder;
+            let (lsn, cut) = (lsn.get(), holder.cut + 1);
+            file.write(Side::Holder, Word { lsn, cut, ..holder })
+        })
+    }
+
     /// What was read may be in the page cache only, if the last stop was not clean.
     pub(super) fn rewrite(&self) -> Result<()> {
         self.known

@@ -7,6 +7,7 @@ mod dump;
 mod frames;
 mod kind;
 mod record;
+mod salvage;
 mod stats;
 mod tail;
 mod verify;
@@ -29,6 +30,8 @@ pub enum Command {
     Verify(verify::Args),
     /// Where the log stands; works while another process has it open
     Stats(stats::Args),
+    /// Make a damaged log one that opens: copy everything, cut it at the damage, name what is lost
+    Salvage(salvage::Args),
 }
 
 /// Does what is asked of the log.
@@ -40,5 +43,6 @@ pub fn run(command: &Command, out: &mut Out) -> Result<(), Failure> {
         Command::Dump(args) => dump::run(args, out),
         Command::Verify(args) => verify::run(args, out),
         Command::Stats(args) => stats::run(args, out),
+        Command::Salvage(args) => salvage::run(args, out),
     }
 }
