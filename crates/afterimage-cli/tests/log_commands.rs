@@ -329,3 +329,43 @@ fn a_damaged_log_is_salvaged_only_where_that_is_wanted() {
     run_with_input(&["load", &db, "t"], b"a\t1\n").expect(0);
     run(&["log", "salvage", &db, "--yes"]).expect(3);
 }
+
+#[test]
+fn a_follower_with_a_slot_goes_on_where_it_was() {
+    let scratch = Scratch::new();
+    let log = scratch.path("log");
+    run_with_input(&["log", "append", &log], b"before\n").expect(0);
+    run(&["log", "slots", &log, "--create", "no/name"]).expect(2);
+    ok(&["log", "slots", &log, "--create", "mailer", "--from", "end"]);
+    run(&["log", "tail", &log, "--slot", "nobody"]).expect(2);
+    let mut append = Running::start(&["log", "append", &log]);
+    let follow = || Running::start(&["log", "tail", "-f", &log, "--slot", "mailer"]);
+    let position = || ok(&["log", "slots", &log, "--json"]).json()["slots"][0]["position"].as_u64();
+    let mut next = 0;
+    for _ in 0..3 {
+        let tail = follow();
+        for _ in 0..10 {
+            append.write(&format!("record {next}\n"));
+            // After a kill the last ones may come again, and none is left out.
+            let mut line = tail.line();
+            while line != format!("record {next}") {
+                let again: u32 = line
+                    .strip_prefix("record ")
+                    .and_then(|n| n.parse().ok())
+                    .expect("a record");
+                assert!(again < next, "{line} before record {next}");
+                line = tail.line();
+            }
+            next += 1;
+        }
+        run(&["log", "tail", &log, "--slot", "mailer"]).expect(3);
+        tail.kill();
+    }
+    drop(append);
+    // Without -f it ends by itself, and then the slot stands at the end.
+    ok(&["log", "tail", &log, "--slot", "mailer"]);
+    assert_eq!(ok(&["log", "tail", &log, "--slot", "mailer"]).text(), "");
+    assert!(position() > Some(0));
+    ok(&["log", "slots", &log, "--drop", "mailer"]);
+    assert_eq!(ok(&["log", "slots", &log]).text(), "there are no slots\n");
+}

@@ -19,6 +19,7 @@ use super::{Core, Wal};
 use crate::control::{Control, ControlFile};
 use crate::cursor::{Cursor, Step};
 use crate::error::{Error, Result};
+use crate::files::Files;
 use crate::frame;
 use crate::identity::Identity;
 use crate::lsn::Lsn;
@@ -110,6 +111,35 @@ pub struct SlotInfo {
     pub kept_bytes: u64,
     /// When it was made, opened or moved last, in microseconds since the Unix epoch; 0 where that cannot be read.
     pub moved_at_micros: u64,
+}
+
+impl SlotInfo {
+    /// All slots of the log in `dir`, by name, as their files say now; without opening the log, which another process may
+    /// have open.
+    ///
+    /// # Errors
+    ///
+    /// `ControlCorrupt`, `Io`; `Unsupported` for a slot of a newer format.
+    pub fn list(io: &Io, dir: &Path) -> Result<Vec<SlotInfo>> {
+        let control = ControlFile::open(io, dir, false)?.current().clone();
+        let slots = Slots::open(io, dir, &control.identity)?;
+        let files = Files::read(io, dir, &control)?;
+        let mut all = Vec::new();
+        for (name, file) in &slots.known {
+            let words = file.read()?;
+            let from = words.position().unwrap_or(0) / control.segment_bytes;
+            let used = files.segments.range(from..);
+            let used = used.filter(|(_, file)| file.header.is_some()).count() as u64;
+            all.push(SlotInfo {
+                name: name.clone(),
+                position: words.position().and_then(Lsn::new),
+                state: state(&words),
+                kept_bytes: used * control.segment_bytes,
+                moved_at_micros: words.owner.map_or(0, |word| word.time),
+            });
+        }
+        Ok(all)
+    }
 }
 
 /// What the holder of the log knows of the slots.

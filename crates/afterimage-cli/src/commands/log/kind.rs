@@ -49,8 +49,12 @@ pub fn failure(error: Error, dir: &Path) -> Failure {
         } => Failure::refused(format!("damaged at LSN {lsn}: {what}"))
             .at(format!("{}, byte {offset}", path.display()))
             .advise(advice),
-        Error::NotFound { .. } | Error::TooLarge { .. } => Failure::data(error).at(dir.display()),
-        Error::BadOption { .. } => Failure::usage(error).at(dir.display()),
+        Error::NotFound { .. } | Error::TooLarge { .. } | Error::SlotLost { .. } => {
+            Failure::data(error).at(dir.display())
+        }
+        Error::BadOption { .. } | Error::NoSlot { .. } | Error::AlreadyExists { .. } => {
+            Failure::usage(error).at(dir.display())
+        }
         Error::DiskFull { path, needed } => {
             Failure::refused(format!("there is no room on the disk for {needed} bytes"))
                 .at(path.display())

@@ -8,6 +8,7 @@ mod frames;
 mod kind;
 mod record;
 mod salvage;
+mod slots;
 mod stats;
 mod tail;
 mod verify;
@@ -30,6 +31,8 @@ pub enum Command {
     Verify(verify::Args),
     /// Where the log stands; works while another process has it open
     Stats(stats::Args),
+    /// The named readers of the log, and what they hold back
+    Slots(slots::Args),
     /// Make a damaged log one that opens: copy everything, cut it at the damage, name what is lost
     Salvage(salvage::Args),
 }
@@ -43,6 +46,7 @@ pub fn run(command: &Command, out: &mut Out) -> Result<(), Failure> {
         Command::Dump(args) => dump::run(args, out),
         Command::Verify(args) => verify::run(args, out),
         Command::Stats(args) => stats::run(args, out),
+        Command::Slots(args) => slots::run(args, out),
         Command::Salvage(args) => salvage::run(args, out),
     }
 }

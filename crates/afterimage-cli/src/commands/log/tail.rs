@@ -10,13 +10,16 @@ use crate::failure::Failure;
 use crate::out::Out;
 use afterimage::inspect;
 use afterimage_io::Io;
-use afterimage_log::{Record, Start, WalReader};
+use afterimage_log::{Record, Slot, Start, WalReader};
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long it waits for a record before it makes sure that somebody still reads.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// A slot is moved after so many records at the latest: a move costs a sync.
+const MOVE_EVERY: u32 = 1000;
 
 /// What `log tail` takes.
 #[derive(clap::Args)]
@@ -28,6 +31,7 @@ database it prints decoded records. With --json it prints one document a line.
 Examples:
   afterimage log tail -f events
   afterimage log tail -f events --from start --lsn
+  afterimage log tail -f events --slot mailer
   afterimage log tail bank -n 3")]
 pub struct Args {
     /// The directory of a log or a database
@@ -41,6 +45,9 @@ pub struct Args {
     /// Begin with the last N records
     #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
     lines: usize,
+    /// Begin where this slot stands, and move it on as records are printed; after a kill the last ones may come again
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["from", "lines"])]
+    slot: Option<String>,
     #[command(flatten)]
     form: Form,
 }
@@ -48,7 +55,17 @@ pub struct Args {
 /// Prints what is there, and, if asked to, what comes.
 pub fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
     let database = matches!(Kind::of(&Io::os(), &args.dir)?, Kind::Database);
-    let from = args.from.map(|from| from.0);
+    let mut slot = match &args.slot {
+        Some(name) => {
+            let slot = Slot::open(&Io::os(), &args.dir, name);
+            Some(slot.map_err(|e| failure(e, &args.dir))?)
+        }
+        None => None,
+    };
+    let from = match &slot {
+        Some(slot) => Some(Start::At(slot.position())),
+        None => args.from.map(|from| from.0),
+    };
     let mut reader = record::reader(&args.dir, from.unwrap_or(Start::Oldest))?;
     let printer = Printer {
         form: args.form,
@@ -59,23 +76,47 @@ pub fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
             printer.print(&record, out)?;
         }
     }
+    let mut unsaid = 0;
     loop {
         let next = reader.try_next().map_err(|e| failure(e, &args.dir))?;
         let next = match next {
             Some(record) => Some(record),
             // Everything there is has been printed: it is handed on before waiting.
             None if args.follow => {
-                out.flush()?;
+                done_with(&mut slot, &mut unsaid, &reader, args, out)?;
                 reader
                     .next_timeout(LOOK)
                     .map_err(|e| failure(e, &args.dir))?
             }
-            None => return Ok(()),
+            None => return done_with(&mut slot, &mut unsaid, &reader, args, out),
         };
         if let Some(record) = next {
             printer.print(&record, out)?;
+            unsaid += 1;
+        }
+        if unsaid >= MOVE_EVERY {
+            done_with(&mut slot, &mut unsaid, &reader, args, out)?;
         }
     }
+}
+
+/// Hands on what was printed; only then is it done with, and the slot moves.
+fn done_with(
+    slot: &mut Option<Slot>,
+    unsaid: &mut u32,
+    reader: &WalReader,
+    args: &Args,
+    out: &mut Out,
+) -> Result<(), Failure> {
+    out.flush()?;
+    if let Some(slot) = slot
+        && *unsaid > 0
+    {
+        slot.advance(reader.position())
+            .map_err(|e| failure(e, &args.dir))?;
+    }
+    *unsaid = 0;
+    Ok(())
 }
 
 /// The last records there are.
