@@ -165,6 +165,59 @@ pub(crate) fn watermarks(files: &Files, number: u64, offset: u64) -> Result<Vec<
     Ok(found)
 }
 
+/// What there is of the log before `at`, whatever stands behind it: for a cut, which may have been begun before.
+pub(crate) fn cut(files: &Files, at: Lsn) -> Result<Examination> {
+    let number = at.get() / files.segment_bytes;
+    let missing = || {
+        damage(
+            files,
+            at,
+            "the log is to be cut there, and cannot be read".into(),
+        )
+    };
+    let header = files.header(number).ok_or_else(missing)?;
+    let last = SegmentInfo {
+        number,
+        epoch: header.epoch,
+        first: Lsn::at(header.first_lsn()),
+        end: at,
+        path: files.path(number),
+    };
+    let mut segments = older_segments(files, std::slice::from_ref(&last));
+    segments.push(last);
+    let (mut records, mut last_time) = (0, 0);
+    // The last two: times grow, and the last segment may hold none.
+    for segment in &segments[segments.len().saturating_sub(2)..] {
+        let seed = frame::seed(&files.identity, segment.number);
+        let file = files.open(segment.number)?;
+        let mut cursor = Cursor::new(
+            file,
+            segment.number,
+            seed,
+            files.segment_bytes,
+            HEADER_BYTES,
+        );
+        while cursor.lsn() < segment.end {
+            let Step::Frame(here) = cursor.step()? else {
+                return Err(missing());
+            };
+            records += u64::from(here.head.kind.holds_records());
+            last_time = last_time.max(here.head.time.unwrap_or(0));
+        }
+        if cursor.lsn() != segment.end {
+            return Err(missing());
+        }
+    }
+    Ok(Examination {
+        end: at,
+        watermark: at,
+        verdict: Tail::Open,
+        segments,
+        records,
+        last_time,
+    })
+}
+
 /// Walks from `from` along frames and segments to the first place where there is no way on.
 fn walk(files: &Files, from: Lsn) -> Result<Walk> {
     let (mut number, offset) = (

@@ -3,6 +3,7 @@
 //! It puts together what an engine keeps in its own hands: the lock, the control file, the look at what a crash has
 //! left, the background work. Everything it does goes through [`Log`]; `open` is the way in, `record` what is read.
 
+mod cut;
 mod follow;
 mod open;
 mod outside;
@@ -95,12 +96,8 @@ impl Wal {
     /// `InUse` where another process has it open, `Corruption` or `ControlCorrupt` where what was durable is damaged
     /// (nothing is changed then), `Unsupported` for a newer format or a database's directory, `BadOption`, `DiskFull`, `Io`.
     pub fn open(io: &Io, dir: &Path, options: &LogOptions) -> Result<Wal> {
-        let core = Arc::new(open::open(io, dir, options)?);
-        let thread = if options.background {
-            Some(start_background(&core)?)
-        } else {
-            None
-        };
+        let core = Arc::new(open::open(io, dir, options, None)?);
+        let thread = background_of(&core, options)?;
         Ok(Wal {
             handle: Arc::new(Handle {
                 core,
@@ -326,6 +323,14 @@ impl Drop for Handle {
             let _ = self.shutdown();
         }
     }
+}
+
+/// The background thread, where one is wanted.
+fn background_of(core: &Arc<Core>, options: &LogOptions) -> Result<Option<JoinHandle>> {
+    options
+        .background
+        .then(|| start_background(core))
+        .transpose()
 }
 
 fn start_background(core: &Arc<Core>) -> Result<JoinHandle> {

@@ -6,6 +6,7 @@ use afterimage_io::sync::atomic::AtomicBool;
 use afterimage_io::sync::{Condvar, Mutex};
 use afterimage_io::{Io, LockAttempt, LockFile};
 
+use super::cut::{self, Cut};
 use super::slots::Slots;
 use super::{Core, Wal};
 use crate::control::{Control, ControlFile};
@@ -31,12 +32,12 @@ impl Wal {
 type Opened = (Log, ControlFile, Slots, Tail);
 
 /// See `Wal::open`.
-pub(super) fn open(io: &Io, dir: &Path, options: &LogOptions) -> Result<Core> {
+pub(super) fn open(io: &Io, dir: &Path, options: &LogOptions, cut: Option<Lsn>) -> Result<Core> {
     options.check()?;
     make_directory(io, dir)?;
     let lock = take_lock(io, dir)?;
     let (log, control, slots, opened) = if ControlFile::exists(io, dir)? {
-        reopen(io, dir, options)?
+        reopen(io, dir, options, cut)?
     } else {
         create(io, dir, options)?
     };
@@ -99,8 +100,11 @@ fn create(io: &Io, dir: &Path, options: &LogOptions) -> Result<Opened> {
 }
 
 /// Reads first, and writes nothing until it is decided that this log can go on.
-fn reopen(io: &Io, dir: &Path, options: &LogOptions) -> Result<Opened> {
+fn reopen(io: &Io, dir: &Path, options: &LogOptions, cut: Option<Lsn>) -> Result<Opened> {
     let mut file = ControlFile::open(io, dir, true)?;
+    if let Some(at) = cut {
+        cut::wish(io, &mut file, dir, at)?;
+    }
     let mut control = file.current().clone();
     if !Wal::made(&control) {
         return Err(Error::Unsupported {
@@ -111,7 +115,11 @@ fn reopen(io: &Io, dir: &Path, options: &LogOptions) -> Result<Opened> {
     let first = Lsn::at(control.segment_bytes + HEADER_BYTES);
     let slots = Slots::open(io, dir, &control.identity)?;
     let from = control.durable_lsn.unwrap_or(first);
-    let found = Log::examine(io, dir, &control, from, &slots.proofs()?)?;
+    let cut = Cut::read(&control);
+    let found = match &cut {
+        Some(cut) => cut.examine(io, dir, &control)?,
+        None => Log::examine(io, dir, &control, from, &slots.proofs()?)?,
+    };
     let opened = found.verdict.clone();
     if control.clean_end.is_none() {
         // What was read may be in the page cache only; and no position of the dead process may come back.
@@ -123,5 +131,9 @@ fn reopen(io: &Io, dir: &Path, options: &LogOptions) -> Result<Opened> {
     control.durable_lsn = Some(found.watermark);
     file.write(&control)?;
     let log = Log::resume(io, dir, file.current(), found, options)?;
+    if let Some(cut) = cut {
+        slots.tell(cut)?;
+        Cut::done(&mut file)?;
+    }
     Ok((log, file, slots, opened))
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use afterimage_io::sync::atomic::{AtomicBool, Ordering};
 use afterimage_io::{Io, LockAttempt, LockFile, OpenMode};
 
+use super::cut::Cut;
 use super::outside::{Start, WalReader};
 use super::slot_file::{Side, SlotFile, Word, Words};
 use super::{Core, Wal};
@@ -198,9 +199,20 @@ impl Slots {
     /// Tells every slot that the log was cut at `lsn`: none stands beyond it from now on.
     pub(super) fn cut_at(&self, lsn: Lsn) -> Result<()> {
         self.known.values().try_for_each(|file| {
-            let holder = file.read()?.holder;
-            let (lsn, cut) = (lsn.get(), holder.cut + 1);
-            file.write(Side::Holder, Word { lsn, cut, ..holder })
+            let words = file.read()?;
+            let id = words.holder.cut.wrapping_add(1);
+            tell(file, &words, Cut { at: lsn, id })
+        })
+    }
+
+    /// As [`Slots::cut_at`]; those that were told of this cut before are not told again.
+    pub(super) fn tell(&self, cut: Cut) -> Result<()> {
+        self.known.values().try_for_each(|file| {
+            let words = file.read()?;
+            if words.holder.cut == cut.id {
+                return Ok(());
+            }
+            tell(file, &words, cut)
         })
     }
 
@@ -261,8 +273,7 @@ impl Wal {
             Start::Oldest => oldest.min(durable),
             Start::End => durable,
             Start::At(lsn) => {
-                let place = Place::inside(&core.log.shared);
-                place.check(lsn)?;
+                check_position(&core.log.shared, lsn)?;
                 lsn
             }
         };
@@ -653,7 +664,8 @@ impl Place {
 
     /// Everything before this is durable.
     fn durable(&self) -> Result<u64> {
-        if let Some(log) = &self.log {
+        // After a stop or a cut the positions are another log's to say.
+        if let Some(log) = self.log.as_ref().filter(|log| log.check().is_ok()) {
             return Ok(log.durable.load(Ordering::Acquire));
         }
         let durable = WalReader::open(&self.io, &self.dir, Start::End)?.durable_lsn();
@@ -695,6 +707,21 @@ impl Place {
         let mut cursor = Cursor::new(file, number, seed, self.segment_bytes, offset);
         Ok(!matches!(cursor.step()?, Step::Bad(_)))
     }
+}
+
+fn tell(file: &SlotFile, words: &Words, cut: Cut) -> Result<()> {
+    let holder = words.holder;
+    // Of several cuts that the owner has not heard of, the lowest counts.
+    let heard = words.owner.is_none_or(|owner| owner.cut == holder.cut);
+    let at = cut.at.get();
+    let lsn = if heard { at } else { at.min(holder.lsn) };
+    let cut = cut.id;
+    file.write(Side::Holder, Word { lsn, cut, ..holder })
+}
+
+/// Refuses a position that is not durable, or where no record begins or ends.
+pub(super) fn check_position(log: &Arc<Shared>, lsn: Lsn) -> Result<()> {
+    Place::inside(log).check(lsn)
 }
 
 /// Takes the slot's lock and reads where it stands.
