@@ -12,7 +12,7 @@ use std::sync::Arc;
 use afterimage_io::Io;
 use afterimage_io::sync::Mutex;
 
-use super::{Handle, Wal, open, slots};
+use super::{Handle, Wal, open, slot};
 use crate::bytes::{get_u64, put_u64};
 use crate::control::{Control, ControlFile};
 use crate::error::{Error, Result};
@@ -108,7 +108,7 @@ impl Wal {
         if lsn.get() < archived {
             return refused(format!("the log is archived up to LSN {archived}"));
         }
-        slots::check_position(&core.log.shared, lsn)?;
+        slot::check_position(&core.log.shared, lsn)?;
         let (io, dir) = (core.io.clone(), core.dir.clone());
         let options = core.log.shared.options.clone();
         self.handle.shutdown()?;

@@ -9,6 +9,7 @@ mod open;
 mod outside;
 mod record;
 mod salvage;
+mod slot;
 mod slot_file;
 mod slots;
 
@@ -35,7 +36,8 @@ pub use follow::{Follower, Horizon};
 pub use outside::{Overview, Start, WalReader};
 pub use record::{Record, Records};
 pub use salvage::{CutOff, Salvage};
-pub use slots::{Slot, SlotInfo, SlotLoss, SlotState};
+pub use slot::Slot;
+pub use slots::{SlotInfo, SlotLoss, SlotState};
 
 /// How much log may become durable before the control file says so: what an open reads at most, but for what the
 /// last process wrote after that.
