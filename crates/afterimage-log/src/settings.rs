@@ -322,6 +322,32 @@ fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
+/// The rows of a table, as `docs/settings.md` has them under this heading; a test that compares them panics with the
+/// rows that should be there.
+///
+/// # Panics
+///
+/// Where the document says something else.
+#[doc(hidden)]
+pub fn check_document<T: Default>(document: &str, heading: &str, table: &[Setting<T>]) {
+    let section = document.split_once(heading).map_or("", |(_, rest)| rest);
+    let section = section.split("\n## ").next().unwrap_or(section);
+    let found: Vec<_> = section.lines().filter(|l| l.starts_with("| `")).collect();
+    let row = |setting: &Setting<T>| {
+        let info = setting.info(&T::default(), Source::Default);
+        format!(
+            "| `{}` | {} | {} | {} | {} | {} |",
+            info.name, info.what, info.default, info.bounds, info.too_low, info.too_high
+        )
+    };
+    let expected: Vec<_> = table.iter().map(row).collect();
+    let expected = expected.join("\n");
+    assert!(
+        found.join("\n") == expected,
+        "under `{heading}` docs/settings.md should have these rows:\n{expected}"
+    );
+}
+
 /// One line of a settings file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileLine {

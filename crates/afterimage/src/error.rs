@@ -120,6 +120,15 @@ pub enum Error {
         /// What is wrong, with the bounds.
         what: String,
     },
+    /// A setting that was fixed when the database was made is asked to be something else.
+    FixedAtCreation {
+        /// The setting's name.
+        name: &'static str,
+        /// What was asked for.
+        asked: String,
+        /// What it is in this database.
+        existing: String,
+    },
     /// There is no setting of this name.
     UnknownSetting {
         /// The name.
@@ -282,6 +291,14 @@ impl fmt::Display for Error {
                 )
             }
             Error::BadOption { name, what } => write!(f, "setting {name}: {what}"),
+            Error::FixedAtCreation {
+                name,
+                asked,
+                existing,
+            } => write!(
+                f,
+                "setting {name}: {asked} was asked for, but this database was made with {existing}, and that is fixed; leave the setting out, or make a new database"
+            ),
             Error::UnknownSetting { name, nearest } => {
                 write!(f, "there is no setting {name}")?;
                 match nearest {

@@ -3,9 +3,11 @@
 use std::path::Path;
 
 use afterimage_io::Io;
+use afterimage_log::settings::SettingInfo;
 use afterimage_log::{ControlFile, FrameKind, Log, Lsn};
 
 use crate::Options;
+use crate::checkpoint::EngineArea;
 use crate::database::VerifyReport;
 use crate::error::Result;
 use crate::record::{Change, Record};
@@ -34,6 +36,24 @@ pub fn verify(io: &Io, directory: &Path) -> Result<VerifyReport> {
 /// What the operating system says.
 pub fn status(io: &Io, directory: &Path) -> Result<Option<StatusFile>> {
     StatusFile::read(io, directory)
+}
+
+/// The settings that an open of `directory` with these options would have, and where each value came from. Takes no lock,
+/// and answers also where there is no database yet: what a new one would get.
+///
+/// # Errors
+///
+/// The settings that are refused, as [`Options::open`]; the control file cannot be read.
+pub fn settings(directory: &Path, options: &Options) -> Result<Vec<SettingInfo>> {
+    let mut options = options.clone().with_file(directory)?;
+    options.check()?;
+    if ControlFile::exists(&options.io, directory)? {
+        let file = ControlFile::open(&options.io, directory, false)?;
+        let area = EngineArea::decode(&file.current().client)?;
+        options = options.adopt(area.page_size, file.current().segment_bytes)?;
+    }
+    options.check_together()?;
+    Ok(options.settings())
 }
 
 /// One record of the log, as `afterimage log dump` shows it.

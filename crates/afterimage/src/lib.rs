@@ -7,6 +7,7 @@ mod error;
 mod ids;
 mod limits;
 mod options;
+mod settings;
 
 mod page;
 mod record;
@@ -21,6 +22,7 @@ mod tree;
 
 pub use afterimage_io::{Io, Progress};
 pub use afterimage_log::Lsn;
+pub use afterimage_log::settings::{SettingInfo, Source};
 pub use database::{
     CommitTicket, Database, Scan, Stats, StatusFile, Table, Transaction, VerifyFinding,
     VerifyReport,

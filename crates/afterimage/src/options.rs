@@ -1,15 +1,19 @@
-//! The settings of one database: name, unit, bounds and default of each, and the check that refuses a bad one by
-//! name before anything is touched. Names follow what people know from PostgreSQL, InnoDB and RocksDB.
+//! The settings of one database as a program sets them: unit, bounds and default of each. Names follow what people know
+//! from PostgreSQL, InnoDB and RocksDB; `settings.rs` has them by name.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use afterimage_io::Io;
-
-use crate::error::{Error, Result};
+use afterimage_log::LogOptions;
+use afterimage_log::settings::Source;
 
 pub use afterimage_log::Durability;
 
 /// How to open a database. Start with [`Options::new`], change what you need, end with [`Options::open`].
+///
+/// What is set here goes over what `settings.toml` in the database's directory says, and that over the defaults.
+/// [`Options::set`] takes every setting by its name, also those that have no method.
 ///
 /// # Examples
 ///
@@ -26,14 +30,16 @@ pub use afterimage_log::Durability;
 pub struct Options {
     pub(crate) page_size: usize,
     pub(crate) buffer_pool_size: u64,
-    pub(crate) wal_segment_size: u64,
     pub(crate) max_wal_size: u64,
     pub(crate) checkpoint_timeout: Duration,
-    pub(crate) wal_writer_delay: Duration,
     pub(crate) synchronous_commit: Durability,
     pub(crate) create: bool,
     pub(crate) background: bool,
     pub(crate) io: Io,
+    /// The settings of the log: `segment_bytes` is the setting `wal_segment_size`; `background` is not used.
+    pub(crate) log: LogOptions,
+    /// Which settings somebody has said something about, and where.
+    pub(crate) given: BTreeMap<&'static str, Source>,
 }
 
 impl Default for Options {
@@ -48,40 +54,40 @@ impl Options {
         Options {
             page_size: 8 << 10,
             buffer_pool_size: 64 << 20,
-            wal_segment_size: 16 << 20,
             max_wal_size: 1 << 30,
             checkpoint_timeout: Duration::from_secs(300),
-            wal_writer_delay: Duration::from_millis(200),
             synchronous_commit: Durability::Disk,
             create: true,
             background: true,
             io: Io::os(),
+            log: LogOptions::default(),
+            given: BTreeMap::new(),
         }
     }
 
-    /// Bytes in a page: a power of two from 4 KiB to 64 KiB, default 8 KiB. Fixed when the database is created; later
-    /// opens take it from the database.
+    /// Bytes in a page: a power of two from 4 KiB to 64 KiB, default 8 KiB. Fixed when the database is created: later
+    /// opens take it from the database, and refuse another one.
     pub fn page_size(mut self, bytes: usize) -> Options {
         self.page_size = bytes;
-        self
+        self.given("page_size")
     }
 
     /// Memory for cached pages, in bytes: at least 8 pages, default 64 MiB. Too small: pages are read and written
     /// again and again. Too large: the machine swaps.
     ///
-    /// All the memory the engine uses is this, and: log not yet written (4 MiB, and as much again while it is being
+    /// All the memory the engine uses is this, and: log not yet written (`wal_buffers`, 4 MiB, and as much again while it is being
     /// written), one batch of the doublewrite area (at most 167 pages), about 200 bytes for each key that a transaction
     /// has locked, the names of the tables, and 128 KiB of fixed tables.
     pub fn buffer_pool_size(mut self, bytes: u64) -> Options {
         self.buffer_pool_size = bytes;
-        self
+        self.given("buffer_pool_size")
     }
 
     /// Bytes in a log segment: a power of two from 64 KiB (and at least 8 pages) to 1 GiB, default 16 MiB. Fixed when
-    /// the database is created.
+    /// the database is created, as the page size is.
     pub fn wal_segment_size(mut self, bytes: u64) -> Options {
-        self.wal_segment_size = bytes;
-        self
+        self.log.segment_bytes = bytes;
+        self.given("wal_segment_size")
     }
 
     /// The log that crash recovery may have to read, in bytes: at least 4 segments, default 1 GiB. Pages are written and
@@ -89,27 +95,27 @@ impl Options {
     /// are written home more often. Too large: recovery takes longer.
     pub fn max_wal_size(mut self, bytes: u64) -> Options {
         self.max_wal_size = bytes;
-        self
+        self.given("max_wal_size")
     }
 
     /// The longest time between two checkpoints while there is work: 1 s to 1 day, default 5 min.
     pub fn checkpoint_timeout(mut self, timeout: Duration) -> Options {
         self.checkpoint_timeout = timeout;
-        self
+        self.given("checkpoint_timeout")
     }
 
     /// How long a commit at [`Durability::Memory`] stays in memory before it is written and synced: 1 ms to 10 s, default
     /// 200 ms. The background thread does it, between its other work: a slow disk stretches the time by what a write of
     /// pages takes.
     pub fn wal_writer_delay(mut self, delay: Duration) -> Options {
-        self.wal_writer_delay = delay;
-        self
+        self.log.wal_writer_delay = delay;
+        self.given("wal_writer_delay")
     }
 
     /// What commits wait for unless a transaction says otherwise. Default [`Durability::Disk`].
     pub fn synchronous_commit(mut self, durability: Durability) -> Options {
         self.synchronous_commit = durability;
-        self
+        self.given("synchronous_commit")
     }
 
     /// Whether [`open`](Options::open) makes a database where there is none. Default true.
@@ -135,57 +141,9 @@ impl Options {
         usize::try_from(self.buffer_pool_size / self.page_size as u64).unwrap_or(usize::MAX)
     }
 
-    /// Refuses what cannot work, by name.
-    pub(crate) fn check(&self) -> Result<()> {
-        let bad = |name, what: String| Err(Error::BadOption { name, what });
-        if !self.page_size.is_power_of_two() || !(4 << 10..=64 << 10).contains(&self.page_size) {
-            return bad(
-                "page_size",
-                format!(
-                    "{} is not a power of two from 4KiB to 64KiB",
-                    self.page_size
-                ),
-            );
-        }
-        if self.frames() < crate::limits::POOL_FRAMES_MIN {
-            return bad(
-                "buffer_pool_size",
-                format!("{} bytes is less than 8 pages", self.buffer_pool_size),
-            );
-        }
-        let segment = self.wal_segment_size;
-        if !segment.is_power_of_two() || !(64 << 10..=1 << 30).contains(&segment) {
-            return bad(
-                "wal_segment_size",
-                format!("{segment} is not a power of two from 64KiB to 1GiB"),
-            );
-        }
-        if segment < 8 * self.page_size as u64 {
-            return bad(
-                "wal_segment_size",
-                format!("{segment} is less than 8 pages of {} bytes", self.page_size),
-            );
-        }
-        if self.max_wal_size < 4 * segment {
-            return bad(
-                "max_wal_size",
-                format!("{} is less than 4 segments of {segment}", self.max_wal_size),
-            );
-        }
-        if !(Duration::from_secs(1)..=Duration::from_secs(86_400))
-            .contains(&self.checkpoint_timeout)
-        {
-            return bad(
-                "checkpoint_timeout",
-                format!("{:?} is not from 1s to 1day", self.checkpoint_timeout),
-            );
-        }
-        if !(Duration::from_millis(1)..=Duration::from_secs(10)).contains(&self.wal_writer_delay) {
-            return bad(
-                "wal_writer_delay",
-                format!("{:?} is not from 1ms to 10s", self.wal_writer_delay),
-            );
-        }
-        Ok(())
+    /// Remembers that the program has said this: it goes over the settings file.
+    fn given(mut self, name: &'static str) -> Options {
+        self.given.insert(name, Source::Set);
+        self
     }
 }

@@ -156,3 +156,9 @@ fn a_wrong_file_is_told_by_line_and_setting() {
         }
     }
 }
+
+#[test]
+fn the_document_has_every_setting() {
+    let document = include_str!("../../../../docs/settings.md");
+    check_document(document, "## Of a log", TABLE);
+}

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use afterimage_io::{Io, OpenMode};
-use afterimage_log::{Control, ControlFile, Identity, Log};
+use afterimage_log::{Control, ControlFile, Identity, Log, settings};
 
 use crate::buffer::{Doublewrite, PAGES_FILE, Pager};
 use crate::checkpoint::{Checkpointer, EngineArea};
@@ -20,6 +20,8 @@ const CREATING_FILE: &str = "creating";
 const CONTROL_FILE: &str = "control";
 const LOCK_FILE: &str = "lock";
 const LOG_DIRECTORY: &str = "log";
+/// Files that may be there before the database is: they make no difference to a creation, and it leaves them alone.
+const NOT_OURS: [&str; 2] = [LOCK_FILE, settings::FILE];
 
 /// What a directory holds, as far as opening goes.
 pub(super) enum Contents {
@@ -40,7 +42,7 @@ pub(super) fn look(io: &Io, directory: &Path) -> Result<Contents> {
     if has(CONTROL_FILE) {
         return Ok(Contents::Database);
     }
-    if has(CREATING_FILE) || names.iter().all(|name| name == LOCK_FILE) {
+    if has(CREATING_FILE) || names.iter().all(|name| NOT_OURS.contains(&name.as_str())) {
         return Ok(Contents::Nothing);
     }
     let what = if has(LOG_DIRECTORY) || has(PAGES_FILE) {
@@ -90,13 +92,7 @@ pub(super) fn create(io: &Io, directory: &Path, options: &Options) -> Result<Rec
         timeline_id: io.random(),
         timeline_ordinal: 1,
     };
-    let log = Log::create(
-        io,
-        directory,
-        &identity,
-        1,
-        &log_options(options, options.wal_segment_size),
-    )?;
+    let log = Log::create(io, directory, &identity, 1, &log_options(options))?;
     let store = Pager::open_store(io, directory, options.page_size, id, OpenMode::Create)?;
     let doublewrite = Doublewrite::create(
         io,
@@ -120,7 +116,7 @@ pub(super) fn create(io: &Io, directory: &Path, options: &Options) -> Result<Rec
         identity,
         epoch: 1,
         generation: 0,
-        segment_bytes: options.wal_segment_size,
+        segment_bytes: options.log.segment_bytes,
         clean_end: None,
         durable_lsn: Some(system.pager.log.durable_lsn()),
         required_features: 0,
@@ -164,7 +160,7 @@ fn remove_leftovers(io: &Io, directory: &Path) -> Result<()> {
         remove_all(io, &log, |_| true)?;
     }
     remove_all(io, directory, |name| {
-        ![CREATING_FILE, LOCK_FILE, LOG_DIRECTORY].contains(&name)
+        ![CREATING_FILE, LOG_DIRECTORY].contains(&name) && !NOT_OURS.contains(&name)
     })
 }
 

@@ -80,7 +80,8 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// [`Error::BadOption`] for a setting out of bounds, [`Error::InUse`] while somebody has it open,
+    /// [`Error::BadOption`] for a setting out of bounds, [`Error::SettingsFile`] for one in `settings.toml`,
+    /// [`Error::FixedAtCreation`] for one that can no longer be chosen, [`Error::InUse`] while somebody has it open,
     /// [`Error::NotADatabase`] where there is none (or something else), [`Error::Unsupported`] for a newer format,
     /// [`Error::Corruption`] where acknowledged data is damaged, [`Error::PageCorrupt`] where a page that opening needs is,
     /// [`Error::DiskFull`], [`Error::Io`].
@@ -100,6 +101,7 @@ impl Database {
     }
 
     pub(crate) fn open_with(directory: &Path, options: Options) -> Result<Database> {
+        let options = options.with_file(directory)?;
         options.check()?;
         let io = options.io.clone();
         let contents = create::look(&io, directory)?;
@@ -111,6 +113,7 @@ impl Database {
                     what,
                 });
             }
+            options.check_together()?;
             create::make_directory(&io, directory)?;
         }
         let lock = take_lock(&io, directory)?;

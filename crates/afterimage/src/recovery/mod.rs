@@ -57,12 +57,10 @@ impl Clock<'_> {
     }
 }
 
-pub(crate) fn log_options(options: &Options, segment_bytes: u64) -> LogOptions {
+pub(crate) fn log_options(options: &Options) -> LogOptions {
     LogOptions {
-        segment_bytes,
-        wal_writer_delay: options.wal_writer_delay,
         background: options.background,
-        ..LogOptions::default()
+        ..options.log.clone()
     }
 }
 
@@ -87,7 +85,9 @@ pub(crate) fn recover(
         since: io.now(),
     };
     let decided = decide(io, directory, &file).inspect_err(|_| io.note(Note::RecoveryRefused))?;
-    check_log_bound(options, decided.control.segment_bytes)?;
+    let fixed = (decided.area.page_size, decided.control.segment_bytes);
+    let options = &options.clone().adopt(fixed.0, fixed.1)?;
+    options.check_together()?;
     let clean = decided.control.clean_end.is_some();
     let mut report = begin_report(&decided, clean);
     report.decide_time = clock.lap();
@@ -117,21 +117,14 @@ pub(crate) fn recover(
             area
         }
     };
-    let log_options = log_options(options, control.segment_bytes);
+    let log_options = log_options(options);
     let end = decided.examination.end;
     let log = Log::resume(io, directory, &control, decided.examination, &log_options)?;
     report.secure_time = clock.lap();
 
-    let frames = usize::try_from(options.buffer_pool_size / page_size as u64).unwrap_or(usize::MAX);
     let system = System::new(
         io,
-        Pager::new(
-            io,
-            log,
-            store,
-            doublewrite,
-            frames.max(crate::limits::POOL_FRAMES_MIN),
-        ),
+        Pager::new(io, log, store, doublewrite, options.frames()),
     );
     let checkpointer = Checkpointer::new(io, file, &decided.area);
     passes(&system, &decided.area, end, clean, &mut report, &mut clock)?;
@@ -143,21 +136,6 @@ pub(crate) fn recover(
         system,
         checkpointer,
         report,
-    })
-}
-
-/// The segment size is the database's; the bound on the log must leave it room.
-fn check_log_bound(options: &Options, segment_bytes: u64) -> Result<()> {
-    if options.max_wal_size >= 4 * segment_bytes {
-        return Ok(());
-    }
-    let what = format!(
-        "{} is less than 4 segments of this database, {segment_bytes} bytes each",
-        options.max_wal_size
-    );
-    Err(Error::BadOption {
-        name: "max_wal_size",
-        what,
     })
 }
 

@@ -1,0 +1,260 @@
+//! The engine's settings by name: its own table beside the log's, `DIR/settings.toml`, and the checks that refuse a bad
+//! value, by name, before anything is touched. What is given in code or by `--set` goes over the file, and the file
+//! over the defaults.
+
+use std::path::Path;
+use std::time::Duration;
+
+use afterimage_log::LogOptions;
+use afterimage_log::settings::{self as log, Kind, Setting, SettingInfo, Source};
+use afterimage_log::units::write_size;
+
+use crate::error::{Error, Result};
+use crate::limits::{
+    PAGE_SIZE_MAX, PAGE_SIZE_MIN, POOL_FRAMES_MIN, SEGMENT_BYTES_MIN, SEGMENT_PAGES_MIN,
+};
+use crate::options::{Durability, Options};
+
+/// Fewest segments that `max_wal_size` may be.
+const WAL_SEGMENTS_MIN: u64 = 4;
+/// The levels, in the order of the words of `synchronous_commit`.
+const LEVELS: [Durability; 3] = [Durability::Memory, Durability::Os, Durability::Disk];
+
+/// Settings that do nothing yet for a database, even where the log alone has them.
+const LATER: &[&str] = &[
+    "archive_timeout",
+    "checkpoint_completion_target",
+    "io_capacity",
+    "io_capacity_max",
+    "lock_timeout",
+    "max_slot_wal_keep_size",
+    "min_wal_size",
+    "target_recovery_time",
+    "wal_level",
+];
+
+/// The engine's own settings. Where the log has one of the same name, this is the one that counts.
+const TABLE: &[Setting<Options>] = &[
+    Setting {
+        name: "page_size",
+        what: "the size of a page",
+        kind: Kind::PowerOfTwo(PAGE_SIZE_MIN as u64, PAGE_SIZE_MAX as u64),
+        word: None,
+        also: "",
+        too_low: "short keys and values only (an eighth and a quarter of it); higher trees",
+        too_high: "a small change makes a large page be written",
+        changes_while_running: false,
+        fixed_at_creation: true,
+        get: |o| o.page_size as u64,
+        set: |o, value| o.page_size = value as usize,
+    },
+    Setting {
+        name: "buffer_pool_size",
+        what: "memory for pages",
+        kind: Kind::Size((POOL_FRAMES_MIN * PAGE_SIZE_MIN) as u64, 16 << 40),
+        word: None,
+        also: "at least 8 pages",
+        too_low: "pages are read and written again and again",
+        too_high: "the machine swaps",
+        changes_while_running: false,
+        fixed_at_creation: false,
+        get: |o| o.buffer_pool_size,
+        set: |o, value| o.buffer_pool_size = value,
+    },
+    Setting {
+        name: "max_wal_size",
+        what: "the log that crash recovery may have to read; pages are written so that it holds",
+        kind: Kind::Size(WAL_SEGMENTS_MIN * SEGMENT_BYTES_MIN, 1024 << 40),
+        word: None,
+        also: "at least 4 times wal_segment_size",
+        too_low: "pages are written home more often",
+        too_high: "recovery takes longer, and the log more room",
+        changes_while_running: false,
+        fixed_at_creation: false,
+        get: |o| o.max_wal_size,
+        set: |o, value| o.max_wal_size = value,
+    },
+    Setting {
+        name: "checkpoint_timeout",
+        what: "the longest time between two checkpoints while there is work",
+        kind: Kind::Duration(Duration::from_secs(1), Duration::from_secs(86_400)),
+        word: None,
+        also: "",
+        too_low: "the control file and two records are written for little",
+        too_high: "after a time of little work recovery begins far back",
+        changes_while_running: false,
+        fixed_at_creation: false,
+        get: |o| u64::try_from(o.checkpoint_timeout.as_nanos()).unwrap_or(u64::MAX),
+        set: |o, value| o.checkpoint_timeout = Duration::from_nanos(value),
+    },
+    Setting {
+        name: "synchronous_commit",
+        what: "what a commit waits for, unless its transaction says otherwise",
+        kind: Kind::OneOf(&["memory|off", "os", "disk|on"]),
+        word: None,
+        also: "",
+        too_low: "memory: a crash of the process loses the last commits; os: a power failure does",
+        too_high: "disk: a commit takes as long as a sync, alone or shared",
+        changes_while_running: false,
+        fixed_at_creation: false,
+        get: |o| {
+            let level = LEVELS.iter().position(|l| *l == o.synchronous_commit);
+            level.unwrap_or(LEVELS.len()) as u64
+        },
+        set: |o, value| {
+            if let Some(level) = LEVELS.get(value as usize) {
+                o.synchronous_commit = *level;
+            }
+        },
+    },
+];
+
+/// The log's settings that a database has too.
+fn of_the_log() -> impl Iterator<Item = &'static Setting<LogOptions>> {
+    log::TABLE
+        .iter()
+        .filter(|s| log::find(TABLE, s.name).is_none() && !LATER.contains(&s.name))
+}
+
+impl Options {
+    /// Sets a setting by its name, as `--set` and `settings.toml` do: `set("buffer_pool_size", "64MiB")`. The names are
+    /// those of `docs/settings.md`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use afterimage::Options;
+    ///
+    /// let options = Options::new().set("wal_buffers", "16MiB")?.set("synchronous_commit", "memory")?;
+    /// let misspelt = options.set("wal_bufers", "16MiB").unwrap_err();
+    /// assert_eq!(misspelt.to_string(), "there is no setting wal_bufers; did you mean wal_buffers?");
+    /// # Ok::<(), afterimage::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownSetting`]; [`Error::BadOption`] for a value that is not taken, or a setting that does nothing yet.
+    pub fn set(mut self, name: &str, value: &str) -> Result<Options> {
+        self.put(name, value, Source::Set)?;
+        Ok(self)
+    }
+
+    /// The settings with their values, and where each came from. `DIR/settings.toml` and what is fixed in a database that
+    /// is there count once it is opened; [`inspect::settings`](crate::inspect::settings) looks at both.
+    pub fn settings(&self) -> Vec<SettingInfo> {
+        let source = |name| *self.given.get(name).unwrap_or(&Source::Default);
+        let own = TABLE.iter().map(|s| s.info(self, source(s.name)));
+        let logs = of_the_log().map(|s| s.info(&self.log, source(s.name)));
+        own.chain(logs).collect()
+    }
+
+    fn put(&mut self, name: &str, value: &str, source: Source) -> Result<()> {
+        let name = if let Some(setting) = log::find(TABLE, name) {
+            setting.apply(self, value)?;
+            setting.name
+        } else if let Some(setting) = of_the_log().find(|s| s.name == name) {
+            setting.apply(&mut self.log, value)?;
+            setting.name
+        } else {
+            let own = TABLE.iter().map(|s| s.name);
+            let known: Vec<_> = own.chain(of_the_log().map(|s| s.name)).collect();
+            let later = if LATER.contains(&name) {
+                LATER
+            } else {
+                log::LATER
+            };
+            return Err(log::refuse(name, later, &known).into());
+        };
+        self.given.insert(name, source);
+        Ok(())
+    }
+
+    /// Takes from `directory/settings.toml` what was not set before.
+    pub(crate) fn with_file(mut self, directory: &Path) -> Result<Options> {
+        for found in log::read_file(&self.io, directory)? {
+            let source = Source::File { line: found.line };
+            let given = self.given.get(found.name.as_str()) == Some(&Source::Set);
+            // What the file says must be right even where it does not count.
+            let mut scratch = Options::new();
+            let reader = if given { &mut scratch } else { &mut self };
+            reader
+                .put(&found.name, &found.value, source)
+                .map_err(|e| Error::from(log::in_file(directory, found.line, e)))?;
+        }
+        Ok(self)
+    }
+
+    /// Takes over what was fixed when the database was made.
+    ///
+    /// # Errors
+    ///
+    /// `FixedAtCreation` where something else was asked for.
+    pub(crate) fn adopt(mut self, page_size: u32, segment_bytes: u64) -> Result<Options> {
+        let fixed = [
+            ("page_size", self.page_size as u64, u64::from(page_size)),
+            ("wal_segment_size", self.log.segment_bytes, segment_bytes),
+        ];
+        for (name, asked, existing) in fixed {
+            if asked != existing && self.given.contains_key(name) {
+                return Err(Error::FixedAtCreation {
+                    name,
+                    asked: write_size(asked),
+                    existing: write_size(existing),
+                });
+            }
+            self.given.insert(name, Source::Creation);
+        }
+        self.page_size = page_size as usize;
+        self.log.segment_bytes = segment_bytes;
+        Ok(self)
+    }
+
+    /// Refuses what is out of its bounds, by name.
+    pub(crate) fn check(&self) -> Result<()> {
+        TABLE.iter().try_for_each(|s| s.check(self))?;
+        log::TABLE.iter().try_for_each(|s| s.check(&self.log))?;
+        Ok(())
+    }
+
+    /// Refuses what contradicts something else, by name: once it is known what is fixed.
+    pub(crate) fn check_together(&self) -> Result<()> {
+        let bad = |name, what| Err(Error::BadOption { name, what });
+        let (page, segment) = (self.page_size as u64, self.log.segment_bytes);
+        let pool = self.buffer_pool_size;
+        if pool < POOL_FRAMES_MIN as u64 * page {
+            let (pool, page) = (write_size(pool), write_size(page));
+            let what = format!("{pool} is less than {POOL_FRAMES_MIN} pages of {page}");
+            return bad("buffer_pool_size", what);
+        }
+        if segment < SEGMENT_PAGES_MIN * page {
+            let (segment, page) = (write_size(segment), write_size(page));
+            let what = format!("{segment} is less than {SEGMENT_PAGES_MIN} pages of {page}");
+            return bad("wal_segment_size", what);
+        }
+        if self.max_wal_size < WAL_SEGMENTS_MIN * segment {
+            let (max, segment) = (write_size(self.max_wal_size), write_size(segment));
+            let what = format!("{max} is less than {WAL_SEGMENTS_MIN} segments of {segment}");
+            return bad("max_wal_size", what);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_has_every_setting() {
+        let document = include_str!("../../../docs/settings.md");
+        log::check_document(document, "## Of a database", TABLE);
+    }
+
+    #[test]
+    fn what_acts_is_not_said_to_do_nothing() {
+        for name in LATER {
+            let acts = log::find(TABLE, name).is_some();
+            assert!(!acts, "{name} acts now: take it out of LATER");
+        }
+    }
+}
