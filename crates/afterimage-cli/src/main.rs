@@ -40,7 +40,7 @@ struct Cli {
     /// Print the result as one JSON document
     #[arg(long, global = true)]
     json: bool,
-    /// Set an engine setting, for example --set buffer_pool_size=64MiB
+    /// Set a setting, for example --set buffer_pool_size=64MiB; `afterimage settings` lists them
     #[arg(
         long = "set",
         global = true,
@@ -76,6 +76,8 @@ enum Command {
     Recover(commands::recover::Args),
     /// Where the log stands, what checkpoints and commits there were; works on a live database
     Stats(commands::stats::Args),
+    /// Every setting: its value, where that came from, its bounds, and what goes wrong at either end
+    Settings(commands::settings::Args),
     /// Check every page, every tree and all log; changes nothing
     Verify(commands::verify::Args),
     /// Look into the log
@@ -119,6 +121,7 @@ fn dispatch(command: Command, settings: &Settings, out: &mut Out) -> Result<(), 
         Command::Checkpoint(args) => commands::checkpoint::run(&args, settings, out),
         Command::Recover(args) => commands::recover::run(&args, settings, out),
         Command::Stats(args) => commands::stats::run(&args, out),
+        Command::Settings(args) => commands::settings::run(&args, settings, out),
         Command::Verify(args) => commands::verify::run(&args, out),
         Command::Log(command) => commands::log::run(&command, out),
         Command::Bench(command) => commands::bench::run(&command, settings, out),

@@ -148,7 +148,15 @@ pub fn from_engine(error: Error, dir: &Path) -> Failure {
         Error::KeyTooLarge { .. } | Error::ValueTooLarge { .. } => {
             Failure::data(error).at(dir.display())
         }
-        Error::BadOption { .. } | Error::BadTableName { .. } => Failure::usage(error),
+        Error::SettingsFile { path, line, what } => Failure::usage(what)
+            .at(format!("{} line {line}", path.display()))
+            .advise(
+                "nothing was changed; `afterimage settings` lists the settings, with their bounds",
+            ),
+        Error::FixedAtCreation { .. } => Failure::usage(error).at(dir.display()),
+        Error::BadOption { .. } | Error::UnknownSetting { .. } | Error::BadTableName { .. } => {
+            Failure::usage(error)
+        }
         other => Failure::refused(other).at(dir.display()),
     }
 }

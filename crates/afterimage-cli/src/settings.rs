@@ -1,33 +1,33 @@
-//! `--set name=value`: the engine's settings on the command line, by the names and units that its documentation uses.
+//! `--set name=value`: the settings on the command line, by the names and units that `docs/settings.md` uses.
 //!
-//! A setting that is not known here is refused by name, never ignored: a misspelt limit must not look like a limit.
+//! A name that neither a database nor a log takes is refused before anything is opened: a misspelt limit must not look
+//! like a limit.
 
 use crate::failure::Failure;
-use crate::units::{parse_duration, parse_size};
-use afterimage::{Durability, Options};
-
-/// The names that `--set` takes, in the order in which they are told.
-const NAMES: &[&str] = &[
-    "page_size",
-    "buffer_pool_size",
-    "wal_segment_size",
-    "max_wal_size",
-    "checkpoint_timeout",
-    "wal_writer_delay",
-    "synchronous_commit",
-];
+use afterimage::{Error, Options};
+use afterimage_log::LogOptions;
 
 /// Settings given on the command line, in the order given; the last one of a name counts.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     given: Vec<String>,
+    pairs: Vec<(String, String)>,
 }
 
 impl Settings {
     /// Takes `name=value` texts, and refuses any that is not a setting.
     pub fn new(given: Vec<String>) -> Result<Self, Failure> {
-        let settings = Self { given };
-        settings.options()?;
+        let pairs = given.iter().map(|text| pair(text));
+        let settings = Self {
+            pairs: pairs.collect::<Result<_, _>>()?,
+            given,
+        };
+        for (name, value) in &settings.pairs {
+            let of_a_log = LogOptions::default().set(name, value).is_ok();
+            if !of_a_log {
+                Options::new().set(name, value).map_err(refused)?;
+            }
+        }
         Ok(settings)
     }
 
@@ -36,46 +36,33 @@ impl Settings {
         &self.given
     }
 
+    /// Names and values.
+    pub fn pairs(&self) -> &[(String, String)] {
+        &self.pairs
+    }
+
     /// The engine's defaults with these settings over them.
     pub fn options(&self) -> Result<Options, Failure> {
-        self.given
-            .iter()
-            .try_fold(Options::new(), |options, text| apply(options, text))
+        let mut pairs = self.pairs.iter();
+        pairs
+            .try_fold(Options::new(), |options, (name, value)| {
+                options.set(name, value)
+            })
+            .map_err(refused)
     }
 }
 
-fn apply(options: Options, text: &str) -> Result<Options, Failure> {
+fn pair(text: &str) -> Result<(String, String), Failure> {
     let (name, value) = text.split_once('=').ok_or_else(|| {
         Failure::usage(format!("`--set {text}` has no value"))
             .advise("write for example --set buffer_pool_size=64MiB")
     })?;
-    let wrong = |why: String| Failure::usage(format!("setting {name}: {why}"));
-    Ok(match name {
-        "page_size" => {
-            let bytes = parse_size(value).map_err(wrong)?;
-            options.page_size(
-                usize::try_from(bytes).map_err(|_| wrong(format!("`{value}` is too large")))?,
-            )
-        }
-        "buffer_pool_size" => options.buffer_pool_size(parse_size(value).map_err(wrong)?),
-        "wal_segment_size" => options.wal_segment_size(parse_size(value).map_err(wrong)?),
-        "max_wal_size" => options.max_wal_size(parse_size(value).map_err(wrong)?),
-        "checkpoint_timeout" => options.checkpoint_timeout(parse_duration(value).map_err(wrong)?),
-        "wal_writer_delay" => options.wal_writer_delay(parse_duration(value).map_err(wrong)?),
-        "synchronous_commit" => options.synchronous_commit(durability(value).map_err(wrong)?),
-        _ => {
-            return Err(Failure::usage(format!("there is no setting {name}"))
-                .advise(format!("there are {}", NAMES.join(", "))));
-        }
-    })
+    Ok((name.trim().to_owned(), value.to_owned()))
 }
 
-fn durability(value: &str) -> Result<Durability, String> {
-    match value.to_ascii_lowercase().as_str() {
-        "disk" | "on" => Ok(Durability::Disk),
-        "memory" | "off" => Ok(Durability::Memory),
-        _ => Err(format!("`{value}` is not a level; disk and memory are")),
-    }
+/// A setting that is refused is a mistake of usage, and the list of them is one command away.
+fn refused(error: Error) -> Failure {
+    Failure::usage(error).advise("`afterimage settings` lists them, with their bounds")
 }
 
 #[cfg(test)]
@@ -91,6 +78,7 @@ mod tests {
             "checkpoint_timeout=5min",
             "wal_writer_delay=200ms",
             "synchronous_commit=memory",
+            "wal_buffers=1MiB",
         ] {
             assert!(given(good).is_ok(), "{good}");
         }
@@ -98,10 +86,11 @@ mod tests {
         assert!(
             refused
                 .to_string()
-                .contains("there is no setting bufer_pool_size"),
+                .contains("there is no setting bufer_pool_size; did you mean buffer_pool_size?"),
             "{refused}"
         );
         assert!(given("buffer_pool_size=64MB").is_err());
+        assert!(given("buffer_pool_size=64").is_err());
         assert!(given("buffer_pool_size").is_err());
         assert!(given("synchronous_commit=replica").is_err());
     }

@@ -1,9 +1,11 @@
 //! Numbers as people read and write them: sizes with units, durations in the unit that fits, counts with commas.
 //!
-//! Everything printed for a person goes through here, so a duration never appears as a bare number; everything
-//! parsed from the command line as a size or a duration does too, so `16MiB` and `200ms` mean the same everywhere.
+//! Everything printed for a person goes through here, so a duration never appears as a bare number. What is read is read
+//! as the settings are, so `16MiB` and `200ms` mean the same everywhere.
 
 use std::time::Duration;
+
+pub use afterimage_log::units::parse_duration;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -78,57 +80,6 @@ pub fn rate(n: u64, over: Duration) -> String {
     }
 }
 
-/// Reads a size such as `16MiB`, `64 KiB`, `1GiB` or `8192` (bytes).
-pub fn parse_size(text: &str) -> Result<u64, String> {
-    let (number, unit) = split_unit(text);
-    let factor = match unit.to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "kib" | "k" => KIB,
-        "mib" | "m" => MIB,
-        "gib" | "g" => GIB,
-        "kb" | "mb" | "gb" => {
-            return Err(format!("`{text}`: write KiB, MiB or GiB (powers of 1024)"));
-        }
-        _ => {
-            return Err(format!(
-                "`{text}` is not a size; write for example 64KiB, 16MiB, 1GiB"
-            ));
-        }
-    };
-    let number: u64 = number
-        .parse()
-        .map_err(|_| format!("`{text}` is not a size; write for example 64KiB, 16MiB, 1GiB"))?;
-    number
-        .checked_mul(factor)
-        .ok_or_else(|| format!("`{text}` is too large"))
-}
-
-/// Reads a duration such as `1ms`, `200 us`, `5min`, `1.5s` or `0`; a bare number other than 0 is refused, because its unit would be a guess.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("`{text}` is not a duration; write for example 500us, 1ms, 10s, 5min");
-    let (number, unit) = split_unit(text);
-    let number: f64 = number.parse().map_err(|_| wrong())?;
-    let seconds = match unit.to_ascii_lowercase().as_str() {
-        "" if number == 0.0 => 1.0,
-        "ns" => 1e-9,
-        "us" | "µs" => 1e-6,
-        "ms" => 1e-3,
-        "s" => 1.0,
-        "min" => 60.0,
-        "h" => 3600.0,
-        _ => return Err(wrong()),
-    };
-    Duration::try_from_secs_f64(number * seconds).map_err(|_| wrong())
-}
-
-fn split_unit(text: &str) -> (&str, &str) {
-    let text = text.trim();
-    let end = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
-    (&text[..end], text[end..].trim())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,21 +107,5 @@ mod tests {
         assert_eq!(rate(50, Duration::from_secs(2)), "25.0");
         assert_eq!(rate(5_000_000, Duration::from_secs(2)), "2,500,000");
         assert_eq!(rate(1, Duration::ZERO), "-");
-    }
-
-    #[test]
-    fn what_is_written_is_read() {
-        assert_eq!(parse_size("16MiB"), Ok(16 << 20));
-        assert_eq!(parse_size("64 KiB"), Ok(64 << 10));
-        assert_eq!(parse_size("8192"), Ok(8192));
-        assert!(parse_size("16MB").is_err());
-        assert!(parse_size("lots").is_err());
-        assert!(parse_size("99999999999GiB").is_err());
-        assert_eq!(parse_duration("1ms"), Ok(Duration::from_millis(1)));
-        assert_eq!(parse_duration("0"), Ok(Duration::ZERO));
-        assert_eq!(parse_duration("1.5s"), Ok(Duration::from_millis(1500)));
-        assert_eq!(parse_duration("5min"), Ok(Duration::from_secs(300)));
-        assert!(parse_duration("5").is_err());
-        assert!(parse_duration("soon").is_err());
     }
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use afterimage_io::{Io, OpenMode};
 
+use crate::control::ControlFile;
 use crate::error::{Error, Result};
 use crate::options::{LogOptions, MOST_FLIGHTS};
 use crate::units::{nanos, parse_duration, parse_size, write_duration, write_size};
@@ -460,7 +461,8 @@ impl LogOptions {
         Ok(options)
     }
 
-    /// The settings of the log in `dir`, with what `given` (names and values) puts over its file.
+    /// The settings of the log in `dir`, with what `given` (names and values) puts over its file. The segment size of a log
+    /// that is there stays what it is, whatever is said.
     ///
     /// # Errors
     ///
@@ -472,7 +474,13 @@ impl LogOptions {
         }
         options.check()?;
         let lines = read_file(io, dir)?;
+        let exists = ControlFile::exists(io, dir)?;
+        if exists {
+            let fixed = ControlFile::open(io, dir, false)?.current().segment_bytes;
+            options.segment_bytes = fixed;
+        }
         let source = |name: &str| match lines.iter().find(|found| found.name == name) {
+            _ if exists && name == "wal_segment_size" => Source::Creation,
             _ if given.iter().any(|(found, _)| found == name) => Source::Set,
             Some(found) => Source::File { line: found.line },
             None => Source::Default,

@@ -24,11 +24,13 @@ const LEVELS: [Durability; 3] = [Durability::Memory, Durability::Os, Durability:
 const LATER: &[&str] = &[
     "archive_timeout",
     "checkpoint_completion_target",
+    "idle_replication_slot_timeout",
     "io_capacity",
     "io_capacity_max",
     "lock_timeout",
     "max_slot_wal_keep_size",
     "min_wal_size",
+    "recycle_behind_slots",
     "target_recovery_time",
     "wal_level",
 ];

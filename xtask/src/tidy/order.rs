@@ -17,7 +17,7 @@ const CRATES: [(&str, u8); 5] = [
 ];
 
 /// The engine's modules, lowest first. A new one needs its place here, and a line in ARCHITECTURE.md.
-const ENGINE: [&str; 14] = [
+const ENGINE: [&str; 15] = [
     "ids",
     "limits",
     "codec",
@@ -25,6 +25,7 @@ const ENGINE: [&str; 14] = [
     "record",
     "error",
     "options",
+    "settings",
     "buffer",
     "tree",
     "transaction",

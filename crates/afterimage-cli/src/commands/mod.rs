@@ -12,6 +12,7 @@ pub mod put;
 pub mod recover;
 pub mod rows;
 pub mod scan;
+pub mod settings;
 pub mod stats;
 pub mod tables;
 pub mod verify;
