@@ -45,7 +45,7 @@ impl Slot {
     ///
     /// # Errors
     ///
-    /// As [`Wal::slot`]; `ControlCorrupt` where the control file cannot be read.
+    /// As [`Wal::slot`](crate::Wal::slot); `ControlCorrupt` where the control file cannot be read.
     pub fn open(io: &Io, dir: &Path, name: &str) -> Result<Slot> {
         let control = ControlFile::open(io, dir, false)?.current().clone();
         let place = Place {
