@@ -135,6 +135,14 @@ impl Shared {
 
     /// Bytes that should be a frame and are not: damage, unless the segment has been given up meanwhile.
     fn bad(&self, lsn: Lsn, fault: &Fault) -> Error {
+        // Bytes that are written and not durable cannot be judged: when a sync fails, older ones may take their place.
+        let next = self.next.load(Ordering::Acquire);
+        if self.durable.load(Ordering::Acquire) <= lsn.get()
+            && lsn.get() < next
+            && let Err(e) = self.flush_to(next)
+        {
+            return self.check().err().unwrap_or(e);
+        }
         let (number, offset) = (
             lsn.get() / self.segment_bytes,
             lsn.get() % self.segment_bytes,

@@ -226,16 +226,16 @@ impl Shared {
             self.stop(e.to_string());
             return Ok(());
         }
-        if let Some(batch) = batch {
-            // From here on it is read from the file.
-            self.buffer.lock().landed(batch);
-        }
         self.written_by_now(self.group.lock());
         if let Err(e) = self.sync(&mut lane, &segments) {
             self.stop(e.to_string());
             return Ok(());
         }
         self.publish(epoch, lane);
+        if let Some(batch) = batch {
+            // Not before: after a failed sync the file may show older bytes than were written to it.
+            self.buffer.lock().landed(batch);
+        }
         Ok(())
     }
 
