@@ -4,6 +4,7 @@ mod append;
 mod background;
 mod buffer;
 mod bytes;
+mod choice;
 mod control;
 mod create;
 mod cursor;

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use afterimage_io::sync::atomic::Ordering;
-use afterimage_io::{Io, Progress};
+use afterimage_io::{DurableWrites, Io, Progress};
 
 use crate::control::Control;
 use crate::durability::Durability;
@@ -204,6 +204,13 @@ impl Log {
     #[must_use]
     pub fn oldest_lsn(&self) -> Lsn {
         Lsn::at(self.shared.oldest())
+    }
+
+    /// How flushes are made durable: what the options ask for, or what was found to be the fastest when the log was
+    /// made; for `Control::writes`.
+    #[must_use]
+    pub fn durable_writes(&self) -> DurableWrites {
+        self.shared.writes
     }
 
     /// Waits until everything before `upto`, an exclusive end, is durable. Whoever finds nobody flushing flushes for

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use afterimage_io::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use afterimage_io::sync::{Mutex, WaitWord};
-use afterimage_io::{File, Io};
+use afterimage_io::{DurableWrites, File, Io};
 
 use crate::buffer::{Buffer, Live};
 use crate::error::{Error, Result};
@@ -31,6 +31,8 @@ pub(crate) struct Shared {
     pub identity: Identity,
     pub segment_bytes: u64,
     pub options: LogOptions,
+    /// How flushes are made durable.
+    pub writes: DurableWrites,
     pub buffer: Mutex<Buffer>,
     /// The sum of all reservations; grows only under the buffer's mutex.
     pub reserved: Arc<AtomicU64>,
@@ -79,6 +81,7 @@ pub(crate) struct Opening {
     pub proven: u64,
     /// The number of the next segment to prepare.
     pub next_number: u64,
+    pub writes: DurableWrites,
 }
 
 /// Who makes segments: its mutex is held while one is made.
@@ -115,6 +118,7 @@ impl Shared {
             identity: opening.identity,
             segment_bytes: opening.segment_bytes,
             options: options.clone(),
+            writes: opening.writes,
             buffer: Mutex::new(io, opening.buffer),
             reserved: Arc::new(AtomicU64::new(0)),
             next: AtomicU64::new(next),
