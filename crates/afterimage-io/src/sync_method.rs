@@ -25,6 +25,12 @@ impl SyncMethod {
         SyncMethod::OpenSync,
     ];
 
+    /// Its place in [`SyncMethod::ALL`], from 0.
+    #[must_use]
+    pub fn place(self) -> usize {
+        SyncMethod::ALL.iter().position(|m| *m == self).unwrap_or(0)
+    }
+
     /// Whether the write itself is durable, so that no sync follows it.
     #[must_use]
     pub fn by_write(self) -> bool {
@@ -73,6 +79,12 @@ impl DurableWrites {
         method: SyncMethod::Fdatasync,
         direct: false,
     };
+
+    /// Whether they go through a file description of their own, one call each: no sync of the whole file follows.
+    #[must_use]
+    pub fn is_by_write(self) -> bool {
+        self.direct || self.method.by_write()
+    }
 }
 
 impl fmt::Display for DurableWrites {

@@ -43,10 +43,10 @@ pub(crate) fn create(
         .map_err(|e| Error::io("sync", &first.path, 0, e))?;
     let second = prepare(io, &logs, identity, 2, options.segment_bytes)?;
     segment::sync_names(io, &logs)?;
-    let writes = choice::choose(io, options, &second.path);
+    let choice = choice::choose(io, options, &second.path);
     let (first, second) = (
-        first.written_by(io, writes)?,
-        second.written_by(io, writes)?,
+        first.written_by(io, choice.writes)?,
+        second.written_by(io, choice.writes)?,
     );
 
     let next = header.first_lsn();
@@ -67,7 +67,7 @@ pub(crate) fn create(
         durable: next,
         proven: next,
         next_number: 3,
-        writes,
+        choice,
     };
     Ok(Shared::open(io, options, opening))
 }

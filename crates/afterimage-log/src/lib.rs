@@ -39,6 +39,7 @@ mod verify;
 mod wakers;
 mod wal;
 
+pub use choice::SyncChoice;
 pub use control::{Control, ControlFile};
 pub use durability::Durability;
 pub use error::{Error, Result};

@@ -11,8 +11,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use afterimage_io::sync::atomic::Ordering;
-use afterimage_io::{DurableWrites, Io, Progress};
+use afterimage_io::{Io, Progress};
 
+use crate::choice::SyncChoice;
 use crate::control::Control;
 use crate::durability::Durability;
 use crate::error::Result;
@@ -209,8 +210,8 @@ impl Log {
     /// How flushes are made durable: what the options ask for, or what was found to be the fastest when the log was
     /// made; for `Control::writes`.
     #[must_use]
-    pub fn durable_writes(&self) -> DurableWrites {
-        self.shared.writes
+    pub fn sync_choice(&self) -> SyncChoice {
+        self.shared.choice
     }
 
     /// Waits until everything before `upto`, an exclusive end, is durable. Whoever finds nobody flushing flushes for

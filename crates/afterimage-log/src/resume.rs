@@ -14,10 +14,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use afterimage_io::planted::{self, Bug};
-use afterimage_io::{DurableWrites, File, Io, OpenMode};
+use afterimage_io::{File, Io, OpenMode};
 
 use crate::buffer::{Buffer, Live};
-use crate::choice;
+use crate::choice::{self, SyncChoice};
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::examine::{Examination, SegmentInfo};
@@ -160,7 +160,7 @@ impl Resume<'_> {
             proven,
             buffer,
             next_number: highest + 1,
-            writes: self.writes(),
+            choice: self.writes(),
         };
         Ok(Shared::open(self.io, &self.options, opening))
     }
@@ -173,10 +173,10 @@ impl Resume<'_> {
             .map_err(|e| Error::io("open", &path, 0, e))?;
         let segment_bytes = self.control.segment_bytes;
         OpenSegment::new(&self.control.identity, number, segment_bytes, path, file)
-            .written_by(self.io, self.writes())
+            .written_by(self.io, self.writes().writes)
     }
 
-    fn writes(&self) -> DurableWrites {
+    fn writes(&self) -> SyncChoice {
         choice::asked(&self.options, self.control.writes)
     }
 

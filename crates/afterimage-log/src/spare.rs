@@ -42,7 +42,7 @@ impl Shared {
         preparer.full_at = None;
         self.counters.prepared.fetch_add(1, Ordering::Relaxed);
         let spare = OpenSegment::new(&self.identity, number, self.segment_bytes, path, file);
-        self.add_spare(spare.written_by(&self.io, self.writes)?);
+        self.add_spare(spare.written_by(&self.io, self.choice.writes)?);
         Ok(())
     }
 
@@ -151,7 +151,7 @@ impl Shared {
             .map_err(|e| Error::io("open", &to, 0, e))?;
         self.counters.recycled.fetch_add(1, Ordering::Relaxed);
         let spare = OpenSegment::new(&self.identity, future, self.segment_bytes, to, file);
-        self.add_spare(spare.written_by(&self.io, self.writes)?);
+        self.add_spare(spare.written_by(&self.io, self.choice.writes)?);
         Ok(())
     }
 

@@ -22,6 +22,7 @@ use afterimage_io::sync::MutexGuard;
 use afterimage_io::sync::atomic::Ordering;
 
 use crate::buffer::Batch;
+use crate::choice::SLOW;
 use crate::durability::Durability;
 use crate::error::{Error, Result};
 use crate::group::{Flight, Group, Lane, WORDS};
@@ -29,9 +30,6 @@ use crate::lsn::Lsn;
 use crate::options::MOST_FLIGHTS;
 use crate::segment::OpenSegment;
 use crate::shared::{Shared, micros};
-
-/// Syncs that take longer than this overlap.
-const SLOW_SYNC: Duration = Duration::from_micros(500);
 
 impl Shared {
     /// See `Log::wait`.
@@ -173,7 +171,7 @@ impl Shared {
 
     /// Whether syncs take so long that they overlap.
     fn is_slow(&self) -> bool {
-        u128::from(self.sync_nanos.load(Ordering::Relaxed)) >= SLOW_SYNC.as_nanos()
+        self.sync_nanos.load(Ordering::Relaxed) >= SLOW
     }
 
     fn nanos(&self) -> u64 {
@@ -316,7 +314,7 @@ impl Shared {
 
     /// Whether a flush is durable by its write alone.
     fn is_by_write(&self) -> bool {
-        self.writes.direct || self.writes.method.by_write()
+        self.choice.writes.is_by_write()
     }
 
     fn write(&self, batch: &Batch, durably: bool) -> Result<()> {
