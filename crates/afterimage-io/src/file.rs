@@ -104,15 +104,15 @@ impl File {
     /// Writes all of `buf` at `offset` and returns when this range is durable.
     ///
     /// Promises nothing about bytes outside the range, as a write with `O_DSYNC` promises nothing: earlier writes to
-    /// this file may still be lost.
+    /// this file may still be lost. How it is done was said when the file was opened
+    /// ([`Io::open_durable`](crate::Io::open_durable)).
     ///
     /// # Errors
     /// What the world says. The range may be written, written in part, or not; nothing of it may be relied on.
     pub fn write_all_at_durably(&self, offset: u64, buf: &[u8]) -> Result<()> {
-        self.write_all(offset, buf, Durability::AtOnce)?;
         match &self.inner.kind {
-            Kind::Os(file) => file.sync_data(),
-            Kind::Overlay(_) | Kind::Sim(_) => Ok(()),
+            Kind::Os(file) => file.write_durably(offset, buf),
+            Kind::Overlay(_) | Kind::Sim(_) => self.write_all(offset, buf, Durability::AtOnce),
         }
     }
 

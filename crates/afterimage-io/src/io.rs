@@ -15,6 +15,7 @@ use crate::os::OsWorld;
 use crate::os_thread;
 use crate::overlay::OverlayWorld;
 use crate::sim::{Note, Sim, SimWorld};
+use crate::sync_method::DurableWrites;
 use crate::thread::JoinHandle;
 
 /// A handle on a world: the files, clock, randomness and threads a storage engine may use.
@@ -105,6 +106,18 @@ impl Io {
             World::Os(world) => Ok(File::os(world.open(path, how)?, path)),
             World::Overlay(world) => Ok(File::overlay(world.open(path, how)?, path)),
             World::Sim(world) => Ok(File::simulated(world.open(path, how)?, path)),
+        }
+    }
+
+    /// As [`Io::open`], and says how [`File::write_all_at_durably`] is to make its writes durable. Other writes, syncs and
+    /// reads of the file stay ordinary.
+    ///
+    /// # Errors
+    /// As [`Io::open`]; `Unsupported` where the system or the file system does not offer this way.
+    pub fn open_durable(&self, path: &Path, how: OpenMode, writes: DurableWrites) -> Result<File> {
+        match &self.world {
+            World::Os(world) => Ok(File::os(world.open_durable(path, how, writes)?, path)),
+            World::Overlay(_) | World::Sim(_) => self.open(path, how),
         }
     }
 

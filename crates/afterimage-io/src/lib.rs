@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod direct;
 mod file;
 mod io;
 mod lock;
@@ -11,6 +12,7 @@ mod panicked;
 pub mod planted;
 pub mod sim;
 pub mod sync;
+mod sync_method;
 mod thread;
 
 pub use file::File;
@@ -19,6 +21,7 @@ pub use lock::{LockAttempt, LockFile};
 pub use mode::OpenMode;
 pub use panicked::{Panicked, is_unwinding};
 pub use sim::Note;
+pub use sync_method::{DurableWrites, SyncMethod};
 pub use thread::JoinHandle;
 
 /// What one step of background work came to.

@@ -9,9 +9,11 @@ use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::direct;
 use crate::lock::{LockAttempt, LockFile, parse_pid};
 use crate::mode::OpenMode;
 use crate::os_thread;
+use crate::sync_method::{DurableWrites, SyncMethod};
 
 pub(crate) struct OsWorld {
     began: Instant,
@@ -23,6 +25,8 @@ pub(crate) struct OsFile {
     file: fs::File,
     /// Every sync takes this much longer than the disk needs.
     sync_delay: Duration,
+    /// How durable writes are made, through a description of their own; reads and other writes stay ordinary.
+    durable: Option<(DurableWrites, fs::File)>,
 }
 
 impl OsWorld {
@@ -45,7 +49,21 @@ impl OsWorld {
         Ok(OsFile {
             file: open_options(how).open(path)?,
             sync_delay: self.sync_delay,
+            durable: None,
         })
+    }
+
+    pub(crate) fn open_durable(
+        &self,
+        path: &Path,
+        how: OpenMode,
+        writes: DurableWrites,
+    ) -> Result<OsFile> {
+        let mut file = self.open(path, how)?;
+        if writes != DurableWrites::PLAIN {
+            file.durable = Some((writes, direct::open(path, writes)?));
+        }
+        Ok(file)
     }
 
     pub(crate) fn create_dir(&self, path: &Path) -> Result<()> {
@@ -146,8 +164,32 @@ impl OsFile {
         write_at(&self.file, offset, buf)
     }
 
+    /// All of `buf`, durable when this returns.
+    pub(crate) fn write_durably(&self, offset: u64, buf: &[u8]) -> Result<()> {
+        let (writes, file) = match &self.durable {
+            Some((writes, file)) => (*writes, file),
+            None => (DurableWrites::PLAIN, &self.file),
+        };
+        if writes.direct {
+            direct::check_aligned(offset, buf.len())?;
+            direct::aligned(buf, |buf| write_all_at(file, offset, buf))?;
+        } else {
+            write_all_at(file, offset, buf)?;
+        }
+        match writes.method {
+            SyncMethod::Fdatasync => file.sync_data()?,
+            SyncMethod::Fsync => file.sync_all()?,
+            SyncMethod::OpenDatasync | SyncMethod::OpenSync => {}
+        }
+        delay(self.sync_delay);
+        Ok(())
+    }
+
     pub(crate) fn sync_data(&self) -> Result<()> {
-        self.file.sync_data()?;
+        match &self.durable {
+            Some((writes, _)) if writes.method == SyncMethod::Fsync => self.file.sync_all()?,
+            _ => self.file.sync_data()?,
+        }
         delay(self.sync_delay);
         Ok(())
     }
@@ -230,6 +272,21 @@ fn system_random() -> Option<u128> {
         .read_exact(&mut bytes)
         .ok()?;
     Some(u128::from_le_bytes(bytes))
+}
+
+fn write_all_at(file: &fs::File, mut offset: u64, mut buf: &[u8]) -> Result<()> {
+    while !buf.is_empty() {
+        match write_at(file, offset, buf) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                buf = &buf[written..];
+                offset += written as u64;
+            }
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
 }
 
 #[cfg(unix)]

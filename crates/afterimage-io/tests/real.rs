@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use afterimage_io::sim::{Sim, Survival};
-use afterimage_io::{Io, LockAttempt, OpenMode};
+use afterimage_io::{DurableWrites, Io, LockAttempt, OpenMode, SyncMethod};
 
 /// A directory of its own, removed at the end.
 struct Place(PathBuf);
@@ -244,4 +244,43 @@ fn clocks_and_chance() {
     assert_ne!(first, other.random());
     assert_ne!(first, one.random());
     assert!(one.is_simulated());
+}
+
+#[test]
+fn durable_writes_in_every_way_are_read_back() {
+    let place = Place::new("durable");
+    let io = Io::os();
+    let mut offered = 0;
+    for (n, method) in SyncMethod::ALL.into_iter().enumerate() {
+        for direct in [false, true] {
+            let path = place.at(&format!("{method}-{direct}"));
+            let writes = DurableWrites { method, direct };
+            let file = match io.open_durable(&path, OpenMode::CreateNew, writes) {
+                Ok(file) => file,
+                Err(e) => {
+                    assert_eq!(e.kind(), ErrorKind::Unsupported, "{writes}: {e}");
+                    continue;
+                }
+            };
+            offered += 1;
+            let bytes: Vec<u8> = (0..8193u32).map(|i| (i as usize + n) as u8).collect();
+            file.prefill(0, 16384).expect("zeroes");
+            // Not on a block boundary in memory, for once.
+            let written = file.write_all_at_durably(4096, &bytes[1..]);
+            written.unwrap_or_else(|e| panic!("{writes}: {e}"));
+            file.write_all_at(4100, b"ordinary").expect("beside it");
+            file.sync().expect("a sync beside it");
+            let mut found = vec![0; 8192];
+            file.read_exact_at(4096, &mut found).expect("all of it");
+            assert_eq!(&found[4..12], b"ordinary", "{writes}");
+            assert_eq!(found[12..], bytes[13..], "{writes}");
+            let odd = file.write_all_at_durably(5, &bytes[..100]);
+            assert_eq!(
+                odd.is_err(),
+                direct,
+                "{writes}: whole blocks only where direct"
+            );
+        }
+    }
+    assert!(offered >= 4, "the plain ways are offered everywhere");
 }

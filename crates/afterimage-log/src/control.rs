@@ -6,9 +6,10 @@
 
 use std::path::{Path, PathBuf};
 
-use afterimage_io::{File, Io, OpenMode};
+use afterimage_io::{DurableWrites, File, Io, OpenMode, SyncMethod};
 
 use crate::bytes::{get_u32, get_u64, get_u128, put_u32, put_u64, put_u128};
+use crate::choice::SyncChoice;
 use crate::error::{Error, Result, is_full};
 use crate::frame::crc32c;
 use crate::identity::Identity;
@@ -44,6 +45,8 @@ pub struct Control {
     pub clean_end: Option<Lsn>,
     /// How far the log was known to be durable when this was written.
     pub durable_lsn: Option<Lsn>,
+    /// How the log's flushes are made durable, as found when it was made; none if that was not recorded.
+    pub writes: Option<SyncChoice>,
     /// Features without which the database cannot be read.
     pub required_features: u64,
     /// Features that may be ignored.
@@ -63,6 +66,7 @@ impl Control {
             segment_bytes,
             clean_end: None,
             durable_lsn: None,
+            writes: None,
             required_features: 0,
             optional_features: 0,
             client: [0; 512],
@@ -85,6 +89,9 @@ impl Control {
         put_u64(&mut b, 88, self.segment_bytes);
         put_u64(&mut b, 96, self.clean_end.map_or(0, Lsn::get));
         put_u64(&mut b, 104, self.durable_lsn.map_or(0, Lsn::get));
+        put_u32(&mut b, 112, encode_writes(self.writes.map(|w| w.writes)));
+        put_u32(&mut b, 116, self.writes.map_or(0, |w| w.nanos));
+        put_u32(&mut b, 120, self.writes.map_or(0, |w| w.plain_nanos));
         b[CLIENT_AT..CLIENT_AT + 512].copy_from_slice(&self.client);
         let crc = crc32c(&b[..CRC_AT]);
         put_u32(&mut b, CRC_AT, crc);
@@ -137,11 +144,32 @@ impl Control {
             segment_bytes,
             clean_end: end,
             durable_lsn: Lsn::new(get_u64(b, 104)),
+            writes: decode_writes(get_u32(b, 112)).map(|writes| SyncChoice {
+                writes,
+                nanos: get_u32(b, 116),
+                plain_nanos: get_u32(b, 120),
+            }),
             required_features,
             optional_features: get_u64(b, 24),
             client,
         })
     }
+}
+
+/// 0 for none; else the method's place from 1 on, and bit 8 for direct.
+fn encode_writes(writes: Option<DurableWrites>) -> u32 {
+    writes.map_or(0, |writes| {
+        (writes.method.place() as u32 + 1) | (u32::from(writes.direct) << 8)
+    })
+}
+
+/// A way that this version does not know is none: it is advice, not meaning.
+fn decode_writes(bits: u32) -> Option<DurableWrites> {
+    let method = SyncMethod::ALL.get(((bits & 0xFF) as usize).checked_sub(1)?)?;
+    Some(DurableWrites {
+        method: *method,
+        direct: bits & 0x100 != 0,
+    })
 }
 
 /// Why a copy cannot be used.

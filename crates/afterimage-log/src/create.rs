@@ -6,6 +6,7 @@ use std::sync::Arc;
 use afterimage_io::{Io, OpenMode};
 
 use crate::buffer::{Buffer, Live};
+use crate::choice;
 use crate::cursor::{Cursor, Step};
 use crate::error::{Error, Result};
 use crate::frame;
@@ -42,6 +43,11 @@ pub(crate) fn create(
         .map_err(|e| Error::io("sync", &first.path, 0, e))?;
     let second = prepare(io, &logs, identity, 2, options.segment_bytes)?;
     segment::sync_names(io, &logs)?;
+    let choice = choice::choose(io, options, &second.path);
+    let (first, second) = (
+        first.written_by(io, choice.writes)?,
+        second.written_by(io, choice.writes)?,
+    );
 
     let next = header.first_lsn();
     let mut buffer = Buffer::new(&header, first, next, Vec::new(), 0);
@@ -61,6 +67,7 @@ pub(crate) fn create(
         durable: next,
         proven: next,
         next_number: 3,
+        choice,
     };
     Ok(Shared::open(io, options, opening))
 }

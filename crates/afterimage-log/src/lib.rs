@@ -4,6 +4,7 @@ mod append;
 mod background;
 mod buffer;
 mod bytes;
+mod choice;
 mod control;
 mod create;
 mod cursor;
@@ -38,6 +39,7 @@ mod verify;
 mod wakers;
 mod wal;
 
+pub use choice::SyncChoice;
 pub use control::{Control, ControlFile};
 pub use durability::Durability;
 pub use error::{Error, Result};

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use afterimage_io::sync::atomic::Ordering;
 use afterimage_io::{Io, Progress};
 
+use crate::choice::SyncChoice;
 use crate::control::Control;
 use crate::durability::Durability;
 use crate::error::Result;
@@ -204,6 +205,13 @@ impl Log {
     #[must_use]
     pub fn oldest_lsn(&self) -> Lsn {
         Lsn::at(self.shared.oldest())
+    }
+
+    /// How flushes are made durable: what the options ask for, or what was found to be the fastest when the log was
+    /// made; for `Control::writes`.
+    #[must_use]
+    pub fn sync_choice(&self) -> SyncChoice {
+        self.shared.choice
     }
 
     /// Waits until everything before `upto`, an exclusive end, is durable. Whoever finds nobody flushing flushes for

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use afterimage_io::SyncMethod;
+
 use crate::error::{Error, Result};
 
 /// The first bytes of every segment, which hold its header.
@@ -44,6 +46,10 @@ pub struct LogOptions {
     /// `truncate_before` was asked for. Lost slots count as slots that have passed everything. A log that has no slot
     /// at all keeps everything.
     pub recycle_behind_slots: bool,
+    /// How a flush is made durable; none, the default, is what was found to be the fastest when the log was made.
+    pub wal_sync_method: Option<SyncMethod>,
+    /// Whether flushes pass the page cache by; none, the default, is what was found to be the fastest.
+    pub wal_direct_io: Option<bool>,
     /// Whether the log may start a thread for tickets that nobody waits for; true by default. Without it,
     /// `Log::step` does that work.
     pub background: bool,
@@ -62,6 +68,8 @@ impl Default for LogOptions {
             max_slot_wal_keep_size: 1 << 30,
             idle_replication_slot_timeout: Duration::from_secs(7 * 24 * 3600),
             recycle_behind_slots: false,
+            wal_sync_method: None,
+            wal_direct_io: None,
             background: true,
         }
     }

@@ -17,6 +17,7 @@ use afterimage_io::planted::{self, Bug};
 use afterimage_io::{File, Io, OpenMode};
 
 use crate::buffer::{Buffer, Live};
+use crate::choice::{self, SyncChoice};
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::examine::{Examination, SegmentInfo};
@@ -159,6 +160,7 @@ impl Resume<'_> {
             proven,
             buffer,
             next_number: highest + 1,
+            choice: self.writes(),
         };
         Ok(Shared::open(self.io, &self.options, opening))
     }
@@ -169,13 +171,13 @@ impl Resume<'_> {
             .io
             .open(&path, OpenMode::ReadWrite)
             .map_err(|e| Error::io("open", &path, 0, e))?;
-        Ok(OpenSegment::new(
-            &self.control.identity,
-            number,
-            self.control.segment_bytes,
-            path,
-            file,
-        ))
+        let segment_bytes = self.control.segment_bytes;
+        OpenSegment::new(&self.control.identity, number, segment_bytes, path, file)
+            .written_by(self.io, self.writes().writes)
+    }
+
+    fn writes(&self) -> SyncChoice {
+        choice::asked(&self.options, self.control.writes)
     }
 
     /// Writes a segment anew: its bytes up to its end, END, zeroes; then puts it in the place of the old one.

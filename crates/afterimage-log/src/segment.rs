@@ -9,7 +9,7 @@
 use std::path::{Path, PathBuf};
 
 use afterimage_io::planted::{self, Bug};
-use afterimage_io::{File, Io, OpenMode};
+use afterimage_io::{DurableWrites, File, Io, OpenMode};
 
 use crate::bytes::{get_u32, get_u64, get_u128, put_u32, put_u64, put_u128};
 use crate::error::{Error, Result, is_full};
@@ -200,6 +200,16 @@ impl OpenSegment {
             path,
             file,
         }
+    }
+
+    /// The same segment, its durable writes made in this way.
+    pub(crate) fn written_by(self, io: &Io, writes: DurableWrites) -> Result<OpenSegment> {
+        if writes == DurableWrites::PLAIN {
+            return Ok(self);
+        }
+        let opened = io.open_durable(&self.path, OpenMode::ReadWrite, writes);
+        let file = opened.map_err(|e| Error::io("open", &self.path, 0, e))?;
+        Ok(OpenSegment { file, ..self })
     }
 }
 

@@ -10,7 +10,7 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use afterimage_io::{Io, OpenMode};
+use afterimage_io::{Io, OpenMode, SyncMethod};
 
 use crate::control::ControlFile;
 use crate::error::{Error, Result};
@@ -507,7 +507,6 @@ pub const LATER: &[&str] = &[
     "min_wal_size",
     "wal_level",
     "wal_pad_flush",
-    "wal_sync_method",
 ];
 
 /// The settings of a log.
@@ -589,6 +588,41 @@ pub const TABLE: &[Setting<LogOptions>] = &[
         fixed_at_creation: false,
         get: |o| o.flushes_in_flight as u64,
         set: |o, value| o.flushes_in_flight = value as usize,
+    },
+    Setting {
+        name: "wal_sync_method",
+        what: "how a flush is made durable; auto: what was found to be the fastest when the log was made",
+        kind: Kind::OneOf(&["auto", "fdatasync", "open_datasync", "fsync", "open_sync"]),
+        word: None,
+        also: "",
+        too_low: "fsync, open_sync: the disk also writes the file's times, for nothing",
+        too_high: "open_datasync, open_sync: one flush at a time, which wastes a slow disk that could do several",
+        changes_while_running: false,
+        fixed_at_creation: false,
+        get: |o| {
+            o.wal_sync_method
+                .map_or(0, |method| 1 + method.place() as u64)
+        },
+        set: |o, value| {
+            let place = usize::try_from(value).unwrap_or(usize::MAX);
+            let method = place
+                .checked_sub(1)
+                .and_then(|place| SyncMethod::ALL.get(place));
+            o.wal_sync_method = method.copied();
+        },
+    },
+    Setting {
+        name: "wal_direct_io",
+        what: "whether flushes pass the page cache by; auto: what was found to be the fastest when the log was made",
+        kind: Kind::OneOf(&["auto", "off", "on"]),
+        word: None,
+        also: "",
+        too_low: "every flush costs a copy into the page cache",
+        too_high: "an open is refused where the file system cannot; whoever reads the log just behind its writer reads it from the disk",
+        changes_while_running: false,
+        fixed_at_creation: false,
+        get: |o| o.wal_direct_io.map_or(0, |direct| 1 + u64::from(direct)),
+        set: |o, value| o.wal_direct_io = value.checked_sub(1).map(|direct| direct == 1),
     },
     Setting {
         name: "spare_segments",

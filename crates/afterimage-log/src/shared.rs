@@ -13,6 +13,7 @@ use afterimage_io::sync::{Mutex, WaitWord};
 use afterimage_io::{File, Io};
 
 use crate::buffer::{Buffer, Live};
+use crate::choice::SyncChoice;
 use crate::error::{Error, Result};
 use crate::flusher::Flusher;
 use crate::group::{Group, WORDS};
@@ -31,6 +32,8 @@ pub(crate) struct Shared {
     pub identity: Identity,
     pub segment_bytes: u64,
     pub options: LogOptions,
+    /// How flushes are made durable.
+    pub choice: SyncChoice,
     pub buffer: Mutex<Buffer>,
     /// The sum of all reservations; grows only under the buffer's mutex.
     pub reserved: Arc<AtomicU64>,
@@ -79,6 +82,7 @@ pub(crate) struct Opening {
     pub proven: u64,
     /// The number of the next segment to prepare.
     pub next_number: u64,
+    pub choice: SyncChoice,
 }
 
 /// Who makes segments: its mutex is held while one is made.
@@ -115,6 +119,7 @@ impl Shared {
             identity: opening.identity,
             segment_bytes: opening.segment_bytes,
             options: options.clone(),
+            choice: opening.choice,
             buffer: Mutex::new(io, opening.buffer),
             reserved: Arc::new(AtomicU64::new(0)),
             next: AtomicU64::new(next),
@@ -210,6 +215,7 @@ impl Shared {
             segments: buffer.live.len() as u64,
             spare_segments: buffer.prepared.len() as u64,
             segment_bytes: self.segment_bytes,
+            sync_choice: self.choice,
             oldest_lsn: Lsn::at(oldest),
             durable_lsn: Lsn::at(durable),
             written_lsn: Lsn::at(written),

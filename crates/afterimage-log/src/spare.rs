@@ -41,13 +41,8 @@ impl Shared {
         preparer.next_number += 1;
         preparer.full_at = None;
         self.counters.prepared.fetch_add(1, Ordering::Relaxed);
-        self.add_spare(OpenSegment::new(
-            &self.identity,
-            number,
-            self.segment_bytes,
-            path,
-            file,
-        ));
+        let spare = OpenSegment::new(&self.identity, number, self.segment_bytes, path, file);
+        self.add_spare(spare.written_by(&self.io, self.choice.writes)?);
         Ok(())
     }
 
@@ -155,13 +150,8 @@ impl Shared {
             .open(&to, OpenMode::ReadWrite)
             .map_err(|e| Error::io("open", &to, 0, e))?;
         self.counters.recycled.fetch_add(1, Ordering::Relaxed);
-        self.add_spare(OpenSegment::new(
-            &self.identity,
-            future,
-            self.segment_bytes,
-            to,
-            file,
-        ));
+        let spare = OpenSegment::new(&self.identity, future, self.segment_bytes, to, file);
+        self.add_spare(spare.written_by(&self.io, self.choice.writes)?);
         Ok(())
     }
 

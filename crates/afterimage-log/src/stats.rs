@@ -2,6 +2,7 @@
 
 use afterimage_io::sync::atomic::AtomicU64;
 
+use crate::choice::SyncChoice;
 use crate::lsn::Lsn;
 
 /// A look at the log's counters and positions. Counters begin at zero when the log is opened.
@@ -33,6 +34,8 @@ pub struct LogStats {
     pub spare_segments: u64,
     /// The size of a segment in bytes.
     pub segment_bytes: u64,
+    /// How flushes are made durable, and why.
+    pub sync_choice: SyncChoice,
     /// The position of the oldest record that can still be read.
     pub oldest_lsn: Lsn,
     /// Everything before this is durable.

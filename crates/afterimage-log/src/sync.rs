@@ -22,6 +22,7 @@ use afterimage_io::sync::MutexGuard;
 use afterimage_io::sync::atomic::Ordering;
 
 use crate::buffer::Batch;
+use crate::choice::SLOW;
 use crate::durability::Durability;
 use crate::error::{Error, Result};
 use crate::group::{Flight, Group, Lane, WORDS};
@@ -29,9 +30,6 @@ use crate::lsn::Lsn;
 use crate::options::MOST_FLIGHTS;
 use crate::segment::OpenSegment;
 use crate::shared::{Shared, micros};
-
-/// Syncs that take longer than this overlap.
-const SLOW_SYNC: Duration = Duration::from_micros(500);
 
 impl Shared {
     /// See `Log::wait`.
@@ -121,7 +119,7 @@ impl Shared {
             };
             group.leading = true;
             drop(group);
-            if let Err(e) = self.write(&batch) {
+            if let Err(e) = self.write(&batch, false) {
                 self.stop(e.to_string());
                 continue;
             }
@@ -160,6 +158,10 @@ impl Shared {
         if group.flights.is_empty() {
             return true;
         }
+        if self.is_by_write() {
+            // Two of them would write the block that they share in any order.
+            return false;
+        }
         let fixed = self.options.flushes_in_flight;
         if fixed > 0 {
             return group.flights.len() < fixed;
@@ -169,7 +171,7 @@ impl Shared {
 
     /// Whether syncs take so long that they overlap.
     fn is_slow(&self) -> bool {
-        u128::from(self.sync_nanos.load(Ordering::Relaxed)) >= SLOW_SYNC.as_nanos()
+        self.sync_nanos.load(Ordering::Relaxed) >= SLOW
     }
 
     fn nanos(&self) -> u64 {
@@ -197,7 +199,9 @@ impl Shared {
             self.hand_over(group, &[]);
             return Err(beyond(upto));
         }
-        if let Some(batch) = &batch {
+        if let Some(batch) = &batch
+            && !self.is_by_write()
+        {
             add_segments(&mut segments, batch);
         }
         let epoch = group.epoch + 1;
@@ -221,7 +225,7 @@ impl Shared {
         let mut lane = group.take_lane();
         drop(group);
         if let Some(batch) = &batch
-            && let Err(e) = self.write(batch)
+            && let Err(e) = self.write(batch, self.is_by_write())
         {
             self.stop(e.to_string());
             return Ok(());
@@ -308,14 +312,29 @@ impl Shared {
         }
     }
 
-    fn write(&self, batch: &Batch) -> Result<()> {
+    /// Whether a flush is durable by its write alone.
+    fn is_by_write(&self) -> bool {
+        self.choice.writes.is_by_write()
+    }
+
+    fn write(&self, batch: &Batch, durably: bool) -> Result<()> {
+        let began = self.nanos();
         for chunk in &batch.chunks {
-            let written = chunk.segment.file.write_all_at(chunk.at, &chunk.bytes);
+            let file = &chunk.segment.file;
+            let written = if durably && !planted::active(Bug::AckBeforeSync) {
+                self.counters.syncs.fetch_add(1, Ordering::Relaxed);
+                file.write_all_at_durably(chunk.at, &chunk.bytes)
+            } else {
+                file.write_all_at(chunk.at, &chunk.bytes)
+            };
             written.map_err(|e| Error::io("write", &chunk.segment.path, chunk.at, e))?;
             self.counters.writes.fetch_add(1, Ordering::Relaxed);
             self.counters
                 .bytes_written
                 .fetch_add(chunk.bytes.len() as u64, Ordering::Relaxed);
+        }
+        if durably {
+            self.took(began);
         }
         self.written.store(batch.end, Ordering::Release);
         self.written_wakers.wake(batch.end);
@@ -331,6 +350,14 @@ impl Shared {
             lane.sync(&self.io, segment)?;
             self.counters.syncs.fetch_add(1, Ordering::Relaxed);
         }
+        if !segments.is_empty() {
+            self.took(began);
+        }
+        Ok(())
+    }
+
+    /// Something was made durable, and it began then.
+    fn took(&self, began: u64) {
         let took = self.nanos().saturating_sub(began);
         let average = self.sync_nanos.load(Ordering::Relaxed);
         let average = if average == 0 {
@@ -340,7 +367,6 @@ impl Shared {
         };
         self.sync_nanos.store(average, Ordering::Relaxed);
         self.slowest_sync.fetch_max(took, Ordering::Relaxed);
-        Ok(())
     }
 
     /// One flush is synced: the durable LSN passes it when all before it are.

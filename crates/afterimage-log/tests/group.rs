@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use afterimage_io::Note;
 use afterimage_io::sim::{DiskState, Event, FailSync, Observer, RunEnd, Sim, Survival};
+use afterimage_io::{Note, SyncMethod};
 use afterimage_log::{Durability, Log, LogOptions};
 use common::{Db, Model, SEGMENT, recover_and_check};
 
@@ -72,6 +72,8 @@ fn run(
         flushes_in_flight: (seed % 4) as usize,
         commit_delay: Duration::from_micros(seed % 3),
         commit_siblings: 2,
+        // Every fifth seed by durable writes instead of writes and syncs.
+        wal_sync_method: seed.is_multiple_of(5).then_some(SyncMethod::OpenDatasync),
         ..common::options()
     };
     let db = Db::open_in(&sim.io(), common::dir(), &model, &options).unwrap();

@@ -93,6 +93,7 @@ fn create(io: &Io, dir: &Path, options: &LogOptions) -> Result<Opened> {
     let log = Log::create(io, dir, &identity, 1, options)?;
     let mut control = Control::new(identity, options.segment_bytes);
     control.durable_lsn = Some(log.next_lsn());
+    control.writes = Some(log.sync_choice());
     control.client[..CLIENT.len()].copy_from_slice(CLIENT);
     let file = ControlFile::create(io, dir, &control)?;
     let slots = Slots::open(io, dir, &identity)?;

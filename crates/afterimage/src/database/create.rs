@@ -119,6 +119,7 @@ pub(super) fn create(io: &Io, directory: &Path, options: &Options) -> Result<Rec
         segment_bytes: options.log.segment_bytes,
         clean_end: None,
         durable_lsn: Some(system.pager.log.durable_lsn()),
+        writes: Some(system.pager.log.sync_choice()),
         required_features: 0,
         optional_features: 0,
         client: [0; 512],

@@ -44,6 +44,8 @@ pub fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
             "epoch": seen.control.epoch,
             "segment_bytes": seen.control.segment_bytes,
             "segments": seen.segments,
+            "wal_sync_method": seen.control.writes.map(|w| w.writes.method.name()),
+            "wal_direct_io": seen.control.writes.map(|w| w.writes.direct),
             "spare_segments": seen.spare_segments,
             "pid": positions.map(|p| p.pid),
             "age_seconds": age.map(|age| age.as_secs_f64()),
@@ -73,6 +75,12 @@ pub fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
         ("durable LSN", seen.durable.to_string()),
         ("distance", size(bytes)),
         ("segments", files),
+        (
+            "durable by",
+            seen.control
+                .writes
+                .map_or_else(|| "not recorded".into(), |choice| choice.to_string()),
+        ),
         ("epoch", seen.control.epoch.to_string()),
     ] {
         out.line(format!("{name:<14}{value}"))?;
