@@ -32,6 +32,7 @@ fn list(home: &Home, example: &str) -> Vec<String> {
 #[test]
 fn the_store_keeps_every_change_that_was_acknowledged() {
     let home = Home::new("kv");
+    home.small_segments("");
     let mut random = Random(1);
     let mut state: BTreeMap<String, String> = BTreeMap::new();
     let (mut number, mut in_the_middle) = (0, 0);
@@ -72,6 +73,7 @@ fn the_store_keeps_every_change_that_was_acknowledged() {
 #[test]
 fn a_job_is_done_at_most_once_or_at_least_once_as_was_asked() {
     let home = Home::new("queue");
+    home.small_segments("");
     let modes = ["at-most-once", "at-least-once"];
     home.start("queue", &["subscribe", "eager", "careful"])
         .finish();
@@ -164,6 +166,7 @@ fn message(random: &mut Random, entries: &Entries, term: &mut u64) -> (String, V
 #[test]
 fn a_replica_has_what_it_acknowledged_and_not_what_was_cut_off() {
     let home = Home::new("replicated");
+    home.small_segments("");
     let mut random = Random(2);
     let (mut entries, mut term, mut lsn) = (Entries::new(), 1, 0);
     let (mut cuts, mut in_the_middle) = (0, 0);
