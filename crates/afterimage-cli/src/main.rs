@@ -7,6 +7,7 @@
 mod commands;
 mod escape;
 mod failure;
+mod latency;
 mod open;
 mod out;
 mod rng;
@@ -86,6 +87,8 @@ enum Command {
     /// Measure, on this machine and this disk
     #[command(subcommand)]
     Bench(commands::bench::Command),
+    /// What a durable write costs in a directory, by every way of making it durable, and which way a log should use
+    TestSync(commands::test_sync::Args),
 }
 
 fn main() -> ExitCode {
@@ -125,6 +128,7 @@ fn dispatch(command: Command, settings: &Settings, out: &mut Out) -> Result<(), 
         Command::Verify(args) => commands::verify::run(&args, out),
         Command::Log(command) => commands::log::run(&command, out),
         Command::Bench(command) => commands::bench::run(&command, settings, out),
+        Command::TestSync(args) => commands::test_sync::run(&args, out),
     }
 }
 

@@ -21,6 +21,7 @@ fn help_teaches_by_example() {
         "recover",
         "stats",
         "verify",
+        "test-sync",
     ] {
         let help = ok(&[subcommand, "--help"]).text();
         assert!(help.contains("Example"), "{subcommand}: {help}");

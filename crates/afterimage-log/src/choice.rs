@@ -15,11 +15,8 @@ use crate::options::{BLOCK, HEADER_BYTES, LogOptions};
 const ROUNDS: u64 = 21;
 /// In nanoseconds.
 const LIMIT: u128 = 150_000_000;
-/// Another way must be at least so much faster than the plain one, in percent.
-const GAIN: u64 = 7;
-/// Where a plain durable write takes longer, in nanoseconds, several flushes at once gain more than a faster single
-/// one, and only plain ones may overlap: `sync.rs` has the same bound.
-pub(crate) const SLOW: u64 = 500_000;
+/// Where a plain durable write takes longer, several flushes are under way at once: `sync.rs` has the same bound.
+pub(crate) const SLOW: u64 = SyncChoice::SLOW_NANOS;
 
 /// How flushes are made durable, and what was seen when that was chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +30,29 @@ pub struct SyncChoice {
 }
 
 impl SyncChoice {
+    /// Another way must be at least so much faster than the plain one, in percent.
+    pub const GAIN_PERCENT: u64 = 7;
+    /// Where a plain durable write takes so long or longer, in nanoseconds, several flushes at once gain more than a
+    /// faster single one, and only plain ones may overlap.
+    pub const SLOW_NANOS: u64 = 500_000;
+
+    /// What `wal_sync_method = auto` with `wal_direct_io = auto` chooses, given how many nanoseconds a durable write of
+    /// 4 KiB takes in the middle, each way once: the fastest if it is clearly faster than the plain one, and the disk
+    /// is not slow.
+    ///
+    /// ```
+    /// use afterimage_io::{DurableWrites, SyncMethod};
+    /// use afterimage_log::SyncChoice;
+    ///
+    /// let direct = DurableWrites { method: SyncMethod::OpenDatasync, direct: true };
+    /// let choice = SyncChoice::among(&[(DurableWrites::PLAIN, 55_000), (direct, 41_000)]);
+    /// assert_eq!(choice.writes, direct);
+    /// ```
+    #[must_use]
+    pub fn among(measured: &[(DurableWrites, u64)]) -> SyncChoice {
+        best(DurableWrites::PLAIN, measured)
+    }
+
     pub(crate) fn untried(writes: DurableWrites) -> SyncChoice {
         SyncChoice {
             writes,
@@ -135,7 +155,9 @@ fn best(plain: DurableWrites, measured: &[(DurableWrites, u64)]) -> SyncChoice {
     let usual = measured.iter().find(|(way, _)| *way == plain);
     let usual = usual.map(|(_, usual)| *usual);
     let (writes, time) = match usual {
-        Some(usual) if usual >= SLOW || time * 100 > usual * (100 - GAIN) => (plain, usual),
+        Some(usual) if usual >= SLOW || time * 100 > usual * (100 - SyncChoice::GAIN_PERCENT) => {
+            (plain, usual)
+        }
         _ => (*way, *time),
     };
     let nanos = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);

@@ -15,4 +15,5 @@ pub mod scan;
 pub mod settings;
 pub mod stats;
 pub mod tables;
+pub mod test_sync;
 pub mod verify;

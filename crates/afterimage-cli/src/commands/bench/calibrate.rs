@@ -3,8 +3,8 @@
 //! The best that a single writer can do with buffered files: 4 KiB over a file that was written before (so that a sync
 //! has no file-system metadata to write), then fdatasync; one after the other, the next when the last is durable.
 
+use crate::latency::{latencies, nanos, quantile};
 use afterimage_io::{File, Io, OpenMode};
-use hdrhistogram::Histogram;
 use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -68,20 +68,4 @@ impl Calibration {
         self.file.sync()?;
         Ok(start.elapsed())
     }
-}
-
-/// An empty histogram of latencies in nanoseconds: up to a minute, three significant digits.
-pub fn latencies() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, 60_000_000_000, 3)
-        .expect("the bounds are constants that the histogram takes")
-}
-
-/// A latency as the histogram takes it.
-pub fn nanos(latency: Duration) -> u64 {
-    u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// The latency that `part` of all do not exceed.
-pub fn quantile(latencies: &Histogram<u64>, part: f64) -> Duration {
-    Duration::from_nanos(latencies.value_at_quantile(part))
 }

@@ -1,7 +1,7 @@
 //! Clients that commit: threads that put a row each time, durably, as fast as they are answered (a closed loop).
 
-use super::calibrate::{latencies, nanos};
 use crate::failure::Failure;
+use crate::latency::{latencies, nanos};
 use crate::open::{from_engine, from_log};
 use crate::rng::Rng;
 use afterimage::{Database, Table};

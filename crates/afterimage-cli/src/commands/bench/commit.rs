@@ -5,9 +5,10 @@
 //! answered when it is durable. The calibration runs before and after each row and the multiple is taken of the mean
 //! of the two, so a disk that changes its mind between rows shows in the spread and not in the multiples.
 
-use super::calibrate::{Calibration, Single, quantile};
+use super::calibrate::{Calibration, Single};
 use super::clients::{self, Counted, RECORD_BYTES, ROWS, Subject, VALUE_BYTES};
 use crate::failure::Failure;
+use crate::latency::quantile;
 use crate::open::{from_engine, from_log};
 use crate::out::{self, Out, Progress};
 use crate::rng::Rng;
