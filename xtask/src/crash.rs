@@ -1,4 +1,5 @@
-//! The crash simulation and the planted bugs: both are the program `crashtest` of `afterimage-sim`, built two ways.
+//! The crash simulation and the planted bugs: both are the program `crashtest` of `afterimage-sim`, built two ways. The
+//! log's own planted bugs are hunted by its own scenarios first.
 //!
 //! Profile `sim` is as fast as a release and keeps every assertion. `--cfg planted` compiles the deliberate bugs in; it
 //! never goes into the ordinary target directory, so no build that a person uses can hold one.
@@ -28,11 +29,19 @@ pub fn ci(root: &Path, seconds: u64) -> Outcome {
         .run(root)
 }
 
-/// Builds with the planted bugs and lets the simulation catch each.
+/// Builds with the planted bugs; lets the log's scenarios catch each of the log's, and the simulation all that it can.
+/// With arguments only the simulation, as they say.
 ///
 /// # Errors
 /// When it cannot be built, or a bug escaped.
 pub fn planted(root: &Path, arguments: &[String]) -> Outcome {
+    if arguments.is_empty() {
+        Program::cargo(
+            "test --quiet --profile sim -p afterimage-log --test planted -- --nocapture",
+        )
+        .rust_flags(root, "--cfg planted", "planted")
+        .run(root)?;
+    }
     crashtest()
         .words(["planted"])
         .words(arguments)

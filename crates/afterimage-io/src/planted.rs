@@ -33,20 +33,36 @@ macro_rules! bugs {
 }
 
 bugs! {
+    DamageTakenForTorn = "T1", "Damage inside the durable log is taken for a torn tail: what proves the log durable is not asked.";
+    WatermarkTooHigh = "T1b", "A watermark claims that its own batch is durable, while that is being written.";
     StaleRecordValidates = "T2", "A record left over in a recycled segment validates as if it had been written now.";
+    ZeroesValidate = "T3", "Zeroes validate as empty frames.";
+    LengthBelieved = "T4", "A frame's length is believed before anything has vouched for it.";
     TailLeftAlive = "T5", "A torn tail is not made physically dead before the log goes on.";
+    ExactFitRefused = "T9", "A frame that ends exactly where a segment ends is not recognised.";
     PageAheadOfLog = "T10", "A page is written home before the log that describes it is durable.";
     AckBeforeSync = "T11", "A commit is acknowledged before its record is synced.";
     AckBelowCommitRecord = "T11b", "A commit waits for its transaction's last change to be durable, not for its commit record.";
+    DurableOverHole = "T11c", "Of two flushes under way the later one is synced first, and the durable LSN passes both.";
+    LookedTooEarly = "T11d", "Whoever registers for a position does not look at it again, and sleeps though it was reached.";
+    StopNotTold = "T11e", "A stop wakes nobody: who waits for the flush that failed waits for ever.";
     TailNotRewritten = "T12", "After an unclean stop the log's tail is believed as the page cache shows it, not rewritten.";
+    SyncRetried = "T12b", "A failed sync is tried again, and its OK is believed.";
     SegmentNameNotSynced = "T13", "A commit is acknowledged in a segment whose name is not durable.";
+    SegmentNotFilled = "T14", "A new segment has its length and no blocks, and nothing of it is synced: appends need space and metadata.";
+    RenamedBeforeSync = "T15", "A file gets its final name before its bytes are durable.";
+    DescriptionShared = "T16", "Two flushes sync through one file description: the failure of both is told to one of them.";
     HomeBeforeDoublewrite = "T17", "A page is written home before its copy in the doublewrite area is synced.";
+    HalfRecordKept = "T20", "After a write that stopped half way the log goes on behind it.";
     RecLsnTooLate = "T22", "A dirty page's recLSN is taken after its first record instead of before it.";
     ControlBeforeTables = "T24", "The control file names a checkpoint before its end record is durable.";
     TruncateActive = "T26", "Log that an unfinished transaction still needs is recycled.";
+    SlotIgnored = "T26b", "Log that a slot has not passed is given up.";
+    GivenUpTooEarly = "T27", "The segment that recovery will begin to read in is given up.";
     CleanFlagKept = "T28", "The clean flag is not cleared before the first write after an open.";
     LosersNotRedone = "T29", "Redo skips the records of transactions that did not commit.";
     ClrUndoneTwice = "T30", "Undo after a crash starts again at the end instead of at undoNext.";
+    SlotNotSynced = "T56", "A slot's move is not durable when the log it has passed is given up.";
     PageLsnNotStamped = "page-lsn", "A change is applied to a page without stamping its LSN.";
 }
 

@@ -299,6 +299,23 @@ fn after_a_failed_sync_the_cache_says_new_and_the_disk_says_old() {
 }
 
 #[test]
+fn an_error_is_told_once_to_each_description_that_was_open() {
+    let (sim, io, file) = with_file(1);
+    let open = || io.open(path("f"), OpenMode::ReadWrite).expect("there");
+    let before = open();
+    sim.fail_sync(FailSync::next());
+    file.write_all_at(0, &[2; BLOCK]).expect("written");
+    file.sync().expect_err("the device refused");
+    let after = open();
+    after.sync().expect("it was opened too late to be told");
+    before.sync().expect_err("it was open");
+    before.sync().expect("it has been told");
+    file.clone()
+        .sync()
+        .expect("the same description, and it has been told");
+}
+
+#[test]
 fn other_ways_a_sync_can_fail() {
     for failure in [
         SyncFailure::CacheReverts,

@@ -8,6 +8,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use afterimage_io::planted::{self, Bug};
+
 use crate::frame::{self, END, FrameKind, HEAD, WATERMARK};
 use crate::identity::Identity;
 use crate::options::BLOCK;
@@ -234,7 +236,11 @@ impl Buffer {
             return None;
         }
         self.clocked = false;
-        let proves = self.fill_watermark(durable);
+        let proves = if planted::active(Bug::WatermarkTooHigh) {
+            self.fill_watermark(self.next)
+        } else {
+            self.fill_watermark(durable)
+        };
         let fresh = self.fresh_chunk();
         let mut chunks = std::mem::replace(&mut self.chunks, vec![fresh]);
         for chunk in &mut chunks {

@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
+use afterimage_io::planted::{self, Bug};
 use afterimage_io::{DurableWrites, File, Io, OpenMode, SyncMethod};
 
 use crate::bytes::{get_u32, get_u64, get_u128, put_u32, put_u64, put_u128};
@@ -220,7 +221,9 @@ impl ControlFile {
             let file = io.open(&temporary, OpenMode::Create)?;
             file.set_len(2 * COPY_STRIDE)?;
             file.write_all_at(0, &bytes)?;
-            file.sync_all()?;
+            if !planted::active(Bug::RenamedBeforeSync) {
+                file.sync_all()?;
+            }
             io.rename(&temporary, &path)?;
             io.sync_dir(dir)?;
             // Opened again: messages about this file are to name it, not the temporary one.

@@ -234,9 +234,15 @@ pub(crate) fn is_watermark_word(bytes: &[u8]) -> bool {
 /// The length of the frame that begins with `word` at `offset`, if a frame there can be that long.
 pub(crate) fn bounded_length(word: u32, offset: u64, segment_bytes: u64) -> Result<usize, Fault> {
     if word == 0 {
+        if planted::active(Bug::ZeroesValidate) {
+            return Ok(HEAD);
+        }
         return Err(Fault::Nothing);
     }
     let len = word & LENGTH_MASK;
+    if planted::active(Bug::LengthBelieved) {
+        return Ok(len as usize);
+    }
     let rest = segment_bytes.saturating_sub(offset);
     // Only END may reach into the bytes that are kept for it.
     let room = if FrameKind::of(word) == Some(FrameKind::End) {
@@ -244,6 +250,7 @@ pub(crate) fn bounded_length(word: u32, offset: u64, segment_bytes: u64) -> Resu
     } else {
         rest.saturating_sub(END as u64)
     };
+    let room = room - u64::from(planted::active(Bug::ExactFitRefused) && room > 0);
     if (len as usize) < HEAD || u64::from(len) > room.min(max_frame(segment_bytes)) {
         return Err(Fault::Length(len));
     }
@@ -279,6 +286,14 @@ pub(crate) fn split(bytes: &[u8]) -> Option<Head> {
 /// Takes apart and checks the frame that fills `bytes` (its length already bounded) and stands at `lsn`.
 pub(crate) fn decode(bytes: &[u8], lsn: u64, seed: u64) -> Result<Head, Fault> {
     let word = get_u32(bytes, 0);
+    if word == 0 && planted::active(Bug::ZeroesValidate) {
+        return Ok(Head {
+            kind: FrameKind::Pad,
+            len: HEAD,
+            time: None,
+            payload_at: HEAD,
+        });
+    }
     debug_assert_eq!(
         bytes.len(),
         (word & LENGTH_MASK) as usize,

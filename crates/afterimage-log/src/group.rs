@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use afterimage_io::planted::{self, Bug};
 use afterimage_io::{File, Io, OpenMode};
 
 use crate::error::{Error, Result};
@@ -97,7 +98,9 @@ impl Group {
         // The segments' own files first: with one flush at a time no other is ever opened.
         match self.lanes.iter().position(|lane| lane.main) {
             Some(main) => self.lanes.swap_remove(main),
-            None if self.flights.len() <= 1 => Lane::main(),
+            None if self.flights.len() <= 1 || planted::active(Bug::DescriptionShared) => {
+                Lane::main()
+            }
             None => self.lanes.pop().unwrap_or_default(),
         }
     }
@@ -122,27 +125,27 @@ impl Lane {
         }
     }
 
-    /// Makes durable what was written to the segment before the call.
-    pub(crate) fn sync(&mut self, io: &Io, segment: &OpenSegment) -> Result<()> {
-        let failed = |e| Error::io("sync", &segment.path, 0, e);
-        if self.main {
-            return segment.file.sync().map_err(failed);
-        }
-        let file = match self
-            .files
-            .iter()
-            .find(|(number, _)| *number == segment.number)
-        {
-            Some((_, file)) => file.clone(),
-            None => {
-                let file = io.open(&segment.path, OpenMode::ReadWrite);
-                let file = file.map_err(|e| Error::io("open", &segment.path, 0, e))?;
-                self.files
-                    .retain(|(number, _)| number + 1 >= segment.number);
-                self.files.push((segment.number, file.clone()));
-                file
+    /// To be called before anything is written that is synced through this lane: a description that is opened after
+    /// another one was told that the file's pages are lost is told nothing.
+    pub(crate) fn open(&mut self, io: &Io, segments: &[Arc<OpenSegment>]) -> Result<()> {
+        let oldest = segments.first().map_or(0, |segment| segment.number);
+        self.files.retain(|(number, _)| *number >= oldest);
+        for segment in segments {
+            if self.main || self.files.iter().any(|(n, _)| *n == segment.number) {
+                continue;
             }
-        };
-        file.sync().map_err(failed)
+            let file = io.open(&segment.path, OpenMode::ReadWrite);
+            let file = file.map_err(|e| Error::io("open", &segment.path, 0, e))?;
+            self.files.push((segment.number, file));
+        }
+        Ok(())
+    }
+
+    /// Makes durable what was written to the segment before the call.
+    pub(crate) fn sync(&self, segment: &OpenSegment) -> Result<()> {
+        let own = self.files.iter().find(|(n, _)| *n == segment.number);
+        let file = own.map_or(&segment.file, |(_, file)| file);
+        let synced = file.sync();
+        synced.map_err(|e| Error::io("sync", &segment.path, 0, e))
     }
 }

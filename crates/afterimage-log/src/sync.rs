@@ -224,14 +224,23 @@ impl Shared {
         });
         let mut lane = group.take_lane();
         drop(group);
+        if let Err(e) = lane.open(&self.io, &segments) {
+            self.stop(e.to_string());
+            return Ok(());
+        }
         if let Some(batch) = &batch
             && let Err(e) = self.write(batch, self.is_by_write())
+            && !planted::active(Bug::HalfRecordKept)
         {
             self.stop(e.to_string());
             return Ok(());
         }
         self.written_by_now(self.group.lock());
-        if let Err(e) = self.sync(&mut lane, &segments) {
+        let mut synced = self.sync(&lane, &segments);
+        if planted::active(Bug::SyncRetried) && synced.is_err() {
+            synced = self.sync(&lane, &segments);
+        }
+        if let Err(e) = synced {
             self.stop(e.to_string());
             return Ok(());
         }
@@ -341,13 +350,13 @@ impl Shared {
         Ok(())
     }
 
-    fn sync(&self, lane: &mut Lane, segments: &[Arc<OpenSegment>]) -> Result<()> {
+    fn sync(&self, lane: &Lane, segments: &[Arc<OpenSegment>]) -> Result<()> {
         if planted::active(Bug::AckBeforeSync) {
             return Ok(());
         }
         let began = self.nanos();
         for segment in segments {
-            lane.sync(&self.io, segment)?;
+            lane.sync(segment)?;
             self.counters.syncs.fetch_add(1, Ordering::Relaxed);
         }
         if !segments.is_empty() {
@@ -376,7 +385,8 @@ impl Shared {
         let mut group = self.group.lock();
         group.give_back(lane);
         for flight in &mut group.flights {
-            flight.synced |= flight.epoch == epoch;
+            flight.synced |= flight.epoch == epoch
+                || (flight.epoch < epoch && planted::active(Bug::DurableOverHole));
         }
         while group.flights.front().is_some_and(|flight| flight.synced)
             && let Some(flight) = group.flights.pop_front()
@@ -408,6 +418,9 @@ impl Shared {
         // Whoever has looked at `failed` before holds the mutex until it has read its word: it will not sleep through this.
         drop(self.group.lock());
         self.io.note(afterimage_io::Note::Stopped);
+        if planted::active(Bug::StopNotTold) {
+            return;
+        }
         for word in self.words.iter().chain([&self.written_word]) {
             word.wake_all();
         }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use afterimage_io::planted::{self, Bug};
 use afterimage_io::sync::atomic::Ordering;
 
 use crate::durability::Durability;
@@ -139,7 +140,11 @@ impl Future for Ticket {
         let id = self.waker.unwrap_or_else(|| wakers.new_id());
         wakers.register(id, self.end.get(), context.waker());
         // Asked again: it may have become durable, or the log stopped, before the registration.
-        let late = answer(self.is_durable());
+        let late = if planted::active(Bug::LookedTooEarly) {
+            Poll::Pending
+        } else {
+            answer(self.is_durable())
+        };
         self.waker = Some(id);
         late
     }

@@ -3,111 +3,18 @@
 
 mod common;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use afterimage_io::sim::{DiskState, Event, FailSync, Observer, RunEnd, Sim, Survival};
-use afterimage_io::{Note, SyncMethod};
-use afterimage_log::{Durability, Log, LogOptions};
+use afterimage_io::sim::{FailSync, RunEnd, Sim, Survival};
+use afterimage_log::LogOptions;
+use common::clients::{count, run};
 use common::{Db, Model, SEGMENT, recover_and_check};
-
-/// What is acknowledged must be on disk, byte by byte: asked of the disk, not of the log.
-struct Acknowledged(AtomicU64);
-
-impl Observer for Acknowledged {
-    fn event(&self, disk: &DiskState, event: &Event<'_>) {
-        let Event::Note(Note::Acknowledged { upto }) = event else {
-            return;
-        };
-        let before = self.0.fetch_max(*upto, Ordering::Relaxed);
-        // All of the segment up to there, and all of the segments before.
-        for number in before.max(SEGMENT) / SEGMENT..=upto / SEGMENT {
-            let path = format!("db/log/00000001-{number:016X}.log");
-            let path = std::path::Path::new(&path);
-            if disk.cached_len(path).is_some() {
-                let end = (upto - number * SEGMENT).min(SEGMENT);
-                // The last block may be on its way again with the same bytes: the bytes are what counts.
-                let durable = disk.read_durable(path, 0, end as usize);
-                assert!(
-                    durable.is_some() && durable == disk.read_cached(path, 0, end as usize),
-                    "segment {number} up to {end}"
-                );
-                assert!(
-                    disk.is_name_durable(path),
-                    "the name of segment {number} is not durable"
-                );
-            }
-        }
-    }
-}
-
-fn commit(log: &Log, model: &Model, len: usize) -> Result<(), afterimage_log::Error> {
-    let mut space = log.reserve(Log::frame_bytes(8 + len, false))?;
-    let mut n = 0;
-    // The number is taken inside the append, so that numbers are in log order; the payload tells nothing here.
-    let end = log
-        .append(&mut space, &vec![1; 8 + len], false, |_, _| {
-            n = model.appended.fetch_add(1, Ordering::Relaxed) + 1
-        })?
-        .end;
-    if len.is_multiple_of(5) {
-        log.wait(end, Durability::Os)?;
-        assert!(log.written_lsn() >= end);
-        return Ok(());
-    }
-    log.wait_durable(end)?;
-    model.acknowledged.fetch_max(n, Ordering::Relaxed);
-    Ok(())
-}
-
-fn run(
-    seed: u64,
-    threads: usize,
-    commits: usize,
-    prepare: impl FnOnce(&Sim),
-) -> (Sim, Model, RunEnd, Log) {
-    let (sim, model) = (Sim::new(seed), Model::default());
-    let options = LogOptions {
-        flushes_in_flight: (seed % 4) as usize,
-        commit_delay: Duration::from_micros(seed % 3),
-        commit_siblings: 2,
-        // Every fifth seed by durable writes instead of writes and syncs.
-        wal_sync_method: seed.is_multiple_of(5).then_some(SyncMethod::OpenDatasync),
-        ..common::options()
-    };
-    let db = Db::open_in(&sim.io(), common::dir(), &model, &options).unwrap();
-    sim.set_observer(Some(Arc::new(Acknowledged(AtomicU64::new(0)))));
-    prepare(&sim);
-    let bodies = (0..threads).map(|t| {
-        let (log, model) = (db.log.clone(), model.clone());
-        let body = move || {
-            for i in 0..commits {
-                if commit(&log, &model, (t * 37 + i * 911) % 3000).is_err() {
-                    return;
-                }
-            }
-        };
-        (
-            format!("client {t}"),
-            Box::new(body) as Box<dyn FnOnce() + Send>,
-        )
-    });
-    let end = sim.run_threads(bodies.collect());
-    (sim, model, end, db.log)
-}
-
-fn count(log: &Log, from: u64) -> u64 {
-    log.reader(afterimage_log::Lsn::new(from).unwrap())
-        .map(|f| f.map(|_| 1))
-        .sum::<Result<u64, _>>()
-        .unwrap()
-}
 
 #[test]
 fn everybody_is_served_and_nothing_is_acknowledged_early() {
     for seed in 0..60 {
-        let (sim, model, end, log) = run(seed, 5, 12, |_| ());
+        let (sim, model, end, log) = run(seed, 5, 12, 3000, |_| ());
         assert_eq!(end, RunEnd::Finished, "seed {seed}");
         assert!(model.acknowledged.load(Ordering::Relaxed) >= 48);
         assert_eq!(count(&log, SEGMENT + 4096), 60);
@@ -124,7 +31,7 @@ fn everybody_is_served_and_nothing_is_acknowledged_early() {
 fn a_crash_among_many_threads_keeps_what_was_acknowledged() {
     for seed in 0..60 {
         let at = 40 + seed * 3;
-        let (sim, model, end, log) = run(seed, 4, 30, |sim| {
+        let (sim, model, end, log) = run(seed, 4, 30, 3000, |sim| {
             sim.set_hook(Some(Box::new(move |call, _| {
                 if call.index == at {
                     afterimage_io::sim::Verdict::Crash
@@ -162,7 +69,7 @@ fn a_crash_among_many_threads_keeps_what_was_acknowledged() {
 #[test]
 fn a_failed_sync_is_told_to_every_waiter() {
     for seed in 0..60 {
-        let (sim, model, end, log) = run(seed, 6, 10, |sim| {
+        let (sim, model, end, log) = run(seed, 6, 10, 3000, |sim| {
             sim.fail_sync(FailSync::next().on(".log").after(seed % 4))
         });
         // Nobody hangs, whoever waited for the failed flush or for the one after it.

@@ -3,11 +3,12 @@
 use std::io::{Error, ErrorKind, Result};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::calls::{Call, EIO, Way};
 use super::disk::{DiskState, FileId};
-use super::observer::{CallKind, Event, Verdict};
+use super::observer::{CallKind, Event, SyncFailure, Verdict};
 use super::world::{SimWorld, State};
 
 /// No file is longer than this, as on real systems.
@@ -18,6 +19,9 @@ pub(crate) struct SimFile {
     world: Arc<SimWorld>,
     file: FileId,
     writable: bool,
+    /// How many of the file's failures this description has been told of, or came too late for. As on Linux, each is
+    /// told once to each description that was open when it happened.
+    told: AtomicU64,
     /// Tells that the file is open, even when it has no name any more.
     _open: Arc<()>,
 }
@@ -29,10 +33,12 @@ impl SimFile {
         writable: bool,
         open: Arc<()>,
     ) -> SimFile {
+        let told = AtomicU64::new(world.state().failures(file));
         SimFile {
             world,
             file,
             writable,
+            told,
             _open: open,
         }
     }
@@ -111,6 +117,7 @@ impl SimFile {
                 state
                     .disk
                     .fail_write_durably(self.file, offset, part, failure);
+                self.remember(state, failure);
                 Written::Failed
             }
             _ if durably => {
@@ -173,6 +180,11 @@ impl SimFile {
         let sync = |state: &mut State, way| {
             if let Way::SyncFails(failure) = way {
                 state.disk.fail_sync(self.file, failure);
+                self.remember(state, failure);
+                return Ok(false);
+            }
+            let failures = state.failures(self.file);
+            if self.told.swap(failures, Ordering::Relaxed) < failures {
                 return Ok(false);
             }
             state.disk.sync(self.file);
@@ -233,6 +245,15 @@ impl SimFile {
             }
         }
         Ok(())
+    }
+
+    /// The file's pages were lost: this description is being told, every other one that is open will be.
+    fn remember(&self, state: &mut State, failure: SyncFailure) {
+        if failure != SyncFailure::NothingHappened {
+            let failures = state.failures.entry(self.file).or_default();
+            *failures += 1;
+            self.told.store(*failures, Ordering::Relaxed);
+        }
     }
 
     fn name(&self) -> Arc<str> {

@@ -192,6 +192,9 @@ pub enum Verdict {
 }
 
 /// What a failed sync leaves behind. All but `NothingHappened` were seen on real file systems.
+///
+/// The error is told once to each file description that was open when it happened: the one whose sync failed, and every
+/// other at its own next sync. Whoever opens the file later is told nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum SyncFailure {

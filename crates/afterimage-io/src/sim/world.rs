@@ -45,6 +45,8 @@ pub(super) struct State {
     pub(super) calls: u64,
     pub(super) quota: Option<u64>,
     pub(super) sync_faults: Vec<FailSync>,
+    /// How many times pages of a file were lost by a failed sync.
+    pub(super) failures: BTreeMap<FileId, u64>,
     /// Names of held lock files.
     pub(super) locks: BTreeSet<String>,
     /// One counted token for each open file; handles hold the others.
@@ -56,6 +58,10 @@ pub(super) struct State {
 impl State {
     pub(super) fn trace(&mut self, word: u64) {
         self.trace = fold(self.trace, word);
+    }
+
+    pub(super) fn failures(&self, file: FileId) -> u64 {
+        self.failures.get(&file).copied().unwrap_or(0)
     }
 }
 
@@ -71,6 +77,7 @@ impl SimWorld {
                 calls: 0,
                 quota: None,
                 sync_faults: Vec::new(),
+                failures: BTreeMap::new(),
                 locks: BTreeSet::new(),
                 open: BTreeMap::new(),
                 chance: Chance::new(mix(seed)),

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use afterimage_io::OpenMode;
+use afterimage_io::planted::{self, Bug};
 use afterimage_io::sync::atomic::Ordering;
 
 use super::Wal;
@@ -188,10 +189,11 @@ impl Follower {
                 }
             }
             wakers(&self.log, self.horizon).register(self.id, reached + 1, waker);
-            if self.reached() == reached {
+            let still = || planted::active(Bug::LookedTooEarly) || self.reached() == reached;
+            if still() {
                 // What became durable before the stop is shown before the stop is told.
                 let stopped = self.log.check();
-                if self.reached() == reached {
+                if still() {
                     return stopped.map(|()| None);
                 }
             }

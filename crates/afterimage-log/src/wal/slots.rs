@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use afterimage_io::planted::{self, Bug};
 use afterimage_io::sync::atomic::{AtomicBool, Ordering};
 use afterimage_io::{Io, LockAttempt, LockFile};
 
@@ -485,7 +486,7 @@ impl Core {
                 return self.give_up(slots.wish.min(bound));
             }
             let words = file.read()?;
-            if words.holder.lost_at == 0 {
+            if words.holder.lost_at == 0 && !planted::active(Bug::SlotIgnored) {
                 // One that cannot be read stands at the oldest.
                 bound = bound.min(words.position().unwrap_or(0));
                 files.push(file);
