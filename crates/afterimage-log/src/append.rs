@@ -69,7 +69,7 @@ impl Shared {
             let room = buffer
                 .capacity()
                 .saturating_sub(self.reserved.load(Ordering::Acquire));
-            if room >= draft.len + space::SLACK && !self.is_full(&buffer) {
+            if room >= draft.len + space::slack(&self.options) && !self.is_full(&buffer) {
                 return Ok(self.put(&mut buffer, &draft, room - draft.len, |_, _| ()));
             }
         }

@@ -30,6 +30,9 @@ impl Shared {
         {
             return Ok(Progress::Worked);
         }
+        if self.switch_late(now)? == Progress::Worked {
+            return Ok(Progress::Worked);
+        }
         self.keep_spares(now)
     }
 

@@ -12,7 +12,7 @@ use afterimage_io::planted::{self, Bug};
 
 use crate::frame::{self, END, FrameKind, HEAD, WATERMARK};
 use crate::identity::Identity;
-use crate::options::BLOCK;
+use crate::options::{BLOCK, HEADER_BYTES};
 use crate::segment::{Header, OpenSegment};
 use crate::space;
 
@@ -191,6 +191,56 @@ impl Buffer {
         bytes.resize(at + WATERMARK, 0);
         self.watermark = Some((chunk, at));
         self.advance(WATERMARK as u64);
+    }
+
+    /// Whether the current segment holds a record, as far as that is known: one that was opened again may.
+    pub(crate) fn holds_records(&self) -> bool {
+        self.last_record_end > self.current.base + HEADER_BYTES + WATERMARK as u64
+    }
+
+    /// Whether the next segment can be begun now without taking the place of what is reserved, or the last prepared
+    /// segment.
+    pub(crate) fn can_switch(&self, reserved: u64) -> bool {
+        let spare = (self.prepared.len() as u64).checked_sub(2);
+        let begun = HEADER_BYTES + WATERMARK as u64;
+        spare.is_some_and(|spare| space::capacity(self.segment_bytes, begun, spare) >= reserved)
+    }
+
+    /// Begins the next segment, although there is room in this one.
+    pub(crate) fn switch(&mut self) {
+        let is_open = !self.is_empty();
+        self.roll();
+        if !is_open {
+            self.lay_watermark();
+        }
+    }
+
+    /// Fills the last block up, so that the next batch begins in a new one: with a pad frame, or in a segment's last
+    /// block by going on in the next segment. Where the room for that is reserved for others, nothing is done, and the
+    /// block is written again.
+    pub(crate) fn pad(&mut self, reserved: u64) {
+        let partial = self.offset() % BLOCK;
+        if partial == 0 {
+            return;
+        }
+        let room = BLOCK - partial;
+        let len = if room < HEAD as u64 {
+            room + BLOCK
+        } else {
+            room
+        };
+        if self.offset() + len + END as u64 <= self.segment_bytes {
+            if self.capacity().saturating_sub(reserved) >= len {
+                let payload = vec![0; len as usize - HEAD];
+                let word = frame::word(FrameKind::Pad, len as usize, false);
+                let crc = frame::body_crc(word, &payload);
+                let at = (self.next, self.current.seed);
+                frame::push(self.tail(), word, crc, at, None, &payload);
+                self.advance(len);
+            }
+        } else if self.can_switch(reserved) {
+            self.roll();
+        }
     }
 
     /// Closes the current segment with END and goes on in the next prepared one.

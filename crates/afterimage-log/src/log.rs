@@ -265,6 +265,18 @@ impl Log {
         self.shared.truncate_before(lsn.get())
     }
 
+    /// Closes the current segment and goes on in the next one, so that what was appended can be archived; answers once that is
+    /// durable. Everything appended before the call stands before the LSN that it returns, in closed segments. A segment
+    /// that holds no record yet stays.
+    ///
+    /// # Errors
+    ///
+    /// `DiskFull`, `Io` where the next segment could not be made: nothing was changed; `Failed`, `OutcomeUnknown`
+    /// where the log stops, or had stopped.
+    pub fn switch_segment(&self) -> Result<Lsn> {
+        self.shared.switch_segment().map(Lsn::at)
+    }
+
     /// Stops the log for ever, because something it must not outlive went wrong elsewhere. The first reason stays.
     pub fn fail(&self, reason: String) {
         self.shared.stop(reason);

@@ -46,6 +46,18 @@ pub struct LogOptions {
     /// `truncate_before` was asked for. Lost slots count as slots that have passed everything. A log that has no slot
     /// at all keeps everything.
     pub recycle_behind_slots: bool,
+    /// How much log, in files in use and prepared, is kept by giving old files new numbers instead of removing them; 80 MiB by default.
+    /// No more than `max_wal_size` counts.
+    pub min_wal_size: u64,
+    /// How much log, in files in use and prepared, may be kept so where it has been needed between two calls of `truncate_before`; 1 GiB
+    /// by default. It does not bound the log that nobody gives up.
+    pub max_wal_size: u64,
+    /// How long records may stand in a segment before it is closed and the next one is begun, so that it can be
+    /// archived; `Duration::MAX`, the default, for ever.
+    pub archive_timeout: Duration,
+    /// Whether a flush fills its last block up, so that no later flush writes that block again; false by default. For
+    /// disks that may damage a block while they write the same bytes to it once more.
+    pub wal_pad_flush: bool,
     /// How a flush is made durable; none, the default, is what was found to be the fastest when the log was made.
     pub wal_sync_method: Option<SyncMethod>,
     /// Whether flushes pass the page cache by; none, the default, is what was found to be the fastest.
@@ -68,6 +80,10 @@ impl Default for LogOptions {
             max_slot_wal_keep_size: 1 << 30,
             idle_replication_slot_timeout: Duration::from_secs(7 * 24 * 3600),
             recycle_behind_slots: false,
+            min_wal_size: 80 << 20,
+            max_wal_size: 1 << 30,
+            archive_timeout: Duration::MAX,
+            wal_pad_flush: false,
             wal_sync_method: None,
             wal_direct_io: None,
             background: true,

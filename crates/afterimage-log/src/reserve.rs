@@ -31,7 +31,7 @@ impl Shared {
                 let buffer = self.buffer.lock();
                 let reserved = self.reserved.load(Ordering::Acquire);
                 let full = self.is_full(&buffer);
-                if !full && buffer.capacity() >= reserved + bytes + space::SLACK {
+                if !full && buffer.capacity() >= reserved + bytes + space::slack(&self.options) {
                     self.reserved.fetch_add(bytes, Ordering::AcqRel);
                     return Ok(Reservation::new(Arc::clone(&self.reserved), bytes));
                 }

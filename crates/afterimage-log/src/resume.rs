@@ -312,6 +312,10 @@ impl Resume<'_> {
     fn adopt_spares(&self, first: u64) -> Result<Vec<OpenSegment>> {
         let mut next = first.max(self.files.highest + 1);
         let mut spares = Vec::new();
+        let options = &self.options;
+        let kept = options.min_wal_size.min(options.max_wal_size) / self.control.segment_bytes;
+        let most = (options.spare_segments + 1)
+            .max((kept as usize).saturating_sub(self.found.segments.len()));
         let mut changed = false;
         for name in &self.files.temporary {
             changed |= self.remove(&self.files.dir.join(name))?;
@@ -326,7 +330,7 @@ impl Resume<'_> {
             {
                 continue;
             }
-            if spares.len() > self.options.spare_segments || !self.is_whole(&path)? {
+            if spares.len() >= most || !self.is_whole(&path)? {
                 changed |= self.remove(&path)?;
                 continue;
             }

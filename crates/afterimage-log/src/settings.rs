@@ -501,13 +501,7 @@ impl LogOptions {
 }
 
 /// Settings of the log that do nothing yet, and are refused by name.
-pub const LATER: &[&str] = &[
-    "archive_timeout",
-    "max_wal_size",
-    "min_wal_size",
-    "wal_level",
-    "wal_pad_flush",
-];
+pub const LATER: &[&str] = &["wal_level"];
 
 /// The settings of a log.
 pub const TABLE: &[Setting<LogOptions>] = &[
@@ -636,6 +630,63 @@ pub const TABLE: &[Setting<LogOptions>] = &[
         fixed_at_creation: false,
         get: |o| o.spare_segments as u64,
         set: |o, value| o.spare_segments = value as usize,
+    },
+    Setting {
+        name: "min_wal_size",
+        what: "how much log is kept by using old files again instead of removing them",
+        kind: Kind::Size(0, 1024 << 40),
+        word: None,
+        also: "and no more than max_wal_size counts",
+        too_low: "files are removed and made anew, and a new file costs its size in writing",
+        too_high: "room on the disk that nothing else can use",
+        changes_while_running: false,
+        fixed_at_creation: false,
+        get: |o| o.min_wal_size,
+        set: |o, value| o.min_wal_size = value,
+    },
+    Setting {
+        name: "max_wal_size",
+        what: "how much log is kept so where that much was needed lately",
+        kind: Kind::Size(0, 1024 << 40),
+        word: None,
+        also: "",
+        too_low: "after every burst files are removed, and made anew for the next one",
+        too_high: "after a burst the disk stays full of old files",
+        changes_while_running: false,
+        fixed_at_creation: false,
+        get: |o| o.max_wal_size,
+        set: |o, value| o.max_wal_size = value,
+    },
+    Setting {
+        name: "archive_timeout",
+        what: "how long records may stand in a file before it is closed, so that it can be archived",
+        kind: Kind::Duration(Duration::from_secs(1), Duration::from_secs(365 * 24 * 3600)),
+        word: Some(("off", u64::MAX)),
+        also: "",
+        too_low: "a whole file for a few records, again and again",
+        too_high: "records of a quiet time reach the archive late",
+        changes_while_running: false,
+        fixed_at_creation: false,
+        get: |o| nanos(o.archive_timeout),
+        set: |o, value| {
+            o.archive_timeout = match value {
+                u64::MAX => Duration::MAX,
+                nanos => Duration::from_nanos(nanos),
+            };
+        },
+    },
+    Setting {
+        name: "wal_pad_flush",
+        what: "whether a flush fills its last block, so that no block is ever written twice",
+        kind: Kind::OneOf(&["off", "on"]),
+        word: None,
+        also: "",
+        too_low: "off: a disk that damages what it writes again unchanged can damage acknowledged records",
+        too_high: "on: every flush takes whole blocks of 4 KiB from the log",
+        changes_while_running: false,
+        fixed_at_creation: false,
+        get: |o| u64::from(o.wal_pad_flush),
+        set: |o, value| o.wal_pad_flush = value != 0,
     },
     Setting {
         name: "max_slot_wal_keep_size",

@@ -94,14 +94,23 @@ pub(crate) struct Preparer {
     pub broken: Option<String>,
     /// The disk was full at this time (monotonic, microseconds): background work lets it be for a while.
     pub full_at: Option<u64>,
+    /// The segment with records that is being written, and since when it is known to have them.
+    pub filling: Option<(u64, u64)>,
+    /// Where the log ended when something was given up last, and how much is written between two such times: what the
+    /// log will need until the next.
+    pub given_up_at: u64,
+    pub distance: u64,
 }
 
 impl Preparer {
-    pub(crate) fn new(next_number: u64) -> Preparer {
+    pub(crate) fn new(next_number: u64, next: u64) -> Preparer {
         Preparer {
             next_number,
             broken: None,
             full_at: None,
+            filling: None,
+            given_up_at: next,
+            distance: 0,
         }
     }
 }
@@ -137,7 +146,7 @@ impl Shared {
             slowest_sync: AtomicU64::new(0),
             failed: AtomicBool::new(false),
             failure: Mutex::new(io, None),
-            prepare: Mutex::new(io, Preparer::new(opening.next_number)),
+            prepare: Mutex::new(io, Preparer::new(opening.next_number, next)),
             reading: Mutex::new(io, None),
             flusher: Flusher::new(io),
             memory_since: AtomicU64::new(0),

@@ -11,11 +11,22 @@ use std::sync::Arc;
 
 use afterimage_io::sync::atomic::{AtomicU64, Ordering};
 
-use crate::frame::{END, WATERMARK};
-use crate::options::{HEADER_BYTES, max_frame};
+use crate::frame::{END, HEAD, WATERMARK};
+use crate::options::{BLOCK, HEADER_BYTES, LogOptions, max_frame};
 
 /// Free capacity that a new reservation leaves for watermarks. Where it is used up all the same, batches go without.
-pub(crate) const SLACK: u64 = 64 * WATERMARK as u64;
+const SLACK: u64 = 64 * WATERMARK as u64;
+/// The same where every flush also fills its last block.
+const PADDED_SLACK: u64 = 64 * (WATERMARK as u64 + BLOCK + HEAD as u64);
+
+/// The free capacity that a new reservation leaves.
+pub(crate) fn slack(options: &LogOptions) -> u64 {
+    if options.wal_pad_flush {
+        PADDED_SLACK
+    } else {
+        SLACK
+    }
+}
 
 /// How many bytes can be appended for certain, with `offset` the place in the current segment and `spare` further
 /// segments prepared.

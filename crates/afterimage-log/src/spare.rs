@@ -5,6 +5,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use afterimage_io::planted::{self, Bug};
 use afterimage_io::sync::atomic::Ordering;
@@ -12,10 +13,20 @@ use afterimage_io::{OpenMode, Progress};
 
 use crate::error::{Error, Result};
 use crate::segment::{self, OpenSegment, file_name};
-use crate::shared::{Preparer, Shared};
+use crate::shared::{Preparer, Shared, micros};
 
 /// How long background work does not ask a full disk again, in microseconds.
 const FULL_PAUSE: u64 = 1_000_000;
+
+impl Preparer {
+    /// Something is given up, with the log's end here. A larger distance counts at once, a smaller one slowly, so that a quiet
+    /// hour does not take away what the next busy one needs.
+    fn tell(&mut self, next: u64) {
+        let distance = next.saturating_sub(self.given_up_at);
+        self.given_up_at = next;
+        self.distance = distance.max(self.distance / 10 * 9 + distance / 10);
+    }
+}
 
 impl Shared {
     /// Makes one segment, unless more than `made` have been made meanwhile.
@@ -60,6 +71,58 @@ impl Shared {
         synced
     }
 
+    /// See `Log::switch_segment`.
+    pub(crate) fn switch_segment(&self) -> Result<u64> {
+        let next = loop {
+            let made = self.counters.made.load(Ordering::Acquire);
+            {
+                let mut buffer = self.buffer.lock();
+                self.check()?;
+                if !buffer.holds_records() {
+                    break buffer.next;
+                }
+                if buffer.can_switch(self.reserved.load(Ordering::Acquire)) {
+                    buffer.switch();
+                    self.next.store(buffer.next, Ordering::Release);
+                    break buffer.next;
+                }
+            }
+            self.prepare_one(made)?;
+        };
+        self.flush_to(next)?;
+        Ok(next)
+    }
+
+    /// Background work: begins a new segment if records have stood in this one for `archive_timeout`.
+    pub(crate) fn switch_late(&self, now: u64) -> Result<Progress> {
+        if self.options.archive_timeout == Duration::MAX {
+            return Ok(Progress::Idle);
+        }
+        let current = {
+            let buffer = self.buffer.lock();
+            buffer.holds_records().then(|| buffer.current().number)
+        };
+        let mut preparer = self.prepare.lock();
+        match (current, preparer.filling) {
+            (Some(number), Some((seen, since))) if number == seen => {
+                if now.saturating_sub(since) < micros(self.options.archive_timeout) {
+                    return Ok(Progress::Idle);
+                }
+            }
+            (current, _) => {
+                preparer.filling = current.map(|number| (number, now));
+                return Ok(Progress::Idle);
+            }
+        }
+        drop(preparer);
+        match self.switch_segment() {
+            Ok(_) => Ok(Progress::Worked),
+            // It is tried again; whoever appends is told.
+            Err(Error::DiskFull { .. }) => Ok(Progress::Idle),
+            Err(e) => self.check().and(Err(e)),
+        }
+    }
+
     /// How many prepared segments there should be: the one that is never written into, and the spare ones.
     fn wanted(&self) -> usize {
         self.options.spare_segments + 1
@@ -101,13 +164,31 @@ impl Shared {
             let Some(number) = self.take_oldest(lsn) else {
                 return Ok(given_up);
             };
-            if self.buffer.lock().prepared.len() < self.wanted() {
+            if given_up == 0 {
+                preparer.tell(self.next.load(Ordering::Acquire));
+            }
+            if self.keeps(&preparer) {
                 self.recycle(number, &mut preparer)?;
             } else {
                 self.remove(number, &mut preparer)?;
             }
             given_up += 1;
         }
+    }
+
+    /// Whether a segment that nobody needs any more is kept for what will be written, instead of being removed.
+    fn keeps(&self, preparer: &Preparer) -> bool {
+        let (live, prepared) = {
+            let buffer = self.buffer.lock();
+            (buffer.live.len() as u64, buffer.prepared.len() as u64)
+        };
+        let wanted = self.wanted() as u64;
+        let kept = (live + prepared + 1) * self.segment_bytes;
+        let max = self.options.max_wal_size;
+        let expected = wanted + preparer.distance.div_ceil(self.segment_bytes);
+        prepared < wanted
+            || kept <= self.options.min_wal_size.min(max)
+            || (prepared < expected && kept <= max)
     }
 
     /// Takes the oldest segment from those that can be read, if it is durable and before the one that `lsn` lies in. That

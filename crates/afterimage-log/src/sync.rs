@@ -113,8 +113,7 @@ impl Shared {
                 self.written_word.wait(expected);
                 continue;
             }
-            let durable = self.durable.load(Ordering::Acquire);
-            let Some(batch) = self.buffer.lock().close(durable) else {
+            let Some(batch) = self.close_batch() else {
                 return Err(beyond(upto));
             };
             group.leading = true;
@@ -129,6 +128,17 @@ impl Shared {
             self.written_by_now(group);
             self.buffer.lock().landed(batch);
         }
+    }
+
+    /// What has gathered, closed and in flight from now on; none where there is nothing.
+    fn close_batch(&self) -> Option<Arc<Batch>> {
+        let durable = self.durable.load(Ordering::Acquire);
+        let mut buffer = self.buffer.lock();
+        if self.options.wal_pad_flush && !buffer.is_empty() {
+            buffer.pad(self.reserved.load(Ordering::Acquire));
+            self.next.store(buffer.next, Ordering::Release);
+        }
+        buffer.close(durable)
     }
 
     fn check_outcome(&self) -> Result<()> {
@@ -189,8 +199,7 @@ impl Shared {
             group.leading = false;
             return Err(e);
         }
-        let durable = self.durable.load(Ordering::Acquire);
-        let batch = self.buffer.lock().close(durable);
+        let batch = self.close_batch();
         let mut segments = std::mem::take(&mut group.unsynced);
         let proves = std::mem::take(&mut group.unsynced_proves);
         if batch.is_none() && segments.is_empty() {

@@ -6,12 +6,18 @@ mod common;
 use std::time::Duration;
 
 use afterimage_io::sim::{DiskState, Image, Sim, Survival, Verdict};
-use common::{Db, Model, recover_and_check};
+use afterimage_log::LogOptions;
+use common::{Db, Model, dir, options, recover_and_check};
 
-/// Appends, syncs, segment borders, idleness, truncation, a clean stop, an open without one.
+/// Appends, syncs, segment borders, idleness, truncation, a segment closed by hand, a clean stop, an open without one.
 fn life(sim: &Sim, model: &Model) {
+    life_with(sim, model, &options());
+}
+
+fn life_with(sim: &Sim, model: &Model, options: &LogOptions) {
     let io = sim.io();
-    let mut db = Db::open(&io, model).unwrap();
+    let open = || Db::open_in(&io, dir(), model, options).unwrap();
+    let mut db = open();
     for len in [10, 3000, 0, 9000] {
         db.put(len).unwrap();
     }
@@ -31,15 +37,17 @@ fn life(sim: &Sim, model: &Model) {
     for len in [12_000, 5, 16_000, 16_000, 16_000, 4_000] {
         db.put(len).unwrap();
     }
+    db.log.switch_segment().unwrap();
+    db.put(30).unwrap();
     db.close().unwrap();
-    let db = Db::open(&io, model).unwrap();
+    let db = open();
     for len in [1, 2000, 16_000] {
         db.put(len).unwrap();
     }
     db.append(1000).unwrap();
     drop(db);
     // The process is gone without a word; the machine lives on.
-    let db = Db::open(&io, model).unwrap();
+    let db = open();
     db.model.appended.store(
         db.numbers().last().unwrap() + 1,
         std::sync::atomic::Ordering::Relaxed,
@@ -93,6 +101,21 @@ fn check_image(image: &Image, model: &Model, context: &str) {
 
 #[test]
 fn a_crash_at_every_call_loses_nothing_acknowledged() {
+    crash_at_every_call(&options());
+}
+
+#[test]
+fn neither_does_it_with_padded_flushes_and_files_used_again() {
+    crash_at_every_call(&LogOptions {
+        wal_pad_flush: true,
+        min_wal_size: 1 << 30,
+        max_wal_size: 1 << 30,
+        ..options()
+    });
+}
+
+fn crash_at_every_call(options: &LogOptions) {
+    let life = |sim: &Sim, model: &Model| life_with(sim, model, options);
     let whole = Sim::new(7);
     life(&whole, &Model::default());
     let calls = whole.calls();

@@ -29,7 +29,6 @@ const LATER: &[&str] = &[
     "io_capacity_max",
     "lock_timeout",
     "max_slot_wal_keep_size",
-    "min_wal_size",
     "recycle_behind_slots",
     "target_recovery_time",
     "wal_level",

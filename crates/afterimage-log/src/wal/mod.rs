@@ -196,6 +196,23 @@ impl Wal {
         self.log().wait_durable(self.next_lsn())
     }
 
+    /// Closes the current segment file and goes on in the next one, so that what was appended so far stands in files that
+    /// no longer change; answers once that is durable. A segment that holds no record yet stays. By time:
+    /// `archive_timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Wal::append`]; `OutcomeUnknown` where the log stops before the new segment is durable.
+    pub fn switch_segment(&self) -> Result<Lsn> {
+        loop {
+            let made = self.log().shared.counters.made.load(Ordering::Acquire);
+            match self.log().switch_segment() {
+                Err(Error::DiskFull { .. }) if self.handle.core.make_room(made)? => {}
+                switched => return switched,
+            }
+        }
+    }
+
     /// Counters and positions.
     #[must_use]
     pub fn stats(&self) -> LogStats {

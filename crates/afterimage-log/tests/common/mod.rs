@@ -33,6 +33,9 @@ pub fn options() -> LogOptions {
     LogOptions {
         segment_bytes: SEGMENT,
         spare_segments: 1,
+        // What is given up and not needed at once is removed.
+        min_wal_size: 0,
+        max_wal_size: 0,
         wal_writer_delay: Duration::from_millis(200),
         background: false,
         ..LogOptions::default()

@@ -60,6 +60,7 @@ impl Clock<'_> {
 pub(crate) fn log_options(options: &Options) -> LogOptions {
     LogOptions {
         background: options.background,
+        max_wal_size: options.max_wal_size,
         ..options.log.clone()
     }
 }
