@@ -70,7 +70,7 @@ fn a_crash_among_many_threads_keeps_what_was_acknowledged() {
 fn a_failed_sync_is_told_to_every_waiter() {
     for seed in 0..60 {
         let (sim, model, end, log) = run(seed, 6, 10, 3000, |sim| {
-            sim.fail_sync(FailSync::next().on(".log").after(seed % 4))
+            sim.fail_sync(FailSync::next().on("-0000000000000001.log").after(seed % 4))
         });
         // Nobody hangs, whoever waited for the failed flush or for the one after it.
         assert_eq!(end, RunEnd::Finished, "seed {seed}");

@@ -5,11 +5,12 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use afterimage_io::Progress;
 use afterimage_io::sim::{DiskState, Event, Image, Observer, PendingKind, Sim, Survival, Verdict};
+use afterimage_io::sync::Mutex;
+use afterimage_io::{Io, Progress};
 use afterimage_log::{Error, LogOptions, Wal};
 use common::{Db, Model, SEGMENT, dir, options, recover_and_check};
 
@@ -198,7 +199,6 @@ fn a_segment_is_closed_by_time() {
 }
 
 /// Every block of a log file that was written, and whether one was written again while its file had the same name.
-#[derive(Default)]
 struct Blocks {
     seen: Mutex<(BTreeSet<(String, u64)>, u64)>,
 }
@@ -213,7 +213,7 @@ impl Observer for Blocks {
         if !path.contains("log/") {
             return;
         }
-        let mut seen = self.seen.lock().unwrap();
+        let mut seen = self.seen.lock();
         let end = offset + data.len() as u64;
         for block in offset / 4096..end.div_ceil(4096) {
             let new = seen.0.insert(((*path).to_owned(), block));
@@ -237,11 +237,13 @@ fn no_block_is_written_twice_where_flushes_are_padded() {
     for (options, some) in [(options(), true), (padded(), false)] {
         let sim = Sim::new(1);
         let db = Db::open_in(&sim.io(), dir(), &Model::default(), &options).unwrap();
-        let blocks = Arc::new(Blocks::default());
+        let blocks = Arc::new(Blocks {
+            seen: Mutex::new(&Io::os(), (BTreeSet::new(), 0)),
+        });
         sim.set_observer(Some(Arc::clone(&blocks) as Arc<dyn Observer>));
         many_flushes(&db);
         sim.set_observer(None);
-        let twice = blocks.seen.lock().unwrap().1;
+        let twice = blocks.seen.lock().1;
         assert_eq!(twice > 0, some, "{twice} blocks were written twice");
         assert_eq!(db.numbers().len(), 400);
     }

@@ -75,6 +75,7 @@ pub fn run(
         flushes_in_flight: (seed % 4) as usize,
         commit_delay: Duration::from_micros(seed % 3),
         commit_siblings: 2,
+        wal_pad_flush: seed.is_multiple_of(3),
         // Every fifth seed by durable writes instead of writes and syncs.
         wal_sync_method: seed.is_multiple_of(5).then_some(SyncMethod::OpenDatasync),
         ..super::options()

@@ -111,8 +111,21 @@ impl Episode {
         )
     }
 
-    fn options(&self, io: &Io) -> Options {
-        Options::new()
+    fn options(&self, io: &Io) -> StoreResult<Options> {
+        let told = |e: afterimage::Error| e.to_string();
+        // By the seed alone, so that the other choices stay what they were.
+        let bits = mix(self.seed);
+        let pad = if bits.is_multiple_of(4) { "on" } else { "off" };
+        let kept = if (bits >> 8).is_multiple_of(2) {
+            "0"
+        } else {
+            "80MiB"
+        };
+        let options = Options::new()
+            .set("wal_pad_flush", pad)
+            .and_then(|o| o.set("min_wal_size", kept))
+            .map_err(told)?;
+        Ok(options
             .io(io.clone())
             .background(false)
             .page_size(self.layout.page_size)
@@ -120,13 +133,13 @@ impl Episode {
             .wal_segment_size(self.layout.segment_bytes)
             .max_wal_size(self.max_wal_segments * self.layout.segment_bytes)
             .wal_writer_delay(self.delay)
-            .checkpoint_timeout(self.timeout)
+            .checkpoint_timeout(self.timeout))
     }
 
     fn open(&self, io: &Io) -> StoreResult<(Database, Table)> {
         let told = |e: afterimage::Error| format!("{e} ({e:?})");
         let database = self
-            .options(io)
+            .options(io)?
             .open(&self.layout.directory)
             .map_err(told)?;
         let table = database.table(TABLE).map_err(told)?;
