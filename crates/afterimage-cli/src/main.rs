@@ -126,7 +126,7 @@ fn dispatch(command: Command, settings: &Settings, out: &mut Out) -> Result<(), 
         Command::Stats(args) => commands::stats::run(&args, out),
         Command::Settings(args) => commands::settings::run(&args, settings, out),
         Command::Verify(args) => commands::verify::run(&args, out),
-        Command::Log(command) => commands::log::run(&command, out),
+        Command::Log(command) => commands::log::run(&command, settings, out),
         Command::Bench(command) => commands::bench::run(&command, settings, out),
         Command::TestSync(args) => commands::test_sync::run(&args, out),
     }

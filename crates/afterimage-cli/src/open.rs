@@ -8,6 +8,7 @@ use crate::failure::Failure;
 use crate::settings::Settings;
 use afterimage::{Database, Error, Table};
 use afterimage_io::Io;
+use afterimage_log::LogOptions;
 use std::ffi::OsStr;
 use std::path::Path;
 
@@ -37,6 +38,11 @@ pub fn or_create(dir: &Path, settings: &Settings) -> Result<Database, Failure> {
         .create(true)
         .open(dir)
         .map_err(|error| from_engine(error, dir))
+}
+
+/// The settings of the log in `dir`, or of one that is to be made there: those given, over its file, over the defaults.
+pub fn log_options(io: &Io, dir: &Path, settings: &Settings) -> Result<LogOptions, Failure> {
+    LogOptions::from_file_and(io, dir, settings.pairs()).map_err(|error| from_log(error, dir))
 }
 
 /// Refuses a directory without a database, for commands that read its files themselves.

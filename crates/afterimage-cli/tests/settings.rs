@@ -125,3 +125,59 @@ fn a_log_alone_shows_the_settings_of_a_log() {
     let (_, value, source) = segment.expect("is shown");
     assert_eq!((&**value, &**source), ("1MiB", "fixed at creation"));
 }
+
+#[test]
+fn a_log_takes_its_settings_from_its_file_and_from_the_command_line() {
+    let scratch = Scratch::new();
+    let dir = scratch.path("events");
+    let file = format!("{dir}/settings.toml");
+    fs::create_dir(&dir).expect("creates");
+    fs::write(&file, "wal_segment_size = \"64KiB\"\n").expect("writes");
+    let append = |more: &[&str]| {
+        let lines = "a record of some forty characters, or so\n".repeat(4000);
+        run_with_input(&[&["log", "append", &dir], more].concat(), lines.as_bytes())
+    };
+    append(&[]).expect(0);
+    let segments = fs::read_dir(format!("{dir}/log")).expect("a directory");
+    for segment in segments {
+        let len = segment.expect("a file").metadata().expect("a file").len();
+        assert_eq!(len, 64 << 10, "the file counts");
+    }
+
+    // What the slot holds back is far above 64 KiB: the default keeps it, the setting does not.
+    let state = || {
+        let slots = ok(&["log", "slots", &dir, "--json"]).json();
+        slots["slots"][0]["state"].clone()
+    };
+    ok(&["log", "slots", &dir, "--create", "mailer"]);
+    append(&[]).expect(0);
+    assert_eq!(state(), "active");
+    fs::write(
+        &file,
+        "wal_segment_size = \"64KiB\"\nmax_slot_wal_keep_size = \"64KiB\"\n",
+    )
+    .expect("writes");
+    append(&["--set", "max_slot_wal_keep_size=1GiB"]).expect(0);
+    assert_eq!(state(), "active", "the command line goes over the file");
+    append(&[]).expect(0);
+    assert_eq!(state(), "lost");
+
+    for (set, why) in [
+        ("wal_segment_size=1MiB", "made with 64KiB"),
+        ("buffer_pool_size=64MiB", "no setting buffer_pool_size"),
+    ] {
+        let refused = append(&["--set", set]).expect(2);
+        assert!(refused.stderr.contains(why), "{}", refused.stderr);
+    }
+    fs::write(&file, "\nwal_bufers = \"1MiB\"\n").expect("writes");
+    for refused in [
+        append(&[]),
+        run(&["log", "slots", &dir, "--drop", "mailer"]),
+    ] {
+        let refused = refused.expect(2);
+        for part in ["settings.toml line 2", "did you mean wal_buffers?"] {
+            assert!(refused.stderr.contains(part), "{}", refused.stderr);
+        }
+    }
+    ok(&["log", "cat", &dir]);
+}

@@ -435,6 +435,18 @@ fn parse_file(text: &str) -> std::result::Result<Vec<FileLine>, (usize, String)>
     Ok(lines)
 }
 
+/// The setting that is chosen when a log is made, and stays.
+const SEGMENT_SIZE: &str = "wal_segment_size";
+
+/// The segment size of the log in `dir`, if there is one.
+fn fixed_segment_bytes(io: &Io, dir: &Path) -> Result<Option<u64>> {
+    if !ControlFile::exists(io, dir)? {
+        return Ok(None);
+    }
+    let file = ControlFile::open(io, dir, false)?;
+    Ok(Some(file.current().segment_bytes))
+}
+
 impl LogOptions {
     /// Sets a setting by its name: `options.set("wal_buffers", "16MiB")`.
     ///
@@ -446,41 +458,62 @@ impl LogOptions {
         LogOptions::setting(name)?.apply(self, value)
     }
 
-    /// The defaults, and over them what `DIR/settings.toml` says: change what the program knows better, then open.
+    /// The defaults, and over them what `DIR/settings.toml` says: change what the program knows better, then open. Of a
+    /// log that is there the segment size is its own.
     ///
     /// # Errors
     ///
-    /// `SettingsFile` with the line that is refused; `Io`.
+    /// `SettingsFile` with the line that is refused, also where it says another segment size than the log has;
+    /// `ControlCorrupt`, `Io`.
     pub fn from_file(io: &Io, dir: &Path) -> Result<LogOptions> {
+        LogOptions::from_file_and(io, dir, &[])
+    }
+
+    /// As [`from_file`](LogOptions::from_file), and over the file what `given` says, names and values: as `--set` does.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_file`](LogOptions::from_file), and for what is given as [`set`](LogOptions::set).
+    pub fn from_file_and(io: &Io, dir: &Path, given: &[(String, String)]) -> Result<LogOptions> {
+        let fixed = fixed_segment_bytes(io, dir)?;
         let mut options = LogOptions::default();
+        options.segment_bytes = fixed.unwrap_or(options.segment_bytes);
+        let set = |options: &mut LogOptions, name: &str, value: &str| {
+            options.set(name, value)?;
+            match fixed {
+                Some(fixed) if options.segment_bytes != fixed => Err(Error::BadOption {
+                    name: SEGMENT_SIZE,
+                    what: format!(
+                        "{value} was asked for, but the log was made with {}",
+                        write_size(fixed)
+                    ),
+                }),
+                _ => Ok(()),
+            }
+        };
         for found in read_file(io, dir)? {
-            options
-                .set(&found.name, &found.value)
+            set(&mut options, &found.name, &found.value)
                 .map_err(|e| in_file(dir, found.line, e))?;
         }
+        for (name, value) in given {
+            set(&mut options, name, value)?;
+        }
+        options.check()?;
         Ok(options)
     }
 
-    /// The settings of the log in `dir`, with what `given` (names and values) puts over its file. The segment size of a log
-    /// that is there stays what it is, whatever is said.
+    /// The settings of the log in `dir`, with what `given` (names and values) puts over its file, and where each came
+    /// from.
     ///
     /// # Errors
     ///
-    /// As [`set`](LogOptions::set) and [`from_file`](LogOptions::from_file).
+    /// As [`from_file_and`](LogOptions::from_file_and).
     pub fn settings(io: &Io, dir: &Path, given: &[(String, String)]) -> Result<Vec<SettingInfo>> {
-        let mut options = LogOptions::from_file(io, dir)?;
-        for (name, value) in given {
-            options.set(name, value)?;
-        }
-        options.check()?;
+        let options = LogOptions::from_file_and(io, dir, given)?;
         let lines = read_file(io, dir)?;
         let exists = ControlFile::exists(io, dir)?;
-        if exists {
-            let fixed = ControlFile::open(io, dir, false)?.current().segment_bytes;
-            options.segment_bytes = fixed;
-        }
         let source = |name: &str| match lines.iter().find(|found| found.name == name) {
-            _ if exists && name == "wal_segment_size" => Source::Creation,
+            _ if exists && name == SEGMENT_SIZE => Source::Creation,
             _ if given.iter().any(|(found, _)| found == name) => Source::Set,
             Some(found) => Source::File { line: found.line },
             None => Source::Default,
@@ -506,7 +539,7 @@ pub const LATER: &[&str] = &["wal_level"];
 /// The settings of a log.
 pub const TABLE: &[Setting<LogOptions>] = &[
     Setting {
-        name: "wal_segment_size",
+        name: SEGMENT_SIZE,
         what: "the size of a log file",
         kind: Kind::PowerOfTwo(64 << 10, 1 << 30),
         word: None,

@@ -112,6 +112,26 @@ impl Options {
         self.given("wal_writer_delay")
     }
 
+    /// How long the leader of a flush waits for more commits to join, once `commit_siblings` others wait: 0 to 100 ms,
+    /// default 0. On the devices measured it does not pay (docs/decisions/0010): every commit waits that long.
+    pub fn commit_delay(mut self, delay: Duration) -> Options {
+        self.log.commit_delay = delay;
+        self.given("commit_delay")
+    }
+
+    /// How many others must wait before `commit_delay` is waited for: 0 to 1000, default 5.
+    pub fn commit_siblings(mut self, count: usize) -> Options {
+        self.log.commit_siblings = count;
+        self.given("commit_siblings")
+    }
+
+    /// How much log may wait in memory before whoever appends writes it out, in bytes: 64 KiB to 1 GiB, default 4 MiB. Too small:
+    /// transactions wait for the disk before they commit. Too large: memory that is seldom used.
+    pub fn wal_buffers(mut self, bytes: u64) -> Options {
+        self.log.wal_buffers = bytes;
+        self.given("wal_buffers")
+    }
+
     /// What commits wait for unless a transaction says otherwise. Default [`Durability::Disk`].
     pub fn synchronous_commit(mut self, durability: Durability) -> Options {
         self.synchronous_commit = durability;

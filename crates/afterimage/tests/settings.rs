@@ -2,8 +2,9 @@
 //! `settings.toml`, that over the defaults; what is fixed at creation is said, and not overruled.
 
 use std::path::Path;
+use std::time::Duration;
 
-use afterimage::{Error, Io, Options, SettingInfo, Source, inspect};
+use afterimage::{Durability, Error, Io, Options, SettingInfo, Source, inspect};
 use afterimage_io::OpenMode;
 use afterimage_io::sim::Sim;
 
@@ -66,6 +67,50 @@ fn a_set_value_reaches_its_own_setting_only() {
             };
             assert_eq!(now.value, expected, "{} after {}", now.name, info.name);
         }
+    }
+}
+
+#[test]
+fn a_method_does_what_its_name_does() {
+    let by_method = [
+        ("page_size", "16KiB", Options::new().page_size(16 << 10)),
+        (
+            "buffer_pool_size",
+            "32MiB",
+            Options::new().buffer_pool_size(32 << 20),
+        ),
+        (
+            "wal_segment_size",
+            "1MiB",
+            Options::new().wal_segment_size(1 << 20),
+        ),
+        ("max_wal_size", "2GiB", Options::new().max_wal_size(2 << 30)),
+        ("wal_buffers", "1MiB", Options::new().wal_buffers(1 << 20)),
+        (
+            "checkpoint_timeout",
+            "90s",
+            Options::new().checkpoint_timeout(Duration::from_secs(90)),
+        ),
+        (
+            "wal_writer_delay",
+            "10ms",
+            Options::new().wal_writer_delay(Duration::from_millis(10)),
+        ),
+        (
+            "commit_delay",
+            "20us",
+            Options::new().commit_delay(Duration::from_micros(20)),
+        ),
+        ("commit_siblings", "3", Options::new().commit_siblings(3)),
+        (
+            "synchronous_commit",
+            "os",
+            Options::new().synchronous_commit(Durability::Os),
+        ),
+    ];
+    for (name, value, options) in by_method {
+        let by_name = Options::new().set(name, value).expect(name);
+        assert_eq!(options.settings(), by_name.settings(), "{name}");
     }
 }
 

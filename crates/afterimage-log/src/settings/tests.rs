@@ -117,6 +117,40 @@ fn the_file_is_read_and_what_is_given_goes_over_it() {
 }
 
 #[test]
+fn the_segment_size_of_a_log_stays() {
+    let io = Sim::new(3).io();
+    let dir = Path::new("log");
+    put_file(&io, dir, "\nwal_segment_size = \"1MiB\"\n");
+    let options = LogOptions::from_file(&io, dir).expect("reads");
+    let options = LogOptions {
+        background: false,
+        ..options
+    };
+    let wal = crate::Wal::open(&io, dir, &options).expect("makes it");
+    wal.close().expect("closes");
+
+    let given = |value: &str| {
+        let pair = ("wal_segment_size".to_owned(), value.to_owned());
+        LogOptions::from_file_and(&io, dir, &[pair])
+    };
+    let options = given("1MiB").expect("that is what it is");
+    assert_eq!(options.segment_bytes, 1 << 20);
+    let refused = given("2MiB").expect_err("it is there").to_string();
+    assert_eq!(
+        refused,
+        "setting wal_segment_size: 2MiB was asked for, but the log was made with 1MiB"
+    );
+    io.remove_file(&dir.join(FILE)).expect("removes");
+    let options = LogOptions::from_file(&io, dir).expect("reads");
+    assert_eq!(options.segment_bytes, 1 << 20, "nobody says anything");
+    put_file(&io, dir, "\nwal_segment_size = \"16MiB\"\n");
+    match LogOptions::from_file(&io, dir) {
+        Err(Error::SettingsFile { line: 2, what, .. }) => assert!(what.contains("made with 1MiB")),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn a_wrong_file_is_told_by_line_and_setting() {
     let io = Sim::new(2).io();
     let dir = Path::new("log");

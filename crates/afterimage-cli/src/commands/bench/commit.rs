@@ -9,7 +9,7 @@ use super::calibrate::{Calibration, Single};
 use super::clients::{self, Counted, RECORD_BYTES, ROWS, Subject, VALUE_BYTES};
 use crate::failure::Failure;
 use crate::latency::quantile;
-use crate::open::{from_engine, from_log};
+use crate::open::{from_engine, from_log, log_options};
 use crate::out::{self, Out, Progress};
 use crate::rng::Rng;
 use crate::scratch::Scratch;
@@ -17,7 +17,7 @@ use crate::settings::Settings;
 use crate::units;
 use afterimage::{Database, Table};
 use afterimage_io::Io;
-use afterimage_log::{LogOptions, Wal};
+use afterimage_log::Wal;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -96,7 +96,7 @@ pub fn run(args: &Args, settings: &Settings, out: &mut Out) -> Result<(), Failur
 
 fn open(args: &Args, settings: &Settings, io: &Io, dir: &Path) -> Result<Subject, Failure> {
     if args.log_only {
-        let wal = Wal::open(io, dir, &LogOptions::default());
+        let wal = Wal::open(io, dir, &log_options(io, dir, settings)?);
         return wal.map(Subject::Log).map_err(|e| from_log(e, dir));
     }
     let told = |e| from_engine(e, dir);

@@ -3,11 +3,13 @@
 //! One thread reads and appends, another waits for the records in order and prints: while one flush is under way the
 //! next group gathers, so a single process fills the disk's syncs. An LSN that was printed is a record that stays.
 
-use super::kind::failure;
+use super::kind::{Kind, failure};
 use crate::failure::Failure;
+use crate::open::log_options;
 use crate::out::Out;
+use crate::settings::Settings;
 use afterimage_io::Io;
-use afterimage_log::{LogOptions, Ticket, Wal};
+use afterimage_log::{ControlFile, Ticket, Wal};
 use std::io::{BufRead, BufReader, ErrorKind};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -21,9 +23,11 @@ const IN_FLIGHT: usize = 4096;
 #[command(after_help = "\
 Reads records from stdin, one a line, and prints the LSN of each, a line each, once it is durable. Makes the log where
 there is none. At the end of the input it closes the log. It may be killed at any time: what was printed stays.
+Settings come from --set, over DIR/settings.toml, over the defaults; `afterimage settings DIR` shows them.
 
 Examples:
   seq 1000 | afterimage log append events
+  seq 1000 | afterimage log append events --set commit_delay=1ms
   tail -F /var/log/app.log | afterimage log append events > /dev/null
   afterimage log cat events --length-prefixed | afterimage log append copy --length-prefixed")]
 pub struct Args {
@@ -35,9 +39,16 @@ pub struct Args {
 }
 
 /// Appends until the input ends.
-pub fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
-    let told = |e| failure(e, &args.dir);
-    let wal = Wal::open(&Io::os(), &args.dir, &LogOptions::default()).map_err(told)?;
+pub fn run(args: &Args, settings: &Settings, out: &mut Out) -> Result<(), Failure> {
+    let (io, told) = (Io::os(), |e| failure(e, &args.dir));
+    let exists = ControlFile::exists(&io, &args.dir).map_err(told)?;
+    if exists && matches!(Kind::of(&io, &args.dir)?, Kind::Database) {
+        return Err(Failure::refused("a database's log belongs to its engine")
+            .at(args.dir.display())
+            .advise("`afterimage load DIR TABLE` puts rows into a database"));
+    }
+    let options = log_options(&io, &args.dir, settings)?;
+    let wal = Wal::open(&io, &args.dir, &options).map_err(told)?;
     let json = out.is_json();
     if json {
         out.bytes(b"{\n  \"lsns\": [")?;

@@ -15,6 +15,7 @@ mod verify;
 
 use crate::failure::Failure;
 use crate::out::Out;
+use crate::settings::Settings;
 
 /// Ways to write, follow and look into a log.
 #[derive(clap::Subcommand)]
@@ -38,15 +39,15 @@ pub enum Command {
 }
 
 /// Does what is asked of the log.
-pub fn run(command: &Command, out: &mut Out) -> Result<(), Failure> {
+pub fn run(command: &Command, settings: &Settings, out: &mut Out) -> Result<(), Failure> {
     match command {
-        Command::Append(args) => append::run(args, out),
+        Command::Append(args) => append::run(args, settings, out),
         Command::Cat(args) => cat::run(args, out),
         Command::Tail(args) => tail::run(args, out),
         Command::Dump(args) => dump::run(args, out),
         Command::Verify(args) => verify::run(args, out),
         Command::Stats(args) => stats::run(args, out),
-        Command::Slots(args) => slots::run(args, out),
+        Command::Slots(args) => slots::run(args, settings, out),
         Command::Salvage(args) => salvage::run(args, out),
     }
 }

@@ -3,10 +3,12 @@
 use super::kind::{Kind, failure};
 use super::record::FromArg;
 use crate::failure::Failure;
+use crate::open::log_options;
 use crate::out::Out;
+use crate::settings::Settings;
 use crate::units::{duration, size};
 use afterimage_io::Io;
-use afterimage_log::{LogOptions, Lsn, SlotInfo, SlotState, Wal};
+use afterimage_log::{Lsn, SlotInfo, SlotState, Wal};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -41,14 +43,15 @@ pub struct Args {
 }
 
 /// Makes or removes a slot if asked to, then lists them.
-pub fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
+pub fn run(args: &Args, settings: &Settings, out: &mut Out) -> Result<(), Failure> {
     let told = |e| failure(e, &args.dir);
     let io = Io::overlay();
     if let Kind::Database = Kind::of(&io, &args.dir)? {
         return Err(Failure::refused("a database's log has no slots yet").at(args.dir.display()));
     }
     if args.create.is_some() || args.drop.is_some() {
-        let wal = Wal::open(&Io::os(), &args.dir, &LogOptions::default()).map_err(told)?;
+        let options = log_options(&Io::os(), &args.dir, settings)?;
+        let wal = Wal::open(&Io::os(), &args.dir, &options).map_err(told)?;
         if let Some(name) = &args.create {
             wal.create_slot(name, args.from.0).map_err(told)?;
         }
