@@ -5,10 +5,12 @@
 
 mod crash;
 mod deny;
+mod fuzz;
 mod rooms;
 mod run;
 mod suite;
 mod tidy;
+mod tools;
 
 use run::{Failed, Outcome};
 use std::path::{Path, PathBuf};
@@ -37,6 +39,9 @@ COMMANDS
     planted [ARGS...]
         Builds the engine with its planted bugs, switches on one after another, and shows which test caught each.
         Ten of them must be caught, else exit 1; one that nothing catches is a hole in the tests.
+    fuzz [--seconds S] [--only TARGET]
+        Any bytes in place of each thing that the log reads from a disk, mutated by coverage (cargo-fuzz, installed on
+        first use; libFuzzer needs a C++ compiler), S seconds each (60 unless told), and how many executions that were.
     rooms
         Writes ARCHITECTURE.md's list of files anew, from the first sentence of each.
     deny
@@ -84,6 +89,7 @@ fn dispatch(root: &Path, arguments: &[String]) -> Outcome {
         "tidy" => takes_none(rest).and_then(|()| tidy::command(root)),
         "sim" => crash::sim(root, rest),
         "planted" => crash::planted(root, rest),
+        "fuzz" => fuzz::command(root, rest),
         "rooms" => takes_none(rest).and_then(|()| rooms::command(root)),
         "deny" => takes_none(rest).and_then(|()| deny::check(root)),
         "audit" => takes_none(rest).and_then(|()| deny::audit(root)),

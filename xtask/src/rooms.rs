@@ -14,7 +14,7 @@ const OPEN: &str = "<!-- rooms: written by `cargo xtask rooms` -->";
 const CLOSE: &str = "<!-- end of rooms -->";
 
 /// The crates in the order in which a stranger should walk through them.
-const ORDER: [&str; 7] = [
+const ORDER: [&str; 8] = [
     "crates/afterimage-io",
     "crates/afterimage-log",
     "crates/afterimage",
@@ -22,6 +22,7 @@ const ORDER: [&str; 7] = [
     "crates/afterimage-sim",
     "xtask",
     "bench-compare",
+    "fuzz",
 ];
 
 /// Writes the list anew.

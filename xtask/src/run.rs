@@ -105,6 +105,21 @@ impl Program {
             .map_err(|error| Failed::Check(format!("cannot start {}: {error}", self.words[0])))
     }
 
+    /// Prints the command line, runs it unseen; answers whether it succeeded, and what it said on standard error.
+    ///
+    /// # Errors
+    /// `Check` when it cannot be started.
+    pub fn succeeds_and_says(&self, root: &Path) -> Result<(bool, String), Failed> {
+        println!("$ {}", self.line());
+        let output = self.command(root).output();
+        output
+            .map(|output| {
+                let said = String::from_utf8_lossy(&output.stderr).into_owned();
+                (output.status.success(), said)
+            })
+            .map_err(|error| Failed::Check(format!("cannot start {}: {error}", self.words[0])))
+    }
+
     /// Runs it unseen and says whether it could be started and succeeded: to find out what is installed.
     pub fn answers(&self, root: &Path) -> bool {
         self.command(root)

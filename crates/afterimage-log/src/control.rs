@@ -132,6 +132,10 @@ impl Control {
         if check_segment_bytes(segment_bytes).is_err() {
             return Err(Bad::Damaged("its segment size is out of bounds"));
         }
+        let (epoch, generation) = (get_u64(b, 72), get_u64(b, 80));
+        if epoch.max(generation) == u64::MAX {
+            return Err(Bad::Damaged("its epoch or generation is out of bounds"));
+        }
         let mut client = [0; 512];
         client.copy_from_slice(&b[CLIENT_AT..CLIENT_AT + 512]);
         Ok(Control {
@@ -140,8 +144,8 @@ impl Control {
                 timeline_id: get_u128(b, 48),
                 timeline_ordinal: get_u32(b, 64),
             },
-            epoch: get_u64(b, 72),
-            generation: get_u64(b, 80),
+            epoch,
+            generation,
             segment_bytes,
             clean_end: end,
             durable_lsn: Lsn::new(get_u64(b, 104)),

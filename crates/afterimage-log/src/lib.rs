@@ -14,6 +14,9 @@ mod examine;
 mod files;
 mod flusher;
 mod frame;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod group;
 mod identity;
 mod log;

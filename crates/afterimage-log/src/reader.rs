@@ -35,7 +35,7 @@ pub struct Frame {
 
 impl Frame {
     /// Cuts the payload out of a whole frame.
-    fn of(lsn: u64, head: &frame::Head, bytes: &[u8]) -> Frame {
+    pub(crate) fn of(lsn: u64, head: &frame::Head, bytes: &[u8]) -> Frame {
         Frame {
             lsn: Lsn::at(lsn),
             end: Lsn::at(lsn + head.len as u64),

@@ -70,6 +70,36 @@ fn what_is_cut_off_never_comes_back() {
 }
 
 #[test]
+fn a_slot_that_has_heard_of_a_cut_outlives_the_loss_of_the_holders_side() {
+    let sim = Sim::new(1);
+    let mut wal = open(&sim);
+    let lsns: Vec<_> = (0..4).map(|n| put(&wal, n)).collect();
+    wal.create_slot("follower", Start::At(lsns[3])).unwrap();
+    wal.truncate_after(lsns[2]).unwrap();
+    let mut slot = wal.slot("follower").unwrap();
+    let told = slot.advance(slot.position());
+    assert!(matches!(told, Err(Error::SlotCut { .. })), "{told:?}");
+    drop(slot);
+    wal.close().unwrap();
+    let mut image = sim.snapshot().page_cache();
+    for copy in [2, 3] {
+        image.flip_bit("raft/slots/follower", copy * 4096 + 100, 1);
+    }
+    let sim = Sim::from_image(1, &image);
+    let mut wal = open(&sim);
+    let mut slot = wal.slot("follower").unwrap();
+    assert_eq!(slot.position(), lsns[2]);
+    slot.advance(lsns[2]).unwrap();
+    drop(slot);
+    // And the next cut is told again.
+    wal.truncate_after(lsns[1]).unwrap();
+    let mut slot = wal.slot("follower").unwrap();
+    assert_eq!(slot.position(), lsns[1]);
+    let told = slot.advance(lsns[1]);
+    assert!(matches!(told, Err(Error::SlotCut { .. })), "{told:?}");
+}
+
+#[test]
 fn a_cut_is_refused_where_it_cannot_be() {
     let sim = Sim::new(1);
     let mut wal = open(&sim);

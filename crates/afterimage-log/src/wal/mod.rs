@@ -34,6 +34,8 @@ use crate::ticket::Ticket;
 
 pub use follow::{Follower, Horizon};
 pub use outside::{Overview, Start, WalReader};
+#[cfg(any(test, fuzzing))]
+pub(crate) use record::records_of;
 pub use record::{Record, Records};
 pub use salvage::{CutOff, Salvage};
 pub use slot::Slot;

@@ -42,7 +42,7 @@ pub(super) fn encode_batch(payloads: &[impl AsRef<[u8]>]) -> Vec<u8> {
 }
 
 /// The records of a frame, in order.
-pub(super) fn records_of(frame: Frame) -> Result<Vec<Record>> {
+pub(crate) fn records_of(frame: Frame) -> Result<Vec<Record>> {
     let record = |index: usize, payload: Vec<u8>, last: bool| Record {
         lsn: frame.lsn,
         next: if last { frame.end } else { frame.lsn },

@@ -89,7 +89,7 @@ impl Slot {
         }
         let words = self.file.read()?;
         refuse_lost(&self.name, &words)?;
-        if words.holder.cut != self.word.cut {
+        if words.untold(self.word.cut).is_some() {
             return self.accept_cut(&words.holder);
         }
         if lsn.get() < self.word.lsn {

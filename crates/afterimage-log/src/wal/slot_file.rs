@@ -74,11 +74,15 @@ impl Words {
     /// The position that counts: that of the owner, but not beyond a cut it has not been told of.
     pub(super) fn position(&self) -> Option<u64> {
         let owner = self.owner?;
-        Some(if owner.cut == self.holder.cut {
-            owner.lsn
-        } else {
-            owner.lsn.min(self.holder.lsn)
+        Some(match self.untold(owner.cut) {
+            None => owner.lsn,
+            Some(at) => owner.lsn.min(at),
         })
+    }
+
+    /// Where the log was cut since the cut that the owner knows. A holder's side that cannot be read tells of none.
+    pub(super) fn untold(&self, known: u64) -> Option<u64> {
+        Some(self.holder.lsn).filter(|at| *at != 0 && self.holder.cut != known)
     }
 }
 
@@ -228,14 +232,17 @@ impl SlotFile {
         let ours = of == (self.identity.database_id, self.identity.timeline_id)
             && name.starts_with(self.name.as_bytes())
             && name[self.name.len()..].iter().all(|c| *c == 0);
-        Ok(ours.then(|| Word {
+        let word = Word {
             generation: get_u64(&b, 16),
             lsn: get_u64(&b, 64),
             cut: get_u64(&b, 72),
             time: get_u64(&b, 80),
             lost_at: get_u64(&b, 88),
             reason: get_u32(&b, 96),
-        }))
+        };
+        // No owner has ever stood at 0, and no generation is the last.
+        let possible = (side == Side::Holder || word.lsn != 0) && word.generation != u64::MAX;
+        Ok((ours && possible).then_some(word))
     }
 }
 

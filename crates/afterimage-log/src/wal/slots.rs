@@ -517,9 +517,9 @@ impl Core {
 fn tell(file: &SlotFile, words: &Words, cut: Cut) -> Result<()> {
     let holder = words.holder;
     // Of several cuts that the owner has not heard of, the lowest counts.
-    let heard = words.owner.is_none_or(|owner| owner.cut == holder.cut);
+    let untold = words.owner.and_then(|owner| words.untold(owner.cut));
     let at = cut.at.get();
-    let lsn = if heard { at } else { at.min(holder.lsn) };
+    let lsn = untold.map_or(at, |before| at.min(before));
     let cut = cut.id;
     file.write(Side::Holder, Word { lsn, cut, ..holder })
 }

@@ -1,0 +1,6 @@
+//! Any control file.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    (afterimage_log::fuzz::target("control").run)(data);
+});

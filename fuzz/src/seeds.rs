@@ -1,0 +1,17 @@
+//! Writes the inputs that the fuzzer begins with: `seeds DIR` makes `DIR/TARGET/seed-N` for every target.
+
+use std::path::Path;
+
+use afterimage_log::fuzz::TARGETS;
+
+fn main() -> std::io::Result<()> {
+    let dir = std::env::args().nth(1).unwrap_or("corpus".into());
+    for target in TARGETS {
+        let dir = Path::new(&dir).join(target.name);
+        std::fs::create_dir_all(&dir)?;
+        for (n, seed) in (target.seeds)().iter().enumerate() {
+            std::fs::write(dir.join(format!("seed-{n}")), seed)?;
+        }
+    }
+    Ok(())
+}
