@@ -3,6 +3,8 @@
 
 mod common;
 
+use afterimage_io::Io;
+use afterimage_log::{LogOptions, Lsn, Wal};
 use common::{Scratch, command, fingerprint, ok, run, run_with_input};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Stdio};
@@ -22,6 +24,7 @@ impl Running {
         let mut child = command(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("it starts");
         let stdout = BufReader::new(child.stdout.take().expect("piped"));
@@ -51,6 +54,15 @@ impl Running {
         let stdin = self.stdin.as_mut().expect("piped");
         stdin.write_all(text.as_bytes()).expect("it reads");
         stdin.flush().expect("it reads");
+    }
+
+    /// Waits until it ends by itself: its exit code and what it said on stderr.
+    fn end(mut self) -> (Option<i32>, String) {
+        drop(self.stdin.take());
+        let mut said = String::new();
+        let stderr = self.child.stderr.as_mut().expect("piped");
+        std::io::Read::read_to_string(stderr, &mut said).expect("text");
+        (self.child.wait().expect("it ends").code(), said)
     }
 
     /// Ends it with SIGKILL; gives what it had printed.
@@ -368,4 +380,49 @@ fn a_follower_with_a_slot_goes_on_where_it_was() {
     assert!(position() > Some(0));
     ok(&["log", "slots", &log, "--drop", "mailer"]);
     assert_eq!(ok(&["log", "slots", &log]).text(), "there are no slots\n");
+}
+
+#[test]
+fn a_follower_of_a_log_that_is_cut_says_so_and_where_it_goes_on() {
+    let scratch = Scratch::new();
+    let log = scratch.path("log");
+    let lsns = run_with_input(&["log", "append", &log], b"a\nb\nc\n")
+        .expect(0)
+        .lines();
+    ok(&["log", "slots", &log, "--create", "copy"]);
+    assert_eq!(
+        ok(&["log", "tail", &log, "--slot", "copy"]).lines(),
+        ["a", "b", "c"]
+    );
+    let tail = Running::start(&["log", "tail", "-f", &log]);
+    assert_eq!([tail.line(), tail.line(), tail.line()], ["a", "b", "c"]);
+
+    let cut: u64 = lsns[1].parse().expect("an LSN");
+    let mut wal = Wal::open(&Io::os(), log.as_ref(), &LogOptions::default()).expect("it opens");
+    wal.truncate_after(Lsn::new(cut).expect("an LSN"))
+        .expect("it is cut");
+    let told = wal.append(b"B").and_then(|ticket| ticket.wait());
+    told.expect("it is appended");
+
+    let (code, said) = tail.end();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains(&format!("cut at LSN {cut}")) && said.contains(&format!("--from {cut}")),
+        "{said}"
+    );
+    wal.close().expect("it closes");
+    assert_eq!(
+        ok(&["log", "tail", &log, "--from", &lsns[1]]).lines(),
+        ["B"]
+    );
+    // The slot stands at the cut; its owner is told, and goes on.
+    let with_slot = ok(&["log", "tail", &log, "--slot", "copy"]);
+    assert_eq!(with_slot.lines(), ["B"]);
+    assert!(
+        with_slot.stderr.contains(&format!("cut at LSN {cut}")),
+        "{}",
+        with_slot.stderr
+    );
+    let again = ok(&["log", "tail", &log, "--slot", "copy"]);
+    assert_eq!((again.text(), again.stderr), (String::new(), String::new()));
 }

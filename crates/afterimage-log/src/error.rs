@@ -1,7 +1,7 @@
 //! Everything that can go wrong in the log, as one typed error.
 //!
 //! The house knows four answers to trouble: the caller was wrong (`BadOption`, `UnknownSetting`, `SettingsFile`,
-//! `TooLarge`, `NotFound`, `AlreadyExists`), the disk is full and will recover (`DiskFull`), the bytes are damaged (`Corruption`,
+//! `TooLarge`, `NotFound`, `Cut`, `AlreadyExists`), the disk is full and will recover (`DiskFull`), the bytes are damaged (`Corruption`,
 //! `ControlCorrupt`, `Unsupported`), or the log has stopped for ever (`Io`, `Failed`, `OutcomeUnknown`).
 
 use std::fmt;
@@ -82,6 +82,17 @@ pub enum Error {
         lsn: Lsn,
         /// Why there is none.
         what: String,
+    },
+    /// The position is not part of the log any more: what stood there was cut off, by
+    /// [`Wal::truncate_after`](crate::Wal::truncate_after) or with the torn tail that a crash had left. Readers that go on
+    /// are told once, and then go on behind the cut.
+    Cut {
+        /// The position.
+        lsn: Lsn,
+        /// Where the log was cut: what was read from here on is not part of it.
+        cut: Lsn,
+        /// Where it goes on.
+        next: Lsn,
     },
     /// There is a log, or a control file, where one was to be made.
     AlreadyExists {
@@ -251,6 +262,10 @@ impl fmt::Display for Error {
                 )
             }
             Error::NotFound { lsn, what } => write!(f, "no record at LSN {lsn}: {what}"),
+            Error::Cut { lsn, cut, next } => write!(
+                f,
+                "LSN {lsn} is not part of the log: it was cut at LSN {cut} and goes on at LSN {next}"
+            ),
             Error::AlreadyExists { path } => write!(f, "{} exists already", path.display()),
             Error::InUse { path, pid } => {
                 write!(f, "{} is in use", path.display())?;

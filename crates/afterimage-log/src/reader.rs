@@ -9,6 +9,7 @@ use std::sync::Arc;
 use afterimage_io::sync::atomic::Ordering;
 use afterimage_io::{File, OpenMode};
 
+use crate::buffer::Buffer;
 use crate::bytes::get_u32;
 use crate::cursor::{Cursor, Step};
 use crate::error::{Error, Result};
@@ -43,6 +44,30 @@ impl Frame {
             payload: bytes[head.payload_at..head.len].to_vec(),
             batch: head.kind == FrameKind::Batch,
         }
+    }
+}
+
+impl Buffer {
+    /// Why there is nothing at `lsn`, in the segment `number`, if it is not part of the log: it was cut off, or given up.
+    fn gone(&self, number: u64, lsn: Lsn) -> Option<Error> {
+        let at = lsn.get();
+        let before = self.live.range(..=number).next_back();
+        if let Some((last, before)) = before
+            && let Some(cut) = before.end.filter(|end| *end < at)
+            && let Some((_, behind)) = self.live.range(last + 1..).next()
+        {
+            // Between the end of a segment and the first position of the next.
+            return Some(Error::Cut {
+                lsn,
+                cut: Lsn::at(cut),
+                next: Lsn::at(behind.first),
+            });
+        }
+        let kept = self.live.contains_key(&number);
+        (!kept).then(|| Error::NotFound {
+            lsn,
+            what: "its segment is not kept any more".into(),
+        })
     }
 }
 
@@ -108,11 +133,8 @@ impl Shared {
         let number = lsn.get() / self.segment_bytes;
         {
             let buffer = self.buffer.lock();
-            if !buffer.live.contains_key(&number) {
-                return Err(Error::NotFound {
-                    lsn,
-                    what: "its segment is not kept any more".into(),
-                });
+            if let Some(gone) = buffer.gone(number, lsn) {
+                return Err(gone);
             }
             if buffer.current().number == number {
                 return Ok(buffer.current().file.clone());
@@ -147,11 +169,8 @@ impl Shared {
             lsn.get() / self.segment_bytes,
             lsn.get() % self.segment_bytes,
         );
-        if !self.buffer.lock().live.contains_key(&number) {
-            return Error::NotFound {
-                lsn,
-                what: "its segment is not kept any more".into(),
-            };
+        if let Some(gone) = self.buffer.lock().gone(number, lsn) {
+            return gone;
         }
         Error::Corruption {
             lsn,

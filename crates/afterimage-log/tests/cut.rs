@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::path::Path;
 
 use afterimage_io::sim::{Image, Sim, Survival, Verdict};
-use afterimage_log::{Error, LogOptions, Lsn, Start, Wal};
+use afterimage_log::{Error, Horizon, LogOptions, Lsn, Record, Start, Wal, WalReader};
 
 const SEGMENT: u64 = 64 << 10;
 
@@ -24,6 +24,10 @@ fn put(wal: &Wal, n: u64) -> Lsn {
     let ticket = wal.append(&payload).unwrap();
     ticket.wait().unwrap();
     ticket.lsn()
+}
+
+fn number(record: &Record) -> u64 {
+    u64::from_le_bytes(record.payload[..8].try_into().unwrap())
 }
 
 fn numbers(wal: &Wal, from: Lsn) -> Vec<u64> {
@@ -50,10 +54,18 @@ fn what_is_cut_off_never_comes_back() {
         let all: Vec<_> = kept.iter().copied().chain([100]).collect();
         assert_eq!(numbers(&wal, first), all);
         if let Some(gone) = lsns.get(keep) {
-            assert!(matches!(
-                wal.read_back(*gone),
-                Err(Error::NotFound { .. } | Error::Corruption { .. })
-            ));
+            let told = wal.read_back(*gone);
+            if *gone == at {
+                // The end of what is left: nothing was there that is not any more.
+                assert!(matches!(told, Err(Error::NotFound { .. })), "{told:?}");
+            }
+            for gone in &lsns[keep + 1..] {
+                let told = wal.read_back(*gone);
+                assert!(
+                    matches!(told, Err(Error::Cut { lsn, cut, .. }) if (lsn, cut) == (*gone, at)),
+                    "{told:?}"
+                );
+            }
         }
         // After a crash and after a clean stop it is the same.
         let image = sim.snapshot().crash(&Survival::None);
@@ -97,6 +109,57 @@ fn a_slot_that_has_heard_of_a_cut_outlives_the_loss_of_the_holders_side() {
     assert_eq!(slot.position(), lsns[1]);
     let told = slot.advance(lsns[1]);
     assert!(matches!(told, Err(Error::SlotCut { .. })), "{told:?}");
+}
+
+#[test]
+fn a_reader_is_told_of_the_cut_once_and_goes_on_behind_it() {
+    // In the segment that is cut, at its begin, at its end, in others behind it.
+    for keep in [0, 1, 6, 7, 12, 19] {
+        let sim = Sim::new(1);
+        let mut wal = open(&sim);
+        let lsns: Vec<_> = (0..20).map(|n| put(&wal, n)).collect();
+        let end = wal.next_lsn();
+        let outside = |from| WalReader::open(&sim.io(), Path::new("raft"), from).unwrap();
+        let (mut ahead, mut behind) = (outside(Start::End), outside(Start::Oldest));
+        wal.truncate_after(lsns[keep]).unwrap();
+        put(&wal, 100);
+        let mut from_gone = outside(Start::At(end));
+        for reader in [&mut ahead, &mut from_gone] {
+            let told = reader.try_next();
+            assert!(
+                matches!(told, Err(Error::Cut { lsn, cut, .. }) if (lsn, cut) == (end, lsns[keep])),
+                "{keep}: {told:?}"
+            );
+            assert_eq!(reader.position(), lsns[keep]);
+            assert_eq!(number(&reader.try_next().unwrap().unwrap()), 100);
+            assert_eq!(reader.try_next().unwrap(), None);
+        }
+        let mut seen = Vec::new();
+        while let Some(record) = behind.try_next().unwrap() {
+            seen.push(number(&record));
+        }
+        let kept: Vec<_> = (0..keep as u64).chain([100]).collect();
+        assert_eq!(seen, kept);
+        // And one in this process.
+        let mut follower = wal.follow(end, Horizon::Durable);
+        let told = follower.next();
+        assert!(
+            matches!(told, Err(Error::Cut { lsn, cut, .. }) if (lsn, cut) == (end, lsns[keep])),
+            "{keep}: {told:?}"
+        );
+        assert_eq!(follower.position(), lsns[keep]);
+        assert_eq!(number(&follower.next().unwrap()), 100);
+        // Twice without having looked: the lower counts.
+        let again = lsns[keep / 2];
+        wal.truncate_after(again).unwrap();
+        put(&wal, 200);
+        let told = ahead.try_next();
+        assert!(
+            matches!(told, Err(Error::Cut { cut, .. }) if cut == again),
+            "{keep}: {told:?}"
+        );
+        assert_eq!(number(&ahead.try_next().unwrap().unwrap()), 200);
+    }
 }
 
 #[test]
@@ -185,6 +248,7 @@ fn live(sim: &Sim, life: &RefCell<Life>) {
 
 fn check(image: &Image, life: &Life, context: &str) {
     let sim = Sim::from_image(1, image);
+    look_from_outside(&sim, life, context);
     let wal = open(&sim);
     let found = numbers(&wal, wal.oldest_lsn());
     let is_new = found.get(8).map_or(found.len() == 8, |n| *n >= 100);
@@ -212,6 +276,25 @@ fn check(image: &Image, life: &Life, context: &str) {
     let wal = open(&again);
     assert_eq!(numbers(&wal, wal.oldest_lsn()), found, "{context}");
     std::mem::forget(wal);
+}
+
+/// While the holder is dead, whoever had read it all is told of the cut, or waits for it to be finished: neither is damage.
+fn look_from_outside(sim: &Sim, life: &Life, context: &str) {
+    let Some(end) = life.old.last() else { return };
+    for from in [Start::Oldest, Start::At(*end), Start::End] {
+        // Before there is a control file there is no log to look at.
+        let Ok(mut reader) = WalReader::open(&sim.io(), Path::new("raft"), from) else {
+            continue;
+        };
+        loop {
+            match reader.try_next() {
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(Error::Cut { .. }) if life.cut_begun => {}
+                Err(e) => panic!("{context}, {from:?}: {e}"),
+            }
+        }
+    }
 }
 
 /// Crashes the open that finishes the cut, at every call of it.

@@ -61,7 +61,7 @@ impl Wal {
     ///
     /// The log is closed and opened again inside, so this must be its only handle. Followers of before are told
     /// `Failed`; every slot is told `SlotCut` once, and stands at `lsn` if it stood beyond. Readers in other processes
-    /// that had read beyond `lsn` are told `Corruption` or `NotFound`.
+    /// that had read beyond `lsn` are told `Cut` once, and go on behind it.
     ///
     /// ```
     /// # use std::path::Path;

@@ -98,7 +98,8 @@ impl Follower {
     /// # Errors
     ///
     /// `Failed` once the log has stopped or was closed and everything before was shown; `NotFound` where the record was
-    /// given up before it was read; `Corruption`, `Io`.
+    /// given up before it was read; `Cut`, once, where it begins at a position that the log was cut before: the next call
+    /// goes on behind the cut; `Corruption`, `Io`.
     #[expect(
         clippy::should_implement_trait,
         reason = "it never ends; `records` is the iterator"
@@ -212,6 +213,11 @@ impl Follower {
     fn went_wrong(&mut self, e: Error) -> Result<()> {
         // After a stop the files may be another process's.
         self.log.check()?;
+        if let Error::Cut { cut, next, .. } = e {
+            self.position = cut;
+            self.reader.jump(next.get());
+            return Err(e);
+        }
         let at = self.reader.position();
         let oldest = self.log.oldest();
         if at.get() >= oldest || !matches!(e, Error::NotFound { .. } | Error::Corruption { .. }) {

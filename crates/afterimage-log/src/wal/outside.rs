@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use afterimage_io::{Io, OpenMode};
 
+use super::cut::Cut;
 use super::record::{Record, records_of};
 use crate::control::{Control, ControlFile};
 use crate::cursor::{Cursor, Step};
@@ -114,8 +115,9 @@ impl WalReader {
     ///
     /// # Errors
     ///
-    /// `NotFound` where it was given up before it was read, which names the oldest that is left; `Corruption` where
-    /// what must be durable cannot be read; `Io`.
+    /// `NotFound` where it was given up before it was read, which names the oldest that is left; `Cut`, once, where the
+    /// log was cut before it: the next call goes on behind the cut, and what was shown from there on is not part of the
+    /// log; `Corruption` where what must be durable cannot be read; `Io`.
     #[expect(
         clippy::should_implement_trait,
         reason = "it never ends: `try_next` says when nothing is there"
@@ -169,6 +171,10 @@ impl WalReader {
                 Stepped::Nothing(fault) => {
                     self.cursor = None;
                     attempts += 1;
+                    self.tell_of_cut()?;
+                    if self.cut_is_under_way() {
+                        return Ok(None);
+                    }
                     self.look_elsewhere(&fault, attempts)?;
                 }
             }
@@ -356,6 +362,34 @@ impl WalReader {
         }
     }
 
+    /// Where the log was cut before the position: says so, and stands behind the cut from then on. A successor's header
+    /// names the place where the log was cut, and no position between there and its own first is part of the log.
+    fn tell_of_cut(&mut self) -> Result<()> {
+        let Some(files) = self.files()? else {
+            return Ok(());
+        };
+        let headers = files.segments.values().filter_map(|f| f.header.as_ref());
+        let around = headers.filter(|h| h.previous_end < self.at && self.at < h.first_lsn());
+        let Some(behind) = around.max_by_key(|h| h.epoch) else {
+            return Ok(());
+        };
+        let told = Error::Cut {
+            lsn: Lsn::at(self.at),
+            cut: Lsn::at(behind.previous_end),
+            next: Lsn::at(behind.first_lsn()),
+        };
+        self.position = Lsn::at(behind.previous_end);
+        self.at = behind.first_lsn();
+        Err(told)
+    }
+
+    /// Whether a cut before the position was begun and is not finished: the next open does that, if the holder has died.
+    fn cut_is_under_way(&self) -> bool {
+        let control = ControlFile::open(&self.io, &self.dir, false);
+        let cut = control.ok().and_then(|file| Cut::read(file.current()));
+        cut.is_some_and(|cut| cut.at.get() <= self.at)
+    }
+
     /// What must be there is not: it was given up, or is being moved just now, or is damaged.
     fn look_elsewhere(&mut self, fault: &str, attempts: u32) -> Result<()> {
         self.refresh()?;
@@ -391,8 +425,8 @@ impl WalReader {
                 "{fault}; but the log was durable up to LSN {}",
                 self.durable
             ),
-            advice: "Either no record begins there, or the file was damaged after it was written, or the log was cut \
-                     before this position on purpose; check the log and the disk."
+            advice: "Either no record begins there, or the file was damaged after it was written; check the log and the \
+                     disk."
                 .into(),
         })
     }

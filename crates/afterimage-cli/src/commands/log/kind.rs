@@ -52,6 +52,13 @@ pub fn failure(error: Error, dir: &Path) -> Failure {
         Error::NotFound { .. } | Error::TooLarge { .. } | Error::SlotLost { .. } => {
             Failure::data(error).at(dir.display())
         }
+        Error::Cut { cut, .. } => Failure::data(error).at(dir.display()).advise(format!(
+            "what was read from LSN {cut} on is not part of the log any more; begin there again: --from {cut}, or, with a slot, \
+             the same command"
+        )),
+        Error::SlotCut { cut, .. } => Failure::data(error).at(dir.display()).advise(format!(
+            "what was read from LSN {cut} on is not part of the log any more; the same command begins there again"
+        )),
         Error::BadOption { .. } | Error::NoSlot { .. } | Error::AlreadyExists { .. } => {
             Failure::usage(error).at(dir.display())
         }

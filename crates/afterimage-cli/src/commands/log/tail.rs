@@ -1,18 +1,18 @@
 //! `afterimage log tail`: the last records of a log, and those to come, from another process than the one that writes.
 //!
 //! It looks at the holder's positions every millisecond and shows what has become durable. It may be killed at any time;
-//! and so may the holder: what was shown is never taken back.
+//! and so may the holder: what was shown is never taken back by a crash. If the log is cut on purpose, it says so and ends.
 
 use super::dump;
 use super::kind::{Kind, failure};
 use super::record::{self, Form, FromArg};
 use crate::failure::Failure;
-use crate::out::Out;
+use crate::out::{self, Out};
 use afterimage::inspect;
 use afterimage_io::Io;
-use afterimage_log::{Record, Slot, Start, WalReader};
+use afterimage_log::{Error, Record, Slot, Start, WalReader};
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long it waits for a record before it makes sure that somebody still reads.
@@ -26,7 +26,8 @@ const MOVE_EVERY: u32 = 1000;
 #[command(after_help = "\
 Prints the last 10 records, or those from --from on; with -f it goes on with those to come, a millisecond or two after
 they are durable, until it is stopped. Takes no lock and changes nothing; the log's holder may come and go. Of a
-database it prints decoded records. With --json it prints one document a line.
+database it prints decoded records. With --json it prints one document a line. Where the log is cut below what was
+printed, it says where, and ends with 1; the same command with --slot, or --from there, goes on.
 
 Examples:
   afterimage log tail -f events
@@ -56,10 +57,7 @@ pub struct Args {
 pub fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
     let database = matches!(Kind::of(&Io::os(), &args.dir)?, Kind::Database);
     let mut slot = match &args.slot {
-        Some(name) => {
-            let slot = Slot::open(&Io::os(), &args.dir, name);
-            Some(slot.map_err(|e| failure(e, &args.dir))?)
-        }
+        Some(name) => Some(take_slot(name, &args.dir)?),
         None => None,
     };
     let from = match &slot {
@@ -98,6 +96,18 @@ pub fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
             done_with(&mut slot, &mut unsaid, &reader, args, out)?;
         }
     }
+}
+
+/// Takes the slot. If the log was cut while nobody was here, its owner is told now: where it stands is still right.
+fn take_slot(name: &str, dir: &Path) -> Result<Slot, Failure> {
+    let mut slot = Slot::open(&Io::os(), dir, name).map_err(|e| failure(e, dir))?;
+    match slot.advance(slot.position()) {
+        Err(told @ Error::SlotCut { cut, .. }) => out::note(format!(
+            "{told}; what was read from LSN {cut} on is not part of the log any more"
+        )),
+        alive => alive.map_err(|e| failure(e, dir))?,
+    }
+    Ok(slot)
 }
 
 /// Hands on what was printed; only then is it done with, and the slot moves.
