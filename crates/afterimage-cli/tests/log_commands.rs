@@ -257,6 +257,17 @@ fn a_database_shows_its_log_decoded_and_takes_no_records() {
         "database"
     );
     ok(&["log", "verify", &db]);
+    // It has no slots, and its engine's log is not to be held back from here.
+    assert_eq!(ok(&["log", "slots", &db]).text(), "there are no slots\n");
+    assert_eq!(
+        ok(&["log", "slots", &db, "--json"]).json()["slots"],
+        serde_json::json!([])
+    );
+    for change in ["--create", "--drop"] {
+        let refused = run(&["log", "slots", &db, change, "copy"]).expect(3);
+        assert!(refused.stderr.contains("database"), "{}", refused.stderr);
+    }
+    run(&["log", "tail", &db, "--slot", "copy"]).expect(2);
 }
 
 #[test]

@@ -378,3 +378,33 @@ fn a_reader_outside_outlives_restarts_and_recycling() {
     let lost = std::iter::from_fn(|| lazy.as_mut()?.try_next().transpose()).find_map(Result::err);
     assert!(matches!(lost, Some(Error::NotFound { .. })), "{lost:?}");
 }
+
+#[test]
+fn a_segment_is_left_for_the_next_without_looking_at_all_of_them() {
+    let sim = Sim::new(1);
+    let io = sim.io();
+    let wal = Wal::open(&io, dir(), &options()).unwrap();
+    for n in 0..200u32 {
+        drop(wal.append(&n.to_le_bytes().repeat(2500)).unwrap());
+    }
+    wal.sync().unwrap();
+    let segments = wal.stats().segments;
+    assert!(segments > 30, "{segments}");
+    let mut reader = WalReader::open(&io, dir(), Start::Oldest).unwrap();
+    let headers = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&headers);
+    sim.set_hook_reads(true);
+    sim.set_hook(Some(Box::new(move |call, _| {
+        if call.kind == CallKind::Read && call.offset == 0 && call.path.ends_with(".log") {
+            counted.fetch_add(1, Relaxed);
+        }
+        Verdict::Continue
+    })));
+    assert_eq!(read_now(&mut reader).len(), 200);
+    sim.set_hook(None);
+    let headers = headers.load(Relaxed) as u64;
+    assert!(
+        headers <= segments,
+        "{headers} headers read for {segments} segments"
+    );
+}

@@ -264,7 +264,7 @@ impl WalReader {
     /// The first frame at or behind `from`, if its segment is there and its frames lead to it.
     fn align(&self, from: u64) -> Result<u64> {
         let number = from / self.control.segment_bytes;
-        let Some(mut cursor) = self.open_segment(number, HEADER_BYTES)? else {
+        let Some((mut cursor, _)) = self.open_segment(number, HEADER_BYTES)? else {
             return Ok(from);
         };
         while cursor.lsn().get() < from.min(self.durable) {
@@ -277,7 +277,7 @@ impl WalReader {
     }
 
     /// Opens a segment, if there is one of this number.
-    fn open_segment(&self, number: u64, offset: u64) -> Result<Option<Cursor>> {
+    fn open_segment(&self, number: u64, offset: u64) -> Result<Option<(Cursor, Header)>> {
         let identity = &self.control.identity;
         let path = self.path(number);
         let file = match self.io.open(&path, OpenMode::Read) {
@@ -286,15 +286,11 @@ impl WalReader {
             Err(e) => return Err(Error::io("open", &path, 0, e)),
         };
         match Header::read(&file, identity, number, self.control.segment_bytes)? {
-            HeaderFound::Good(_) => {
+            HeaderFound::Good(header) => {
                 let seed = frame::seed(identity, number);
-                Ok(Some(Cursor::new(
-                    file,
-                    number,
-                    seed,
-                    self.control.segment_bytes,
-                    offset,
-                )))
+                let segment_bytes = self.control.segment_bytes;
+                let cursor = Cursor::new(file, number, seed, segment_bytes, offset);
+                Ok(Some((cursor, header)))
             }
             HeaderFound::NotOurs(_) => Ok(None),
             HeaderFound::Unknown(what) => Err(Error::Unsupported { path, what }),
@@ -317,7 +313,8 @@ impl WalReader {
             return nothing("no record can stand in a header");
         }
         if self.cursor.as_ref().is_none_or(|c| c.number != number) {
-            self.cursor = self.open_segment(number, offset)?;
+            let opened = self.open_segment(number, offset)?;
+            self.cursor = opened.map(|(cursor, _)| cursor);
             self.fresh = self.durable;
         }
         let Some(cursor) = &mut self.cursor else {
@@ -347,19 +344,29 @@ impl WalReader {
                 }
                 Ok(Stepped::On)
             }
-            Step::Closed => {
-                let files = self.files()?;
-                let next = files.as_ref().and_then(|f| f.successor(number, self.at));
-                match next.map(Header::first_lsn) {
-                    Some(first) => {
-                        self.at = first;
-                        Ok(Stepped::On)
-                    }
-                    None => nothing("the segment is closed and none follows it"),
-                }
-            }
+            Step::Closed if self.enter_successor(number)? => Ok(Stepped::On),
+            Step::Closed => nothing("the segment is closed and none follows it"),
             Step::Bad(fault) => Ok(Stepped::Nothing(fault.to_string())),
         }
+    }
+
+    /// Goes on in the segment behind `number`, which is closed at the position; answers whether there is one.
+    fn enter_successor(&mut self, number: u64) -> Result<bool> {
+        // As a rule it has the next number; where the log was recovered or cut in between, a higher one.
+        if let Some((cursor, header)) = self.open_segment(number + 1, HEADER_BYTES)?
+            && (header.previous, header.previous_end) == (number, self.at)
+        {
+            self.at = header.first_lsn();
+            self.cursor = Some(cursor);
+            self.fresh = self.durable;
+            return Ok(true);
+        }
+        let files = self.files()?;
+        let next = files.as_ref().and_then(|f| f.successor(number, self.at));
+        if let Some(header) = next {
+            self.at = header.first_lsn();
+        }
+        Ok(next.is_some())
     }
 
     /// Where the log was cut before the position: says so, and stands behind the cut from then on. A successor's header

@@ -17,14 +17,14 @@ use std::time::Duration;
 #[derive(clap::Args)]
 #[command(after_help = "\
 Lists the slots as their files say now; takes no lock. --create and --drop open the log, and are refused while another
-process has it open.
+process has it open. A database has no slots yet: its list is empty, and none can be made.
 
 Examples:
   afterimage log slots events
   afterimage log slots events --create mailer --from end
   afterimage log tail -f events --slot mailer")]
 pub struct Args {
-    /// The log's directory
+    /// The directory of a log or a database
     dir: PathBuf,
     /// Make a slot of this name
     #[arg(long, value_name = "NAME", conflicts_with = "drop")]
@@ -46,10 +46,13 @@ pub struct Args {
 pub fn run(args: &Args, settings: &Settings, out: &mut Out) -> Result<(), Failure> {
     let told = |e| failure(e, &args.dir);
     let io = Io::overlay();
-    if let Kind::Database = Kind::of(&io, &args.dir)? {
-        return Err(Failure::refused("a database's log has no slots yet").at(args.dir.display()));
-    }
+    let database = matches!(Kind::of(&io, &args.dir)?, Kind::Database);
     if args.create.is_some() || args.drop.is_some() {
+        if database {
+            return Err(Failure::refused("the log of a database has no slots yet")
+                .at(args.dir.display())
+                .advise("its engine decides what is kept; `afterimage log tail -f` follows it without a slot"));
+        }
         let options = log_options(&Io::os(), &args.dir, settings)?;
         let wal = Wal::open(&Io::os(), &args.dir, &options).map_err(told)?;
         if let Some(name) = &args.create {
