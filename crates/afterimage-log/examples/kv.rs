@@ -8,8 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
 
-use afterimage_io::Io;
-use afterimage_log::{LogOptions, Lsn, Wal};
+use afterimage_log::{Io, LogOptions, Lsn, Wal};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 

@@ -15,8 +15,7 @@
 use std::io::BufRead;
 use std::path::Path;
 
-use afterimage_io::Io;
-use afterimage_log::{LogOptions, Slot, Start, Wal, WalReader};
+use afterimage_log::{Io, LogOptions, Slot, Start, Wal, WalReader};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 

@@ -10,8 +10,7 @@
 use std::io::BufRead;
 use std::path::Path;
 
-use afterimage_io::Io;
-use afterimage_log::{LogOptions, Lsn, Wal};
+use afterimage_log::{Io, LogOptions, Lsn, Wal};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 

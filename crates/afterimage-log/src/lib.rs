@@ -42,6 +42,7 @@ mod verify;
 mod wakers;
 mod wal;
 
+pub use afterimage_io::{DurableWrites, Io, Progress, SyncMethod};
 pub use choice::SyncChoice;
 pub use control::{Control, ControlFile};
 pub use durability::Durability;
