@@ -5,80 +5,8 @@ mod common;
 
 use afterimage_io::Io;
 use afterimage_log::{LogOptions, Lsn, Wal};
-use common::{Scratch, command, fingerprint, ok, run, run_with_input};
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::thread;
-use std::time::Duration;
-
-/// A command that goes on, and the lines it prints.
-struct Running {
-    child: Child,
-    stdin: Option<ChildStdin>,
-    lines: Receiver<String>,
-}
-
-impl Running {
-    fn start(args: &[&str]) -> Self {
-        let mut child = command(args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("it starts");
-        let stdout = BufReader::new(child.stdout.take().expect("piped"));
-        let (send, lines) = channel();
-        thread::spawn(move || {
-            stdout
-                .lines()
-                .map_while(Result::ok)
-                .all(|line| send.send(line).is_ok())
-        });
-        let stdin = child.stdin.take();
-        Self {
-            child,
-            stdin,
-            lines,
-        }
-    }
-
-    /// The next line; far above what it takes, and below what a test run bears.
-    fn line(&self) -> String {
-        self.lines
-            .recv_timeout(Duration::from_secs(60))
-            .expect("a line comes")
-    }
-
-    fn write(&mut self, text: &str) {
-        let stdin = self.stdin.as_mut().expect("piped");
-        stdin.write_all(text.as_bytes()).expect("it reads");
-        stdin.flush().expect("it reads");
-    }
-
-    /// Waits until it ends by itself: its exit code and what it said on stderr.
-    fn end(mut self) -> (Option<i32>, String) {
-        drop(self.stdin.take());
-        let mut said = String::new();
-        let stderr = self.child.stderr.as_mut().expect("piped");
-        std::io::Read::read_to_string(stderr, &mut said).expect("text");
-        (self.child.wait().expect("it ends").code(), said)
-    }
-
-    /// Ends it with SIGKILL; gives what it had printed.
-    fn kill(mut self) -> Vec<String> {
-        self.child.kill().expect("it can be killed");
-        self.child.wait().expect("it ends");
-        self.lines.iter().collect()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use common::running::Running;
+use common::{Scratch, fingerprint, ok, run, run_with_input};
 
 fn split(line: &str) -> (u64, &str) {
     let (lsn, payload) = line.split_once('\t').expect("an LSN and a record");

@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
+pub mod running;
+
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
