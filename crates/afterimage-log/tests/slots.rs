@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use afterimage_io::sim::{Image, Sim, Survival, Verdict};
-use afterimage_log::{Error, LogOptions, Lsn, Proof, Slot, SlotLoss, SlotState, Start, Wal};
+use afterimage_log::{
+    Error, LogOptions, Lsn, Proof, Slot, SlotInfo, SlotLoss, SlotState, Start, Wal,
+};
 
 const DIR: &str = "q";
 const SEGMENT: u64 = 64 << 10;
@@ -192,30 +194,47 @@ fn an_abandoned_slot_is_given_up_and_an_owned_one_is_not() {
     assert!(matches!(slot_state(&wal, "owned"), SlotState::Lost { .. }));
 }
 
-/// With default settings on a disk of 64 MiB.
-fn dead_slot(options: &LogOptions, truncate: bool) {
+/// A disk of 64 MiB, a slot that nobody moves, and a writer that keeps no more than it needs.
+fn dead_slot(options: &LogOptions, with_alive: bool, truncate_every: u64) {
     let sim = Sim::new(1);
     sim.set_quota(Some(64 << 20));
     let wal = Wal::open(&sim.io(), Path::new(DIR), options).unwrap();
     wal.create_slot("dead", Start::Oldest).unwrap();
-    wal.create_slot("alive", Start::Oldest).unwrap();
-    let mut alive = wal.slot("alive").unwrap();
-    for _ in 0..400 {
+    let mut alive = with_alive.then(|| {
+        wal.create_slot("alive", Start::Oldest).unwrap();
+        wal.slot("alive").unwrap()
+    });
+    for n in 1..=400 {
         wal.append(&vec![1; 500_000]).unwrap().wait().unwrap();
-        alive.advance(wal.durable_lsn()).unwrap();
-        if truncate {
-            wal.truncate_before(alive.position()).unwrap();
+        if let Some(alive) = &mut alive {
+            alive.advance(wal.durable_lsn()).unwrap();
+        }
+        if n % truncate_every == 0 {
+            wal.truncate_before(wal.durable_lsn()).unwrap();
         }
         let _ = wal.step().unwrap();
     }
-    let lost = slot_state(&wal, "dead");
-    let full = SlotLoss::DiskFull;
-    assert!(
-        matches!(lost, SlotState::Lost { why, .. } if why == full),
-        "{lost:?}"
-    );
-    assert_eq!(slot_state(&wal, "alive"), SlotState::Active);
     assert!(wal.durable_lsn().get() > 190 << 20);
+    assert_eq!(wal.stats().slots_lost, 1);
+    // Whoever asks is told, by name, in this process and in another.
+    let full = SlotLoss::DiskFull;
+    for slots in [
+        wal.slots().unwrap(),
+        SlotInfo::list(&sim.io(), Path::new(DIR)).unwrap(),
+    ] {
+        assert_eq!(slots.len(), 1 + usize::from(with_alive));
+        for slot in slots {
+            match &slot.name[..] {
+                "alive" => assert_eq!(slot.state, SlotState::Active),
+                _ => assert!(matches!(slot.state, SlotState::Lost { why, .. } if why == full)),
+            }
+        }
+    }
+    let told = wal.slot("dead").unwrap_err();
+    assert!(
+        matches!(&told, Error::SlotLost { name, .. } if name == "dead"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -224,12 +243,46 @@ fn a_dead_slot_cannot_fill_the_disk() {
         background: false,
         ..LogOptions::default()
     };
-    dead_slot(&defaults, true);
+    for with_alive in [true, false] {
+        // The writer says at once what it does not need, or from time to time.
+        dead_slot(&defaults, with_alive, 1);
+        dead_slot(&defaults, with_alive, 30);
+    }
     let by_itself = LogOptions {
         recycle_behind_slots: true,
         ..defaults
     };
-    dead_slot(&by_itself, false);
+    dead_slot(&by_itself, true, u64::MAX);
+}
+
+#[test]
+fn a_log_that_nobody_shortens_fills_its_disk_and_goes_on_once_somebody_does() {
+    let sim = Sim::new(1);
+    sim.set_quota(Some(64 << 20));
+    let defaults = LogOptions {
+        background: false,
+        ..LogOptions::default()
+    };
+    let wal = Wal::open(&sim.io(), Path::new(DIR), &defaults).unwrap();
+    wal.create_slot("dead", Start::Oldest).unwrap();
+    let fill = || loop {
+        match wal.append(&vec![1; 500_000]) {
+            Ok(ticket) => ticket.wait().unwrap(),
+            Err(e) => return e,
+        }
+    };
+    for _ in 0..2 {
+        let refused = fill();
+        assert!(matches!(refused, Error::DiskFull { .. }), "{refused}");
+        // Losing the slot would not help: its writer wants all of the log.
+        assert_eq!(slot_state(&wal, "dead"), SlotState::Active);
+    }
+    wal.truncate_before(wal.durable_lsn()).unwrap();
+    let before = wal.next_lsn().get();
+    fill();
+    let gained = wal.next_lsn().get() - before;
+    assert!(gained > 8 << 20, "{gained} bytes");
+    assert!(matches!(slot_state(&wal, "dead"), SlotState::Lost { .. }));
 }
 
 #[test]

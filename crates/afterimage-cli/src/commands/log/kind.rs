@@ -65,7 +65,8 @@ pub fn failure(error: Error, dir: &Path) -> Failure {
         Error::DiskFull { path, needed } => {
             Failure::refused(format!("there is no room on the disk for {needed} bytes"))
                 .at(path.display())
-                .advise("make room and run the command again; nothing was half written")
+                .advise("make room and run the command again; nothing was half written. A log is kept whole unless it is told \
+                     otherwise: with --set recycle_behind_slots=on, what all its slots have passed is given up")
         }
         other => Failure::refused(other).at(dir.display()),
     }
