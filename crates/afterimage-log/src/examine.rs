@@ -17,6 +17,7 @@ use crate::files::Files;
 use crate::frame::{self, Fault, FrameKind};
 use crate::lsn::Lsn;
 use crate::options::{HEADER_BYTES, check_segment_bytes};
+use crate::segment::Header;
 use crate::tail::{Found, Proof, Seen, Stop, Tail, Verdict, decide};
 
 /// One segment of a log, as found on disk.
@@ -238,7 +239,7 @@ fn walk(files: &Files, from: Lsn) -> Result<Walk> {
         Some(file) => file
             .header
             .as_ref()
-            .ok_or_else(|| missing(format!("the segment cannot be used: {}", file.why_not)))?,
+            .ok_or_else(|| unusable(files, from, file.why_not))?,
     };
     let mut walk = Walk {
         end: from,
@@ -334,25 +335,42 @@ fn walk_segment(walk: &mut Walk, cursor: &mut Cursor) -> Result<bool> {
     }
 }
 
-/// The segments before the first one walked, as far back as the links lead.
+/// The segments before the first one walked, as far back as the links lead. Where a header is damaged that nothing but the
+/// way back needs, its successor knows the segment's number and end, and the way goes on at the next older file: what is
+/// left of the log can still be read, and nothing of it goes without a word.
 fn older_segments(files: &Files, walked: &[SegmentInfo]) -> Vec<SegmentInfo> {
     let mut older = Vec::new();
     let mut header = walked.first().and_then(|s| files.header(s.number));
     while let Some(h) = header {
-        let previous = files.header(h.previous).filter(|p| p.number < h.number);
-        if let (Some(p), Some(end)) = (previous, Lsn::new(h.previous_end)) {
-            older.push(SegmentInfo {
-                number: p.number,
-                epoch: p.epoch,
-                first: Lsn::at(p.first_lsn()),
-                end,
-                path: files.path(p.number),
-            });
-        }
+        let end = Lsn::new(h.previous_end);
+        let there = files.segments.contains_key(&h.previous) && h.previous < h.number;
+        let Some(end) = end.filter(|_| there) else {
+            break;
+        };
+        let previous = files.header(h.previous);
+        older.push(older_segment(files, h.previous, end, previous));
         header = previous;
+        if previous.is_none() {
+            let before = files.segments.range(..h.previous).rev();
+            header = before.filter_map(|(_, file)| file.header.as_ref()).next();
+            if let Some(h) = header {
+                let end = Lsn::at(h.first_lsn());
+                older.push(older_segment(files, h.number, end, header));
+            }
+        }
     }
     older.reverse();
     older
+}
+
+fn older_segment(files: &Files, number: u64, end: Lsn, header: Option<&Header>) -> SegmentInfo {
+    SegmentInfo {
+        number,
+        epoch: header.map_or(0, |header| header.epoch),
+        first: Lsn::at(number * files.segment_bytes + HEADER_BYTES),
+        end,
+        path: files.path(number),
+    }
 }
 
 /// Every valid watermark beyond `end`: its own place, and what it says.
@@ -440,6 +458,15 @@ fn torn(files: &Files, walk: &Walk, leftover: Option<Lsn>) -> Tail {
         reason: walk.fault.clone(),
         discarded,
     }
+}
+
+/// The refusal of a segment whose header, at the file's first byte, is damaged.
+pub(crate) fn unusable(files: &Files, at: Lsn, why: &str) -> Error {
+    let mut error = damage(files, at, format!("the segment cannot be used: {why}"));
+    if let Error::Corruption { offset, .. } = &mut error {
+        *offset = 0;
+    }
+    error
 }
 
 /// The refusal, with the place and what can be done.

@@ -6,10 +6,10 @@ use afterimage_io::Io;
 
 use crate::control::Control;
 use crate::error::Result;
-use crate::examine::{Examination, damage, examine_files};
+use crate::examine::{Examination, damage, examine_files, unusable};
 use crate::files::Files;
 use crate::lsn::Lsn;
-use crate::options::check_segment_bytes;
+use crate::options::{HEADER_BYTES, check_segment_bytes};
 use crate::tail::Proof;
 
 /// See `Log::verify`.
@@ -32,6 +32,12 @@ pub(crate) fn verify(
         .filter(|p| p.number < oldest.number)
     {
         oldest = previous;
+    }
+    // Its predecessor is there, and cannot be used.
+    let previous = files.segments.get(&oldest.previous);
+    if let Some(previous) = previous.filter(|_| oldest.previous < oldest.number) {
+        let first = Lsn::at(oldest.previous * files.segment_bytes + HEADER_BYTES);
+        return Err(unusable(&files, first, previous.why_not));
     }
     // Older log that no link leads to: a segment between has gone, or its header.
     let stray = files
