@@ -35,6 +35,8 @@ struct Txn {
 
 struct Write {
     txn: usize,
+    /// The how-manieth write of the history it is.
+    number: u64,
     value: Option<Vec<u8>>,
 }
 
@@ -44,6 +46,7 @@ pub struct History {
     base: Rows,
     txns: Vec<Txn>,
     writes: BTreeMap<Vec<u8>, Vec<Write>>,
+    written: u64,
     marks: u64,
 }
 
@@ -77,10 +80,25 @@ impl History {
     /// The engine has put (or deleted: `None`) the row for this transaction, and thereby holds its lock.
     pub fn wrote(&mut self, txn: TxnNumber, key: &[u8], value: Option<&[u8]>) {
         self.order_after(txn, key);
+        self.written += 1;
         self.writes.entry(key.to_vec()).or_default().push(Write {
             txn: txn.0,
+            number: self.written,
             value: value.map(<[u8]>::to_vec),
         });
+    }
+
+    /// A savepoint: what is written from now on can be taken back by [`History::rewound`].
+    #[must_use]
+    pub fn savepoint(&self) -> u64 {
+        self.written
+    }
+
+    /// The transaction has gone back to its savepoint. It keeps its locks, and its place behind what it has overwritten.
+    pub fn rewound(&mut self, txn: TxnNumber, savepoint: u64) {
+        for writes in self.writes.values_mut() {
+            writes.retain(|w| w.txn != txn.0 || w.number <= savepoint);
+        }
     }
 
     fn order_after(&mut self, txn: TxnNumber, key: &[u8]) {

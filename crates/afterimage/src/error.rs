@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The result of every fallible call of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -145,6 +146,18 @@ pub enum Error {
         /// What is wrong in it, with the setting's name.
         what: String,
     },
+    /// A lock was not free within `lock_timeout`. Nothing was changed: the transaction may try again, do something else,
+    /// commit or roll back. `afterimage stats` counts these; mostly somebody has left a transaction open.
+    LockTimeout {
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// An insert found a value under its key. Nothing was changed, and the transaction goes on.
+    KeyExists,
+    /// An update found no value under its key. Nothing was changed, and the transaction goes on.
+    KeyNotFound,
+    /// The savepoint is of another transaction, or was released, or was set after one that was rolled back to. Nothing was changed.
+    NoSuchSavepoint,
     /// The transaction has already ended, or an earlier error has made it fit for rollback only.
     TransactionEnded {
         /// Why.
@@ -309,6 +322,17 @@ impl fmt::Display for Error {
             Error::SettingsFile { path, line, what } => {
                 write!(f, "{} line {line}: {what}", path.display())
             }
+            Error::LockTimeout { waited } => write!(
+                f,
+                "a lock was not free within {:.3} s (lock_timeout); nothing was changed: try again, or see who has left a transaction open",
+                waited.as_secs_f64()
+            ),
+            Error::KeyExists => write!(f, "there is a value under this key already"),
+            Error::KeyNotFound => write!(f, "there is no value under this key"),
+            Error::NoSuchSavepoint => write!(
+                f,
+                "this transaction has no such savepoint (any more): it was released, or rolled back over"
+            ),
             Error::TransactionEnded { reason } => write!(f, "the transaction has ended: {reason}"),
             Error::Closed => write!(f, "the database has been closed"),
         }

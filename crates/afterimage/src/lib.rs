@@ -30,3 +30,4 @@ pub use database::{
 pub use error::{Error, Result};
 pub use options::{Durability, Options};
 pub use recovery::RecoveryReport;
+pub use transaction::Savepoint;

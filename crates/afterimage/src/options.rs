@@ -32,6 +32,7 @@ pub struct Options {
     pub(crate) buffer_pool_size: u64,
     pub(crate) max_wal_size: u64,
     pub(crate) checkpoint_timeout: Duration,
+    pub(crate) lock_timeout: Duration,
     pub(crate) synchronous_commit: Durability,
     pub(crate) create: bool,
     pub(crate) background: bool,
@@ -56,6 +57,7 @@ impl Options {
             buffer_pool_size: 64 << 20,
             max_wal_size: 1 << 30,
             checkpoint_timeout: Duration::from_secs(300),
+            lock_timeout: Duration::from_secs(10),
             synchronous_commit: Durability::Disk,
             create: true,
             background: true,
@@ -130,6 +132,14 @@ impl Options {
     pub fn wal_buffers(mut self, bytes: u64) -> Options {
         self.log.wal_buffers = bytes;
         self.given("wal_buffers")
+    }
+
+    /// How long a call waits for a lock before it answers [`Error::LockTimeout`](crate::Error::LockTimeout): 1 ms to 1 day, default
+    /// 10 s, [`Duration::MAX`] for ever. A deadlock is found at once and needs no timeout; this is for a transaction that
+    /// somebody has left open. Too short: calls fail that only had to wait their turn. Too long: they hang behind it.
+    pub fn lock_timeout(mut self, timeout: Duration) -> Options {
+        self.lock_timeout = timeout;
+        self.given("lock_timeout")
     }
 
     /// What commits wait for unless a transaction says otherwise. Default [`Durability::Disk`].

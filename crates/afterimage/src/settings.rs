@@ -27,7 +27,6 @@ const LATER: &[&str] = &[
     "idle_replication_slot_timeout",
     "io_capacity",
     "io_capacity_max",
-    "lock_timeout",
     "max_slot_wal_keep_size",
     "recycle_behind_slots",
     "target_recovery_time",
@@ -87,6 +86,24 @@ const TABLE: &[Setting<Options>] = &[
         fixed_at_creation: false,
         get: |o| u64::try_from(o.checkpoint_timeout.as_nanos()).unwrap_or(u64::MAX),
         set: |o, value| o.checkpoint_timeout = Duration::from_nanos(value),
+    },
+    Setting {
+        name: "lock_timeout",
+        what: "how long a call waits for a lock before it gives up",
+        kind: Kind::Duration(Duration::from_millis(1), Duration::from_secs(86_400)),
+        word: Some(("off", u64::MAX)),
+        also: "",
+        too_low: "calls fail that only had to wait their turn",
+        too_high: "calls hang behind a transaction that somebody has left open",
+        changes_while_running: false,
+        fixed_at_creation: false,
+        get: |o| u64::try_from(o.lock_timeout.as_nanos()).unwrap_or(u64::MAX),
+        set: |o, value| {
+            o.lock_timeout = match value {
+                u64::MAX => Duration::MAX,
+                nanos => Duration::from_nanos(nanos),
+            };
+        },
     },
     Setting {
         name: "synchronous_commit",

@@ -5,7 +5,7 @@ use crate::choices::Choices;
 use crate::failure::{Layer, Mismatch};
 use crate::history::TxnNumber;
 use crate::model::Rows;
-use afterimage::{Database, Durability, Error, Table, Transaction};
+use afterimage::{Database, Durability, Error, Savepoint, Table, Transaction};
 use afterimage_io::Io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -194,6 +194,7 @@ impl Client {
     /// twice, or not at all, shows.
     fn rewind(&mut self) -> Step<()> {
         let mut open = self.begin()?;
+        let mut savepoints = Vec::new();
         let first = self.choices.below(4);
         for n in 0..3 + self.choices.below(8) {
             let key = format!("x{}", (first + n) % 5).into_bytes();
@@ -202,6 +203,9 @@ impl Client {
             let value = self.value(b'x', length);
             self.put(&mut open, &key, &value)?;
             self.pause(1);
+            if self.choices.chance(1, 4) {
+                self.savepoint(&mut open, &mut savepoints)?;
+            }
         }
         if self.choices.chance(2, 3) {
             self.board.history().aborts(open.number);
@@ -211,6 +215,30 @@ impl Client {
                 .map_err(|e| self.halt("rollback", &e));
         }
         self.end(open)
+    }
+
+    /// Sets a savepoint, goes back to one that stands, or forgets one.
+    fn savepoint(&mut self, open: &mut Open, set: &mut Vec<(Savepoint, u64)>) -> Step<()> {
+        let chosen = self.choices.below(2 + set.len() as u64) as usize;
+        let done = if chosen >= set.len() {
+            let written = self.board.history().savepoint();
+            open.transaction
+                .savepoint()
+                .map(|savepoint| set.push((savepoint, written)))
+        } else if self.choices.chance(1, 4) {
+            set.drain(chosen..)
+                .next()
+                .map_or(Ok(()), |(savepoint, _)| open.transaction.release(savepoint))
+        } else {
+            set.truncate(chosen + 1);
+            let (savepoint, written) = &set[chosen];
+            let back = open.transaction.rollback_to(savepoint);
+            if back.is_ok() {
+                self.board.history().rewound(open.number, *written);
+            }
+            back
+        };
+        done.map_err(|e| self.abandon(open, "savepoint", &e))
     }
 
     /// A value that differs from others of its length in its first bytes.
@@ -432,6 +460,8 @@ impl Client {
             return Halt::Rolled;
         }
         match error {
+            // Somebody sleeps in a long transaction.
+            Error::LockTimeout { .. } => Halt::Rolled,
             Error::DiskFull { .. } if self.board.trouble() => Halt::Rolled,
             Error::LogFailed { .. } | Error::OutcomeUnknown { .. } | Error::Io { .. }
                 if self.board.trouble() =>

@@ -105,6 +105,7 @@ pub(super) fn create(io: &Io, directory: &Path, options: &Options) -> Result<Rec
     let system = System::new(
         io,
         Pager::new(io, log, store, doublewrite, options.frames()),
+        options.lock_timeout,
     );
     format_database(&system.pager, id)?;
     system.pager.load_map()?;

@@ -38,6 +38,8 @@ pub struct Stats {
     pub active_transactions: u64,
     /// Deadlocks ended.
     pub deadlocks: u64,
+    /// Waits for a lock that were given up after `lock_timeout`.
+    pub lock_timeouts: u64,
     /// Times a transaction waited for a lock.
     pub lock_waits: u64,
     /// Microseconds spent in those waits.
@@ -107,6 +109,7 @@ fields!(
     rollbacks,
     active_transactions,
     deadlocks,
+    lock_timeouts,
     lock_waits,
     lock_wait_micros,
     wal_records,

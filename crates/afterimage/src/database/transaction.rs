@@ -1,9 +1,10 @@
 //! The transaction handle.
 
 use std::fmt;
-use std::ops::RangeBounds;
+use std::ops::{Bound, RangeBounds};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use afterimage_log::{Lsn, Ticket};
 
@@ -14,7 +15,10 @@ use super::table::Table;
 use crate::error::Error;
 use crate::error::Result;
 use crate::options::Durability;
-use crate::transaction::Txn;
+use crate::transaction::{Outcome, Savepoint, Txn, Wish};
+
+/// How many rows a range delete reads ahead.
+const DELETE_BATCH: usize = 256;
 
 /// A read-write transaction: all of it happens, or none. Serializable by strict two-phase locking: what it read and wrote
 /// stays locked until it ends, conflicts wait, and a deadlock is found at once and ends one of its parties with
@@ -62,8 +66,14 @@ impl Transaction {
         table: &Table,
         work: impl FnOnce(&Shared, &mut Txn) -> Result<R>,
     ) -> Result<R> {
+        self.inside(|shared, txn| {
+            shared.check_table(table)?;
+            work(shared, txn)
+        })
+    }
+
+    fn inside<R>(&mut self, work: impl FnOnce(&Shared, &mut Txn) -> Result<R>) -> Result<R> {
         let shared = self.db.enter()?;
-        shared.check_table(table)?;
         let txn = self
             .txn
             .as_mut()
@@ -78,7 +88,42 @@ impl Transaction {
     /// [`Error::KeyTooLarge`], [`Error::ValueTooLarge`] and [`Error::DiskFull`] leave the transaction as it was. After
     /// [`Error::Deadlock`] and all others it can only be rolled back.
     pub fn put(&mut self, table: &Table, key: &[u8], value: &[u8]) -> Result<()> {
-        self.write(table, key, Some(value)).map(drop)
+        self.write(table, key, Wish::Put(value)).map(drop)
+    }
+
+    /// Gives `key` a value, if it has none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyExists`] where it has one: the transaction goes on as it was. Else as [`put`](Transaction::put).
+    pub fn insert(&mut self, table: &Table, key: &[u8], value: &[u8]) -> Result<()> {
+        self.write(table, key, Wish::Insert(value))?.must()
+    }
+
+    /// Changes the value of `key`, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyNotFound`] where it has none: the transaction goes on as it was. Else as [`put`](Transaction::put).
+    pub fn update(&mut self, table: &Table, key: &[u8], value: &[u8]) -> Result<()> {
+        self.write(table, key, Wish::Update(value))?.must()
+    }
+
+    /// Makes `new` of `expected`; `None` is no value. False, and nothing changed, where something else is there.
+    ///
+    /// # Errors
+    ///
+    /// As [`put`](Transaction::put).
+    #[must_use = "false: something else is there"]
+    pub fn compare_and_swap(
+        &mut self,
+        table: &Table,
+        key: &[u8],
+        expected: Option<&[u8]>,
+        new: Option<&[u8]>,
+    ) -> Result<bool> {
+        let outcome = self.write(table, key, Wish::Swap(expected, new))?;
+        Ok(outcome.fulfilled)
     }
 
     /// Deletes `key`. True if it was there.
@@ -87,15 +132,44 @@ impl Transaction {
     ///
     /// As [`put`](Transaction::put).
     pub fn delete(&mut self, table: &Table, key: &[u8]) -> Result<bool> {
-        self.write(table, key, None)
+        Ok(self.write(table, key, Wish::Delete)?.existed)
     }
 
-    fn write(&mut self, table: &Table, key: &[u8], value: Option<&[u8]>) -> Result<bool> {
+    /// Deletes the rows of `range`, and says how many there were. As a [`scan`](Transaction::scan) of it, and a
+    /// [`delete`](Transaction::delete) of each row.
+    ///
+    /// # Errors
+    ///
+    /// As [`put`](Transaction::put). After [`Error::DiskFull`] or [`Error::LockTimeout`] some of the rows are deleted.
+    pub fn delete_range<K, R>(&mut self, table: &Table, range: R) -> Result<u64>
+    where
+        K: AsRef<[u8]> + ?Sized,
+        R: RangeBounds<K>,
+    {
+        let (mut low, high) = (range.start_bound().map(own), range.end_bound().map(own));
+        let mut deleted = 0;
+        loop {
+            let rows = self.scan::<Vec<u8>, _>(table, (low.as_ref(), high.as_ref()))?;
+            let keys: Vec<_> = rows
+                .take(DELETE_BATCH)
+                .map(|row| Ok(row?.0))
+                .collect::<Result<_>>()?;
+            for key in &keys {
+                deleted += u64::from(self.delete(table, key)?);
+            }
+            match keys.into_iter().last() {
+                Some(last) => low = Bound::Excluded(last),
+                None => return Ok(deleted),
+            }
+        }
+    }
+
+    fn write(&mut self, table: &Table, key: &[u8], wish: Wish<'_>) -> Result<Outcome> {
         self.with(table, |shared, txn| {
             if !txn.has_written() {
                 shared.help_if_behind()?;
             }
-            shared.system.write(txn, &table.tree, key, value)
+            shared.system.write(txn, &table.tree, key, wish)
         })
     }
 
@@ -120,6 +194,88 @@ impl Transaction {
         self.with(table, |shared, txn| {
             shared.system.get(txn, &table.tree, key, true)
         })
+    }
+
+    /// The values of several keys, in the order of `keys`. Locks them in their own order, so that two transactions that do
+    /// this do not deadlock.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Transaction::get).
+    pub fn get_many<K: AsRef<[u8]>>(
+        &mut self,
+        table: &Table,
+        keys: &[K],
+    ) -> Result<Vec<Option<Vec<u8>>>> {
+        let mut order: Vec<_> = (0..keys.len()).collect();
+        order.sort_by_key(|place| keys[*place].as_ref());
+        let mut values = vec![None; keys.len()];
+        for place in order {
+            values[place] = self.get(table, keys[place].as_ref())?;
+        }
+        Ok(values)
+    }
+
+    /// The rows whose keys begin with `prefix`, in key order; `.rev()` for the other way. As [`scan`](Transaction::scan).
+    ///
+    /// # Errors
+    ///
+    /// As [`scan`](Transaction::scan).
+    pub fn scan_prefix(&mut self, table: &Table, prefix: &[u8]) -> Result<Scan<'_>> {
+        let high = behind_prefix(prefix);
+        let high = high.map_or(Bound::Unbounded, Bound::Excluded);
+        self.scan::<Vec<u8>, _>(table, (Bound::Included(prefix.to_vec()), high))
+    }
+
+    /// Sets a savepoint: a place to come back to with [`rollback_to`](Transaction::rollback_to). Savepoints nest.
+    ///
+    /// ```
+    /// # let world = afterimage_io::sim::Sim::new(1);
+    /// # let db = afterimage::Options::new().io(world.io()).background(false).open("bank")?;
+    /// let orders = db.table("orders")?;
+    /// let mut tx = db.begin();
+    /// tx.put(&orders, b"1", b"a chair")?;
+    /// let before = tx.savepoint()?;
+    /// tx.put(&orders, b"2", b"a table")?;
+    /// tx.rollback_to(&before)?;
+    /// tx.commit()?;
+    /// assert_eq!(db.get(&orders, b"2")?, None);
+    /// # Ok::<(), afterimage::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// What an earlier error left of the transaction; [`Error::LogFailed`].
+    pub fn savepoint(&mut self) -> Result<Savepoint> {
+        self.inside(|shared, txn| shared.system.savepoint(txn))
+    }
+
+    /// Takes back what was done since `savepoint`. It stays, and can be rolled back to again; savepoints set after it are
+    /// gone. Every lock stays until the transaction ends.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchSavepoint`] and [`Error::DiskFull`] leave the transaction as it was; after all others it can only be
+    /// rolled back.
+    pub fn rollback_to(&mut self, savepoint: &Savepoint) -> Result<()> {
+        self.inside(|shared, txn| shared.system.rollback_to(txn, savepoint))
+    }
+
+    /// Forgets `savepoint` and those set after it; what was done stays done.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchSavepoint`]; what an earlier error left of the transaction.
+    pub fn release(&mut self, savepoint: Savepoint) -> Result<()> {
+        self.inside(|shared, txn| shared.system.release(txn, &savepoint))
+    }
+
+    /// How long each of this transaction's calls waits for a lock from now on, in place of the database's `lock_timeout`;
+    /// [`Duration::MAX`] for ever, zero for not at all.
+    pub fn set_lock_timeout(&mut self, timeout: Duration) {
+        if let Some(txn) = &self.txn {
+            txn.set_lock_timeout(timeout);
+        }
     }
 
     /// The rows of `range` in key order; `.rev()` for the other way. Locks the whole table against other writers until
@@ -313,4 +469,12 @@ impl Future for CommitTicket {
 
 fn own<K: AsRef<[u8]> + ?Sized>(key: &K) -> Vec<u8> {
     key.as_ref().to_vec()
+}
+
+/// The first key behind all that begin with `prefix`; none where there is no such key.
+fn behind_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
+    let mut behind = prefix[..=last].to_vec();
+    behind[last] += 1;
+    Some(behind)
 }

@@ -126,6 +126,7 @@ pub(crate) fn recover(
     let system = System::new(
         io,
         Pager::new(io, log, store, doublewrite, options.frames()),
+        options.lock_timeout,
     );
     let checkpointer = Checkpointer::new(io, file, &decided.area);
     passes(&system, &decided.area, end, clean, &mut report, &mut clock)?;

@@ -4,6 +4,8 @@
 mod active;
 mod locks;
 mod rollback;
+mod savepoint;
+mod wish;
 mod work;
 
 use std::sync::Arc;
@@ -15,6 +17,8 @@ use afterimage_log::{Lsn, Reservation};
 
 pub(crate) use active::ActiveTable;
 pub(crate) use rollback::{Chain, undo_record};
+pub use savepoint::Savepoint;
+pub(crate) use wish::{Outcome, Wish};
 pub(crate) use work::after_record;
 
 use crate::buffer::{Counter, Pager};
@@ -35,6 +39,7 @@ pub(crate) struct System {
     pub(crate) active: ActiveTable,
     locks: LockTable,
     next_age: AtomicU64,
+    lock_timeout: Duration,
     pub(crate) counters: Counters,
 }
 
@@ -44,6 +49,9 @@ pub(crate) struct Txn {
     age: u64,
     /// Its first and last record, once it has written.
     chain: Option<Chain>,
+    /// The savepoints that stand, oldest first.
+    savepoints: Vec<savepoint::Mark>,
+    savepoints_set: u64,
     /// Log space for taking it all back.
     undo_space: Option<Reservation>,
     /// The newest commit whose effects it may have read.
@@ -57,6 +65,11 @@ impl Txn {
         self.age
     }
 
+    /// How long each wait for a lock may take from now on.
+    pub(crate) fn set_lock_timeout(&self, timeout: Duration) {
+        self.owner.set_patience(timeout);
+    }
+
     pub(crate) fn has_written(&self) -> bool {
         self.chain.is_some()
     }
@@ -68,13 +81,14 @@ impl Txn {
 }
 
 impl System {
-    pub(crate) fn new(io: &Io, pager: Pager) -> System {
+    pub(crate) fn new(io: &Io, pager: Pager, lock_timeout: Duration) -> System {
         System {
             pager,
             catalogue: Catalogue::new(io),
             active: ActiveTable::new(io),
             locks: LockTable::new(io),
             next_age: AtomicU64::new(1),
+            lock_timeout,
             counters: Counters::default(),
         }
     }
@@ -82,10 +96,14 @@ impl System {
     /// Begins a transaction; `age` is that of an earlier attempt, which makes it no younger than it was.
     pub(crate) fn begin(&self, age: Option<u64>) -> Txn {
         let age = age.unwrap_or_else(|| self.next_age.fetch_add(1, Ordering::Relaxed));
+        let owner = self.locks.owner(age);
+        owner.set_patience(self.lock_timeout);
         Txn {
-            owner: self.locks.owner(age),
+            owner,
             age,
             chain: None,
+            savepoints: Vec::new(),
+            savepoints_set: 0,
             undo_space: None,
             seen: None,
             doomed: None,
@@ -103,6 +121,8 @@ impl System {
                 txn.doomed = Some(Error::Deadlock);
                 Err(Error::Deadlock)
             }
+            // Nothing was changed: the transaction may go on.
+            Err(LockError::Timeout { waited }) => Err(Error::LockTimeout { waited }),
             Err(LockError::Revoked(reason)) => {
                 let error = Error::TransactionEnded { reason };
                 txn.doomed = Some(error.clone());
@@ -113,6 +133,10 @@ impl System {
 
     pub(crate) fn deadlocks(&self) -> u64 {
         self.locks.stats().deadlocks
+    }
+
+    pub(crate) fn lock_timeouts(&self) -> u64 {
+        self.locks.stats().timeouts
     }
 
     /// Ends every lock wait: the database is being closed.

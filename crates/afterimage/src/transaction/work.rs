@@ -5,6 +5,7 @@ use std::sync::Arc;
 use afterimage_io::planted::{self, Bug};
 use afterimage_log::{Log, Lsn};
 
+use super::wish::{Outcome, Wish};
 use super::{Chain, Mode, Resource, System, Txn};
 use crate::error::{Error, Result};
 use crate::limits::{key_bytes_max, row_bytes_max, structure_bytes_max, value_bytes_max};
@@ -37,7 +38,7 @@ impl System {
     }
 
     /// Is there anything in the way of this transaction's next call?
-    fn check_alive(&self, txn: &Txn) -> Result<()> {
+    pub(super) fn check_alive(&self, txn: &Txn) -> Result<()> {
         if let Some(error) = &txn.doomed {
             return Err(match error {
                 Error::Deadlock => Error::Deadlock,
@@ -77,19 +78,19 @@ impl System {
         tree.read(&self.pager, key, |value| value.map(<[u8]>::to_vec))
     }
 
-    /// Makes `after` the value of `key`, or deletes it. True if there was a value before.
+    /// Fulfils `wish` for the row of `key`, if what is there allows it.
     pub(crate) fn write(
         &self,
         txn: &mut Txn,
         tree: &Tree,
         key: &[u8],
-        after: Option<&[u8]>,
-    ) -> Result<bool> {
-        self.check_sizes(key, after.unwrap_or_default())?;
+        wish: Wish<'_>,
+    ) -> Result<Outcome> {
+        self.check_sizes(key, wish.value().unwrap_or_default())?;
         self.check_alive(txn)?;
         self.lock(txn, &Resource::Table(tree.id()), Mode::IntentExclusive)?;
         self.lock(txn, &Resource::Key(tree.id(), key), Mode::Exclusive)?;
-        let result = self.write_locked(txn, tree, key, after);
+        let result = self.write_locked(txn, tree, key, wish);
         if let Err(error) = &result
             && !matches!(error, Error::DiskFull { .. })
         {
@@ -103,10 +104,11 @@ impl System {
         txn: &mut Txn,
         tree: &Tree,
         key: &[u8],
-        after: Option<&[u8]>,
-    ) -> Result<bool> {
+        wish: Wish<'_>,
+    ) -> Result<Outcome> {
         let log = &self.pager.log;
         let before_max = value_bytes_max(self.pager.page_size());
+        let after = wish.value();
         let after_len = after.map_or(0, <[u8]>::len);
         let clr_max = Log::frame_bytes(row_bytes_max(key.len(), 0, before_max), false);
         let finish = if txn.undo_space.is_none() {
@@ -118,13 +120,13 @@ impl System {
         let mut space = log.reserve(row_max + clr_max + finish)?;
 
         let chain = txn.chain;
-        let (mut existed, mut before_len, mut appended) = (false, 0, None);
+        let (mut outcome, mut before_len, mut appended) = (Outcome::default(), 0, None);
         let mut write = RowWrite {
             key,
             decide: &mut |before| {
-                existed = before.is_some();
+                outcome = wish.outcome(before);
                 before_len = before.map_or(0, <[u8]>::len);
-                (existed || after.is_some()).then(|| Change::of(before, after).into_owned())
+                change(before, after, outcome)
             },
             record: &|place, change| {
                 Record::Row(RowRecord {
@@ -159,12 +161,12 @@ impl System {
                 None => txn.undo_space = Some(kept),
             }
         }
-        Ok(existed)
+        Ok(outcome)
     }
 
     /// What the end of a transaction may take: its commit or end record, and the structure changes of an undo that needs
     /// room.
-    fn finish_bytes(&self) -> usize {
+    pub(super) fn finish_bytes(&self) -> usize {
         let structure = structure_bytes_max(self.pager.page_size());
         Log::frame_bytes(FINISH_BYTES, true) + UNDO_CHANGES * Log::frame_bytes(structure, false)
     }
@@ -175,22 +177,22 @@ impl System {
         &self,
         tree: &Tree,
         key: &[u8],
-        after: Option<&[u8]>,
-    ) -> Result<(bool, Option<Lsn>)> {
-        self.check_sizes(key, after.unwrap_or_default())?;
+        wish: Wish<'_>,
+    ) -> Result<(Outcome, Option<Lsn>)> {
+        self.check_sizes(key, wish.value().unwrap_or_default())?;
         self.check_running()?;
         let mut txn = self.begin(None);
-        let result = self.autocommit_locked(&mut txn, tree, key, after);
+        let result = self.autocommit_locked(&mut txn, tree, key, wish);
         let commit = result.as_ref().ok().and_then(|(_, commit)| *commit);
         self.locks
             .release_all(&txn.owner, commit.map(|(lsn, _)| lsn));
-        let (existed, commit) = result?;
+        let (outcome, commit) = result?;
         if commit.is_some() {
             self.counters.commits.add(1);
         }
         // With nothing to change, the answer still rests on the last commit that it saw.
         Ok((
-            existed,
+            outcome,
             commit
                 .map(|(_, end)| end)
                 .or_else(|| txn.seen.map(after_record)),
@@ -202,19 +204,20 @@ impl System {
         txn: &mut Txn,
         tree: &Tree,
         key: &[u8],
-        after: Option<&[u8]>,
-    ) -> Result<(bool, Option<(Lsn, Lsn)>)> {
+        wish: Wish<'_>,
+    ) -> Result<(Outcome, Option<(Lsn, Lsn)>)> {
         self.lock(txn, &Resource::Table(tree.id()), Mode::IntentExclusive)?;
         self.lock(txn, &Resource::Key(tree.id(), key), Mode::Exclusive)?;
         let before_max = value_bytes_max(self.pager.page_size());
+        let after = wish.value();
         let row_max = row_bytes_max(key.len(), before_max, after.map_or(0, <[u8]>::len));
         let mut space = self.pager.log.reserve(Log::frame_bytes(row_max, true))?;
-        let mut existed = false;
+        let mut outcome = Outcome::default();
         let mut write = RowWrite {
             key,
             decide: &mut |before| {
-                existed = before.is_some();
-                (existed || after.is_some()).then(|| Change::of(before, after).into_owned())
+                outcome = wish.outcome(before);
+                change(before, after, outcome)
             },
             record: &|place, change| {
                 Record::Row(RowRecord {
@@ -235,7 +238,7 @@ impl System {
         };
         let appended = tree.write_row(&self.pager, &mut space, &mut write)?;
         Ok((
-            existed,
+            outcome,
             appended.map(|appended| (appended.lsn, appended.end)),
         ))
     }
@@ -329,6 +332,16 @@ impl System {
         };
         Ok((Some(appended.lsn), Some(end)))
     }
+}
+
+/// The change that makes `after` of `before`, if that is to be and is one.
+fn change(
+    before: Option<&[u8]>,
+    after: Option<&[u8]>,
+    outcome: Outcome,
+) -> Option<Change<'static>> {
+    let is_one = before.is_some() || after.is_some();
+    (outcome.fulfilled && is_one).then(|| Change::of(before, after).into_owned())
 }
 
 /// A position that is reached when the record at `lsn` is: its first byte is below it, and ends lie between records.

@@ -46,13 +46,18 @@ pub(crate) struct Granted {
     pub(crate) last_commit: Option<Lsn>,
 }
 
-/// Why a lock was not granted. The owner keeps what it had; its transaction is to be rolled back.
+/// Why a lock was not granted. The owner keeps what it had; but for a timeout, its transaction is to be rolled back.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum LockError {
     /// This owner was chosen to end a deadlock.
     Deadlock,
     /// The engine has ended the transaction, for this reason.
     Revoked(String),
+    /// It took longer than the owner was willing to wait.
+    Timeout {
+        /// How long it did wait.
+        waited: Duration,
+    },
 }
 
 /// Counts for `Stats`.
@@ -64,6 +69,8 @@ pub(crate) struct LockStats {
     pub(crate) waits: u64,
     /// Victims, since the table was made.
     pub(crate) deadlocks: u64,
+    /// Waits that were given up after `lock_timeout`.
+    pub(crate) timeouts: u64,
     /// Time spent waiting, all owners together.
     pub(crate) wait_time: Duration,
 }

@@ -8,10 +8,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use afterimage_io::Io;
-use afterimage_io::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use afterimage_io::sync::{Mutex, WaitWord};
+use afterimage_io::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use afterimage_io::sync::{Condvar, Mutex};
 use foldhash::fast::FixedState;
 
 use super::Resource;
@@ -24,6 +25,8 @@ use crate::ids::TableId;
 pub(crate) struct LockOwner {
     pub(super) shared: Arc<Shared>,
     pub(super) held: Mutex<Held>,
+    /// In nanoseconds.
+    patience: AtomicU64,
 }
 
 impl LockOwner {
@@ -33,11 +36,27 @@ impl LockOwner {
             rolling_back: AtomicBool::new(false),
             revoked: OnceLock::new(),
             verdict: AtomicU32::new(Verdict::Pending as u32),
-            word: WaitWord::new(io),
+            sleeping: Mutex::new(io, ()),
+            decided: Condvar::new(io),
         };
         LockOwner {
             shared: Arc::new(shared),
             held: Mutex::new(io, Held::default()),
+            patience: AtomicU64::new(u64::MAX),
+        }
+    }
+
+    /// How long each of its waits may take from now on; [`Duration::MAX`], at first, for ever.
+    pub(crate) fn set_patience(&self, patience: Duration) {
+        let nanos = u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX);
+        self.patience.store(nanos, Ordering::Relaxed);
+    }
+
+    /// None for ever.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        match self.patience.load(Ordering::Relaxed) {
+            u64::MAX => None,
+            nanos => Some(Duration::from_nanos(nanos)),
         }
     }
 
@@ -65,6 +84,8 @@ pub(super) enum Verdict {
     /// Chosen to end a deadlock.
     Victim,
     Revoked,
+    /// It has waited as long as it was willing to.
+    TimedOut,
 }
 
 /// The half that other owners' threads see.
@@ -72,9 +93,10 @@ pub(super) struct Shared {
     pub(super) age: u64,
     rolling_back: AtomicBool,
     revoked: OnceLock<String>,
-    /// A [`Verdict`]. Set by whoever decides, under the table's mutex and before `word` is raised.
+    /// A [`Verdict`]. Set by whoever decides, under the table's mutex and before `decided` is told.
     verdict: AtomicU32,
-    word: WaitWord,
+    sleeping: Mutex<()>,
+    decided: Condvar,
 }
 
 impl Shared {
@@ -97,7 +119,9 @@ impl Shared {
     }
 
     pub(super) fn wake(&self) {
-        self.word.wake_all();
+        // Whoever has seen no verdict holds this until it sleeps: no wake-up is lost.
+        drop(self.sleeping.lock());
+        self.decided.notify_all();
     }
 
     pub(super) fn verdict(&self) -> Verdict {
@@ -107,21 +131,32 @@ impl Shared {
             Verdict::Granted,
             Verdict::Victim,
             Verdict::Revoked,
+            Verdict::TimedOut,
         ];
         all.into_iter()
             .find(|known| *known as u32 == verdict)
             .expect("only verdicts are stored")
     }
 
-    /// Sleeps until somebody has decided. The word is read before the verdict: a decision that comes between the two
-    /// raises the word afterwards, so the wait returns at once and no wake-up is lost.
-    pub(super) fn wait_for_verdict(&self) -> Verdict {
+    /// Sleeps until somebody has decided; no longer than `patience`, after which nothing may be decided yet.
+    pub(super) fn wait_for_verdict(&self, io: &Io, patience: Option<Duration>) -> Verdict {
+        let until = patience.map(|patience| io.now().saturating_add(patience));
+        let mut sleeping = self.sleeping.lock();
         loop {
-            let seen = self.word.load();
-            match self.verdict() {
-                Verdict::Pending => self.word.wait(seen),
-                decided => return decided,
+            let verdict = self.verdict();
+            if verdict != Verdict::Pending {
+                return verdict;
             }
+            sleeping = match until {
+                None => self.decided.wait(sleeping),
+                Some(until) => {
+                    let left = until.saturating_sub(io.now());
+                    if left.is_zero() {
+                        return Verdict::Pending;
+                    }
+                    self.decided.wait_timeout(sleeping, left).0
+                }
+            };
         }
     }
 }

@@ -34,6 +34,7 @@ pub(super) struct State {
     pub(super) locks_held: u64,
     pub(super) waits: u64,
     pub(super) deadlocks: u64,
+    pub(super) timeouts: u64,
 }
 
 #[derive(Default)]

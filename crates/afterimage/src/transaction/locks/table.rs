@@ -62,8 +62,9 @@ impl LockTable {
     ///
     /// # Errors
     ///
-    /// [`LockError::Deadlock`] if the owner is to give way, [`LockError::Revoked`] if the engine has ended it. Either
-    /// way it keeps what it held before; the caller rolls back and releases all.
+    /// [`LockError::Deadlock`] if the owner is to give way, [`LockError::Revoked`] if the engine has ended it: the caller
+    /// rolls back and releases all. [`LockError::Timeout`] after its patience: it may go on. In any case it keeps what
+    /// it held before.
     ///
     /// # Panics
     ///
@@ -186,6 +187,7 @@ impl LockTable {
             locks_held: state.locks_held,
             waits: state.waits,
             deadlocks: state.deadlocks,
+            timeouts: state.timeouts,
             wait_time: Duration::from_nanos(self.waited.load(Ordering::Relaxed)),
         }
     }
@@ -228,7 +230,10 @@ impl LockTable {
     ) -> Result<(), LockError> {
         wake(wakes, Some(owner));
         let began = self.io.now();
-        let verdict = owner.shared.wait_for_verdict();
+        let mut verdict = owner.shared.wait_for_verdict(&self.io, owner.patience());
+        if verdict == Verdict::Pending {
+            verdict = self.give_up(owner);
+        }
         let waited = self.io.now().saturating_sub(began);
         self.waited.fetch_add(
             u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX),
@@ -241,8 +246,26 @@ impl LockTable {
             }
             Verdict::Victim => Err(LockError::Deadlock),
             Verdict::Revoked => Err(revoked(owner)),
+            Verdict::TimedOut => Err(LockError::Timeout { waited }),
             Verdict::Pending => unreachable!("a wait ends with a verdict"),
         }
+    }
+
+    /// Ends a wait that takes too long, unless it has just been decided: what is decided stands.
+    fn give_up(&self, owner: &LockOwner) -> Verdict {
+        let mut wakes = Wakes::new();
+        {
+            let held = owner.held.lock();
+            let mut state = self.state.lock();
+            if let Some(slot) = held.slot
+                && owner.shared.verdict() == Verdict::Pending
+            {
+                state.timeouts += 1;
+                state.end_wait(slot, Verdict::TimedOut, &mut wakes);
+            }
+        }
+        wake(wakes, Some(owner));
+        owner.shared.verdict()
     }
 
     /// The youngest grants first: keys before the table locks that they were taken under.

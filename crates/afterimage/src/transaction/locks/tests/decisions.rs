@@ -56,7 +56,7 @@ impl Desk {
             Verdict::Pending => Told::Waits,
             Verdict::Granted => Told::Granted,
             Verdict::Victim => Told::Victim,
-            Verdict::Revoked => panic!("nobody revokes here"),
+            Verdict::Revoked | Verdict::TimedOut => panic!("nobody revokes here, or hurries"),
         };
         let woken = self
             .numbers(&wakes)
