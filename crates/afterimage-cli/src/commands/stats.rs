@@ -115,6 +115,7 @@ fn table(stats: &Stats) -> Vec<(&'static str, String)> {
         ("active transactions", count(stats.active_transactions)),
         ("lock waits", waits),
         ("deadlocks", count(stats.deadlocks)),
+        ("lock timeouts", count(stats.lock_timeouts)),
         (
             "log syncs",
             format!(
