@@ -43,6 +43,10 @@ impl Shared {
             }
             Durability::Disk => self.acknowledge(upto)?,
         }
+        if self.durable.load(Ordering::Acquire) < upto {
+            // After a stop nobody makes it durable any more, however soon that was to be.
+            self.check_outcome()?;
+        }
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use afterimage_io::sim::{FailSync, Sim};
-use afterimage_log::{Error, Horizon, LogOptions, Lsn, Start, Ticket, Wal, WalReader};
+use afterimage_log::{Durability, Error, Horizon, LogOptions, Lsn, Start, Ticket, Wal, WalReader};
 
 const SEGMENT: u64 = 64 << 10;
 /// For some files of the log, and the small ones beside it.
@@ -113,7 +113,11 @@ fn a_failed_log_says_what_is_known_and_ends_with_its_handles() {
     assert!(is_failed(wal.append_batch(&["no"]).unwrap_err()));
     assert!(unknown.is_durable().unwrap_err().outcome_unknown());
     assert!(wal.sync().unwrap_err().outcome_unknown());
-    durable.wait().unwrap();
+    for level in [Durability::Memory, Durability::Os, Durability::Disk] {
+        let waited = unknown.wait_level(level);
+        assert!(waited.is_err_and(|e| e.outcome_unknown()), "{level:?}");
+        durable.wait_level(level).unwrap();
+    }
     assert!(durable.is_durable().unwrap());
 
     // Readers here and elsewhere.
