@@ -2,10 +2,11 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use afterimage_io::sim::{Image, Sim, Survival, Verdict};
+use afterimage_io::sim::{CallKind, Image, Sim, Survival, Verdict};
 use afterimage_log::{
     Error, LogOptions, Lsn, Proof, Slot, SlotInfo, SlotLoss, SlotState, Start, Wal,
 };
@@ -129,6 +130,33 @@ fn a_slot_is_owned_and_moved_from_outside() {
     slot.advance(end).unwrap();
     drop(slot);
     assert_eq!(open(&sim).slot("far").unwrap().position(), end);
+}
+
+#[test]
+fn a_slot_moves_from_outside_without_looking_at_every_segment() {
+    let sim = Sim::new(1);
+    let wal = open(&sim);
+    wal.create_slot("far", Start::Oldest).unwrap();
+    fill(&wal, 30);
+    let mut slot = Slot::open(&sim.io(), Path::new(DIR), "far").unwrap();
+    let headers = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&headers);
+    sim.set_hook_reads(true);
+    sim.set_hook(Some(Box::new(move |call, _| {
+        if call.kind == CallKind::Read && call.offset == 0 && call.path.ends_with(".log") {
+            counted.fetch_add(1, Relaxed);
+        }
+        Verdict::Continue
+    })));
+    let mut moves = 0;
+    for record in wal.read(wal.oldest_lsn()) {
+        slot.advance(record.unwrap().next).unwrap();
+        moves += 1;
+    }
+    sim.set_hook(None);
+    assert_eq!(slot.position(), wal.durable_lsn());
+    let headers = headers.load(Relaxed);
+    assert!(headers <= moves, "{headers} headers read for {moves} moves");
 }
 
 #[test]

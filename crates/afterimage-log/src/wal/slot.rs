@@ -19,6 +19,7 @@ use crate::frame;
 use crate::identity::Identity;
 use crate::lsn::Lsn;
 use crate::options::HEADER_BYTES;
+use crate::positions::Positions;
 use crate::segment::{Header, HeaderFound, file_name, log_dir};
 use crate::shared::Shared;
 
@@ -167,11 +168,16 @@ impl Place {
         }
     }
 
-    /// Everything before this is durable.
-    fn durable(&self) -> Result<u64> {
+    /// Everything before this is durable; it is looked for no further than `wanted`.
+    fn durable(&self, wanted: u64) -> Result<u64> {
         // After a stop or a cut the positions are another log's to say.
         if let Some(log) = self.log.as_ref().filter(|log| log.check().is_ok()) {
             return Ok(log.durable.load(Ordering::Acquire));
+        }
+        // What a holder has said stays true, and mostly is enough; the whole truth is in the log's files, all of them.
+        let said = Positions::read(&self.io, &self.dir, &self.identity)?;
+        if let Some(said) = said.filter(|said| said.durable.get() >= wanted) {
+            return Ok(said.durable.get());
         }
         let durable = WalReader::open(&self.io, &self.dir, Start::End)?.durable_lsn();
         let control = self.control.as_ref().and_then(|c| c.durable_lsn);
@@ -180,7 +186,7 @@ impl Place {
 
     /// Refuses what is not durable, and what is not the begin or the end of a record.
     fn check(&self, lsn: Lsn) -> Result<()> {
-        let durable = self.durable()?;
+        let durable = self.durable(lsn.get())?;
         if lsn.get() > durable {
             let what = format!("the log is durable up to {durable} only");
             return Err(Error::BadPosition { lsn, what });
@@ -238,7 +244,7 @@ pub(super) fn own(
     refuse_lost(name, &words)?;
     let Some(owner) = words.owner else {
         return Err(Error::Corruption {
-            lsn: Lsn::at(place.durable()?),
+            lsn: Lsn::at(place.durable(u64::MAX)?),
             path: file.path(),
             offset: 0,
             what: format!("no copy of the position of the slot {name:?} can be read"),
