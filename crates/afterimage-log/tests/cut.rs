@@ -4,8 +4,9 @@
 use std::cell::RefCell;
 use std::path::Path;
 
+use afterimage_io::OpenMode;
 use afterimage_io::sim::{Image, Sim, Survival, Verdict};
-use afterimage_log::{Error, Horizon, LogOptions, Lsn, Record, Start, Wal, WalReader};
+use afterimage_log::{Error, Horizon, LogOptions, Lsn, Record, Slot, Start, Wal, WalReader};
 
 const SEGMENT: u64 = 64 << 10;
 
@@ -109,6 +110,33 @@ fn a_slot_that_has_heard_of_a_cut_outlives_the_loss_of_the_holders_side() {
     assert_eq!(slot.position(), lsns[1]);
     let told = slot.advance(lsns[1]);
     assert!(matches!(told, Err(Error::SlotCut { .. })), "{told:?}");
+}
+
+/// After a loss of power the `status` file may say what it said before the cut.
+#[test]
+fn what_was_said_before_the_cut_is_not_believed_behind_it() {
+    let sim = Sim::new(1);
+    let dir = Path::new("raft");
+    let mut wal = open(&sim);
+    wal.create_slot("a", Start::Oldest).unwrap();
+    let cut = put(&wal, 1);
+    put(&wal, 2);
+    let gone = wal.durable_lsn();
+    let status = dir.join("status");
+    let file = sim.io().open(&status, OpenMode::ReadWrite).unwrap();
+    let mut old = vec![0; file.len().unwrap() as usize];
+    file.read_exact_at(0, &mut old).unwrap();
+    wal.truncate_after(cut).unwrap();
+    put(&wal, 3);
+    let end = wal.durable_lsn();
+    drop(wal);
+    file.write_all_at(0, &old).unwrap();
+    let mut slot = Slot::open(&sim.io(), dir, "a").unwrap();
+    let told = slot.advance(gone);
+    assert!(matches!(told, Err(Error::SlotCut { .. })), "{told:?}");
+    let moved = slot.advance(gone);
+    assert!(matches!(moved, Err(Error::BadPosition { .. })), "{moved:?}");
+    slot.advance(end).unwrap();
 }
 
 #[test]

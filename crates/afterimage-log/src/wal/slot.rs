@@ -56,6 +56,7 @@ impl Slot {
             log: None,
             identity: control.identity,
             segment_bytes: control.segment_bytes,
+            shown: None,
         };
         own(io, dir, name, place, None)
     }
@@ -112,6 +113,7 @@ impl Slot {
     }
 
     fn accept_cut(&mut self, holder: &Word) -> Result<()> {
+        self.place.shown = None;
         let from = self.word.lsn;
         let to = from.min(holder.lsn);
         self.write(Word {
@@ -154,6 +156,8 @@ pub(super) struct Place {
     log: Option<Arc<Shared>>,
     identity: Identity,
     segment_bytes: u64,
+    /// What the files themselves have shown to be durable, since this was made or a cut was told of.
+    shown: Option<u64>,
 }
 
 impl Place {
@@ -165,27 +169,34 @@ impl Place {
             log: Some(Arc::clone(log)),
             identity: log.identity,
             segment_bytes: log.segment_bytes,
+            shown: None,
         }
     }
 
     /// Everything before this is durable; it is looked for no further than `wanted`.
-    fn durable(&self, wanted: u64) -> Result<u64> {
+    fn durable(&mut self, wanted: u64) -> Result<u64> {
         // After a stop or a cut the positions are another log's to say.
         if let Some(log) = self.log.as_ref().filter(|log| log.check().is_ok()) {
             return Ok(log.durable.load(Ordering::Acquire));
         }
-        // What a holder has said stays true, and mostly is enough; the whole truth is in the log's files, all of them.
-        let said = Positions::read(&self.io, &self.dir, &self.identity)?;
-        if let Some(said) = said.filter(|said| said.durable.get() >= wanted) {
-            return Ok(said.durable.get());
+        // What a holder has said mostly is enough: it was true when it was said, and only a cut takes it back. But after a
+        // loss of power the file may be of before a cut. So the log's own files are looked at once, all of them, and
+        // behind a cut again; what is not older than they are is believed from then on.
+        if let Some(shown) = self.shown {
+            let said = Positions::read(&self.io, &self.dir, &self.identity)?;
+            if let Some(said) = said.filter(|said| said.durable.get() >= wanted.max(shown)) {
+                return Ok(said.durable.get());
+            }
         }
         let durable = WalReader::open(&self.io, &self.dir, Start::End)?.durable_lsn();
         let control = self.control.as_ref().and_then(|c| c.durable_lsn);
-        Ok(durable.get().max(control.map_or(0, Lsn::get)))
+        let durable = durable.get().max(control.map_or(0, Lsn::get));
+        self.shown = Some(durable);
+        Ok(durable)
     }
 
     /// Refuses what is not durable, and what is not the begin or the end of a record.
-    fn check(&self, lsn: Lsn) -> Result<()> {
+    fn check(&mut self, lsn: Lsn) -> Result<()> {
         let durable = self.durable(lsn.get())?;
         if lsn.get() > durable {
             let what = format!("the log is durable up to {durable} only");
@@ -230,7 +241,7 @@ pub(super) fn own(
     io: &Io,
     dir: &Path,
     name: &str,
-    place: Place,
+    mut place: Place,
     moved: Option<Arc<AtomicBool>>,
 ) -> Result<Slot> {
     check_name(name)?;
