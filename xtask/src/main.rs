@@ -8,6 +8,7 @@ mod deny;
 mod fuzz;
 mod rooms;
 mod run;
+mod schedules;
 mod suite;
 mod tidy;
 mod tools;
@@ -26,8 +27,8 @@ USAGE
 COMMANDS
     test [--quick] [--seconds S]
         Everything a change must pass: formatting, tidy, clippy, documentation, dependency rules, the loom and shuttle
-        builds, the crash simulation (S seconds of it, 120 unless told), the planted bugs, all tests. Needs nothing but
-        Rust. --quick leaves out the simulation and the planted bugs.
+        builds, the crash simulation (S seconds of it, 120 unless told), the planted bugs, the models of loom and
+        shuttle, all tests. Needs nothing but Rust. --quick leaves out the simulation, the planted bugs and the models.
     tidy
         The house rules that no other tool knows: imports run one way, the outside world is reached through
         afterimage-io alone, every file says what it is for, links in the documents lead somewhere.
@@ -42,6 +43,9 @@ COMMANDS
     fuzz [--seconds S] [--only TARGET]
         Any bytes in place of each thing that the log reads from a disk, mutated by coverage (cargo-fuzz, installed on
         first use; libFuzzer needs a C++ compiler), S seconds each (60 unless told), and how many executions that were.
+    schedules
+        The log under the model checkers: small models through all their schedules (loom), the whole log in as many as fit
+        into some seconds (shuttle; SCHEDULES_SECONDS and SCHEDULES_SEED in the environment choose how many and which).
     rooms
         Writes ARCHITECTURE.md's list of files anew, from the first sentence of each.
     deny
@@ -90,6 +94,7 @@ fn dispatch(root: &Path, arguments: &[String]) -> Outcome {
         "sim" => crash::sim(root, rest),
         "planted" => crash::planted(root, rest),
         "fuzz" => fuzz::command(root, rest),
+        "schedules" => takes_none(rest).and_then(|()| schedules::command(root)),
         "rooms" => takes_none(rest).and_then(|()| rooms::command(root)),
         "deny" => takes_none(rest).and_then(|()| deny::check(root)),
         "audit" => takes_none(rest).and_then(|()| deny::audit(root)),

@@ -4,7 +4,7 @@
 //! simulation) has a cap on the wall clock; `--quick` leaves it out for the inner loop.
 
 use crate::run::{Failed, Outcome, Program};
-use crate::{crash, deny, tidy};
+use crate::{crash, deny, schedules, tidy};
 use std::path::Path;
 use std::time::Instant;
 
@@ -85,12 +85,18 @@ fn checks(root: &Path) -> Vec<Step<'_>> {
         ),
         ("documentation", Box::new(move || documentation.run(root))),
         ("dependency rules", Box::new(|| deny::check(root))),
-        ("the loom build", Box::new(|| switched(root, "loom"))),
-        ("the shuttle build", Box::new(|| switched(root, "shuttle"))),
+        (
+            "the loom build",
+            Box::new(|| schedules::build(root, "loom")),
+        ),
+        (
+            "the shuttle build",
+            Box::new(|| schedules::build(root, "shuttle")),
+        ),
     ]
 }
 
-/// Every crash that fits the time, and the proof that the tests would notice a bug.
+/// Every crash that fits the time, the proof that the tests would notice a bug, and the model checkers.
 fn simulation(root: &Path, seconds: u64) -> Vec<Step<'_>> {
     vec![
         (
@@ -98,6 +104,8 @@ fn simulation(root: &Path, seconds: u64) -> Vec<Step<'_>> {
             Box::new(move || crash::ci(root, seconds)),
         ),
         ("planted bugs", Box::new(|| crash::planted(root, &[]))),
+        ("loom's models", Box::new(|| schedules::loom(root))),
+        ("shuttle's models", Box::new(|| schedules::shuttle(root))),
     ]
 }
 
@@ -118,14 +126,6 @@ fn tests(root: &Path) -> Vec<Step<'_>> {
             Box::new(|| Program::cargo("test --workspace --lib --bins --tests").run(root)),
         ),
     ]
-}
-
-/// Checks that the layers still compile when all blocking is switched to loom's or shuttle's forms.
-fn switched(root: &Path, cfg: &str) -> Outcome {
-    let check = Program::cargo("check --quiet -p afterimage-io -p afterimage-log -p afterimage");
-    check
-        .rust_flags(root, &format!("--cfg {cfg}"), cfg)
-        .run(root)
 }
 
 #[cfg(test)]
@@ -159,6 +159,6 @@ mod tests {
         let root = Path::new(".");
         assert_eq!(tests(root).last().map(|step| step.0), Some("tests"));
         assert!(checks(root).iter().all(|step| step.0 != "tests"));
-        assert_eq!(simulation(root, 1).len(), 2);
+        assert_eq!(simulation(root, 1).len(), 4);
     }
 }

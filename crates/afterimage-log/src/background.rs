@@ -15,11 +15,14 @@ impl Shared {
         let delay = micros(self.options.wal_writer_delay);
         let since = self.memory_since.load(Ordering::Acquire);
         let due = since != 0 && now.saturating_sub(since - 1) >= delay;
-        if due {
-            // Disarmed before the log's end is read: whoever appends after that arms it anew.
+        let next = if due {
+            // Disarmed before the log's end is read, and that under the mutex of the appends: whoever appends after that
+            // has seen it disarmed, on any processor, and arms it anew.
             self.memory_since.store(0, Ordering::SeqCst);
-        }
-        let next = self.next.load(Ordering::SeqCst);
+            self.buffer.lock().next
+        } else {
+            self.next.load(Ordering::Acquire)
+        };
         let durable = self.durable.load(Ordering::Acquire);
         if next > durable && (due || self.flusher.target() > durable) {
             self.flush_to(next).or_else(|_| self.check())?;

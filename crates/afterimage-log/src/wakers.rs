@@ -128,7 +128,7 @@ impl Wake for Parker {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use std::sync::Arc;
@@ -157,5 +157,73 @@ mod tests {
         wakers.forget(2);
         wakers.wake_all();
         assert_eq!(woken(), [false, false, false]);
+    }
+}
+
+/// The protocol in every order that loom knows: a wake-up that is lost is a deadlock.
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn who_looks_registers_and_looks_again_is_woken() {
+        loom::model(|| {
+            let io = Io::os();
+            let shared = Arc::new((AtomicU64::new(0), Wakers::new(&io)));
+            let other = Arc::clone(&shared);
+            let mover = io.spawn("model", move || {
+                for to in 1..=2 {
+                    other.0.store(to, Ordering::Release);
+                    other.1.wake(to);
+                }
+            });
+            let (position, wakers) = &*shared;
+            let parker = Arc::new(Parker::new(&io));
+            let (id, waker) = (wakers.new_id(), Waker::from(Arc::clone(&parker)));
+            while position.load(Ordering::Acquire) < 2 {
+                wakers.register(id, 2, &waker);
+                if position.load(Ordering::Acquire) >= 2 {
+                    break;
+                }
+                parker.park(None);
+            }
+            wakers.forget(id);
+            mover.expect("a thread").join().expect("no panic");
+        });
+    }
+
+    #[test]
+    fn a_stop_wakes_everybody_who_registered() {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(3);
+        builder.check(|| {
+            let io = Io::os();
+            let shared = Arc::new((AtomicU64::new(0), Wakers::new(&io)));
+            let wait = |target: u64| {
+                let (shared, io) = (Arc::clone(&shared), io.clone());
+                move || {
+                    let (position, wakers) = &*shared;
+                    let parker = Arc::new(Parker::new(&io));
+                    let (id, waker) = (wakers.new_id(), Waker::from(Arc::clone(&parker)));
+                    while position.load(Ordering::Acquire) < target {
+                        wakers.register(id, target, &waker);
+                        if position.load(Ordering::Acquire) >= target {
+                            break;
+                        }
+                        parker.park(None);
+                    }
+                    wakers.forget(id);
+                }
+            };
+            let waiters = [io.spawn("model", wait(1)), io.spawn("model", wait(9))];
+            shared.0.store(1, Ordering::Release);
+            shared.1.wake(1);
+            shared.0.store(9, Ordering::Release);
+            shared.1.wake_all();
+            for waiter in waiters {
+                waiter.expect("a thread").join().expect("no panic");
+            }
+        });
     }
 }

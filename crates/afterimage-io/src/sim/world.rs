@@ -36,6 +36,8 @@ pub(crate) struct SimWorld {
     /// Nanoseconds since boot.
     clock: AtomicU64,
     primitives: AtomicU64,
+    #[cfg(loom)]
+    steps: crate::sync::atomic::AtomicU64,
     pub(super) scheduler: Scheduler,
 }
 
@@ -89,6 +91,8 @@ impl SimWorld {
             crashed: AtomicBool::new(false),
             clock: AtomicU64::new(0),
             primitives: AtomicU64::new(0),
+            #[cfg(loom)]
+            steps: crate::sync::atomic::AtomicU64::new(0),
             scheduler: Scheduler::default(),
         }
     }
@@ -222,10 +226,25 @@ impl SimWorld {
     /// Here another thread may run, and here a crash is felt.
     pub(crate) fn yield_point(&self) {
         self.feel_crash();
+        #[cfg(any(loom, shuttle))]
+        if !panicking() {
+            self.checked_step();
+        }
         if self.scheduler.is_running() && !panicking() {
             self.scheduler.maybe_switch(self);
             self.feel_crash();
         }
+    }
+
+    /// Where the model checker may switch: shuttle at a yield; loom, to which a yield says that this thread has nothing to
+    /// do, at an atomic that all threads change.
+    #[cfg(any(loom, shuttle))]
+    fn checked_step(&self) {
+        #[cfg(loom)]
+        self.steps
+            .fetch_add(1, crate::sync::atomic::Ordering::Relaxed);
+        #[cfg(not(loom))]
+        crate::os_thread::yield_now();
     }
 
     /// As `yield_point`, for taking a lock. Once the threads of a crashed world have ended, whoever looks at what they
@@ -240,6 +259,8 @@ impl SimWorld {
         self.feel_crash();
         // A loop that waits for a moment to come must see time pass.
         self.advance_clock(Duration::from_micros(1));
+        #[cfg(any(loom, shuttle))]
+        crate::os_thread::yield_now();
         if self.scheduler.is_running() {
             self.scheduler.yield_to_others(self);
             self.feel_crash();

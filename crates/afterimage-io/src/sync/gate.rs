@@ -16,7 +16,9 @@ pub(crate) struct Simulated {
 
 impl Gate {
     pub(crate) fn new(io: &Io) -> Gate {
-        Gate(io.sim_world().map(|world| Simulated {
+        // A model checker has a scheduler of its own: of a simulated world it uses the disk only.
+        let scheduled = io.sim_world().filter(|_| !cfg!(any(loom, shuttle)));
+        Gate(scheduled.map(|world| Simulated {
             world: Arc::clone(world),
             id: world.new_primitive(),
         }))
