@@ -37,7 +37,7 @@ pub(crate) struct SimWorld {
     clock: AtomicU64,
     primitives: AtomicU64,
     #[cfg(loom)]
-    steps: crate::sync::atomic::AtomicU64,
+    steps: loom::sync::atomic::AtomicU64,
     pub(super) scheduler: Scheduler,
 }
 
@@ -92,7 +92,7 @@ impl SimWorld {
             clock: AtomicU64::new(0),
             primitives: AtomicU64::new(0),
             #[cfg(loom)]
-            steps: crate::sync::atomic::AtomicU64::new(0),
+            steps: loom::sync::atomic::AtomicU64::new(0),
             scheduler: Scheduler::default(),
         }
     }
@@ -242,7 +242,7 @@ impl SimWorld {
     fn checked_step(&self) {
         #[cfg(loom)]
         self.steps
-            .fetch_add(1, crate::sync::atomic::Ordering::Relaxed);
+            .fetch_add(1, loom::sync::atomic::Ordering::Relaxed);
         #[cfg(not(loom))]
         crate::os_thread::yield_now();
     }
