@@ -44,8 +44,8 @@ COMMANDS
         Any bytes in place of each thing that the log reads from a disk, mutated by coverage (cargo-fuzz, installed on
         first use; libFuzzer needs a C++ compiler), S seconds each (60 unless told), and how many executions that were.
     schedules
-        The log under the model checkers: small models through all their schedules (loom), the whole log in as many as fit
-        into some seconds (shuttle; SCHEDULES_SECONDS and SCHEDULES_SEED in the environment choose how many and which).
+        The log under the model checkers: small models through all their schedules (loom), the whole log in some
+        hundreds (shuttle; SCHEDULES and SCHEDULES_SEED in the environment choose how many and which).
     rooms
         Writes ARCHITECTURE.md's list of files anew, from the first sentence of each.
     deny

@@ -2,7 +2,7 @@
 //!
 //! Each replaces the primitives of `afterimage-io` for the whole build, so each has a target directory of its own. First the
 //! layers are compiled so, then the models run: loom's are small and taken through all their schedules, shuttle's are the
-//! whole log in as many as fit the time.
+//! whole log in some hundreds.
 
 use crate::run::{Outcome, Program};
 use std::path::Path;
@@ -38,7 +38,7 @@ pub fn loom(root: &Path) -> Outcome {
     switched(Program::cargo(whole), root, "loom")
 }
 
-/// Shuttle's models, for some seconds each.
+/// Shuttle's models, in some hundreds of schedules each.
 ///
 /// # Errors
 /// When one fails.

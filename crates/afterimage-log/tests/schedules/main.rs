@@ -6,7 +6,7 @@
 //! What every schedule must leave: each reader has seen the log's records in the log's order, without a hole that it was
 //! not told of; what was acknowledged is on the disk; and nobody sleeps for ever, which shuttle reports as a deadlock.
 //!
-//! `SCHEDULES_SECONDS` (2 for each exploration) and `SCHEDULES_SEED` (1) choose how many and which; with `--cfg planted` too,
+//! `SCHEDULES` (200 of each kind for each model) and `SCHEDULES_SEED` (1) choose how many and which; with `--cfg planted` too,
 //! `SCHEDULES_BUG` switches a planted bug on, to see it found.
 #![cfg(shuttle)]
 #![allow(clippy::unwrap_used, missing_docs)]
@@ -18,7 +18,7 @@ mod world;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use afterimage_io::planted::{self, Bug};
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
@@ -29,43 +29,27 @@ fn number(name: &str, otherwise: u64) -> u64 {
         .unwrap_or(otherwise)
 }
 
-/// Runs the model in schedules of both kinds until the time is over, and says how many they were.
+/// Runs the model in schedules of both kinds.
 fn explore(name: &str, model: impl Fn() + Send + Sync + 'static) {
-    let (seed, seconds) = (number("SCHEDULES_SEED", 1), number("SCHEDULES_SECONDS", 2));
     let bug = std::env::var("SCHEDULES_BUG").ok();
-    planted::plant(
-        Bug::ALL
-            .iter()
-            .copied()
-            .find(|known| Some(known.name()) == bug.as_deref()),
-    );
+    let known = |known: &Bug| Some(known.name()) == bug.as_deref();
+    planted::plant(Bug::ALL.iter().copied().find(known));
+    let seed = number("SCHEDULES_SEED", 1);
+    let many = number("SCHEDULES", 200) as usize;
     let model = Arc::new(model);
-    let many = usize::MAX / 2;
-    run(
-        name,
-        "random",
-        seconds,
-        &model,
-        RandomScheduler::new_from_seed(seed, many),
-    );
-    run(
-        name,
-        "priorities",
-        seconds,
-        &model,
-        PctScheduler::new_from_seed(seed, 3, many),
-    );
+    let random = RandomScheduler::new_from_seed(seed, many);
+    run(name, "random", &model, random);
+    let priorities = PctScheduler::new_from_seed(seed, 3, many);
+    run(name, "priorities", &model, priorities);
 }
 
 fn run(
     name: &str,
     kind: &str,
-    seconds: u64,
     model: &Arc<impl Fn() + Send + Sync + 'static>,
     scheduler: impl Scheduler + 'static,
 ) {
     let mut config = shuttle::Config::new();
-    config.max_time = Some(Duration::from_secs(seconds));
     // Orderings weaker than `SeqCst` are loom's part.
     config.silence_warnings = true;
     config.stack_size = 1 << 18;
