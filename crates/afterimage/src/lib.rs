@@ -5,6 +5,7 @@
 mod codec;
 mod error;
 mod ids;
+mod interval;
 mod limits;
 mod options;
 mod settings;

@@ -47,13 +47,8 @@ fn fill(db: &Database) -> Table {
 }
 
 fn sum(db: &Database, table: &Table) -> u64 {
-    let mut tx = db.begin();
-    let rows: Vec<_> = tx
-        .scan::<[u8], _>(table, ..)
-        .expect("scans")
-        .collect::<Result<_>>()
-        .expect("reads");
-    tx.commit().expect("ends");
+    let rows = db.transact(|tx| tx.scan::<[u8], _>(table, ..)?.collect::<Result<Vec<_>>>());
+    let rows = rows.expect("reads");
     rows.iter()
         .map(|(_, value)| u64::from_be_bytes(value.as_slice().try_into().expect("eight bytes")))
         .sum()

@@ -1,5 +1,7 @@
 //! A simulated client: bank transfers, puts, deletes, scans, rollbacks and long transactions on few keys, so that clients meet in locks, deadlocks and splits.
 
+mod look;
+
 use super::board::Board;
 use crate::choices::Choices;
 use crate::failure::{Layer, Mismatch};
@@ -101,7 +103,8 @@ impl Client {
         match self.choices.below(12) {
             0..=2 => self.transfer(),
             3..=5 => self.rows(),
-            6 => self.scan(),
+            6 if self.choices.chance(1, 2) => self.scan(),
+            6 => self.look(),
             7 => self.autocommit(),
             8 => self.large(),
             9 | 10 => self.rewind(),

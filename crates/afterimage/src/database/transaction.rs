@@ -14,11 +14,9 @@ use super::table::Table;
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
+use crate::interval::{Interval, successor};
 use crate::options::Durability;
 use crate::transaction::{Outcome, Savepoint, Txn, Wish};
-
-/// How many rows a range delete reads ahead.
-const DELETE_BATCH: usize = 256;
 
 /// A read-write transaction: all of it happens, or none. Serializable by strict two-phase locking: what it read and wrote
 /// stays locked until it ends, conflicts wait, and a deadlock is found at once and ends one of its parties with
@@ -135,8 +133,8 @@ impl Transaction {
         Ok(self.write(table, key, Wish::Delete)?.existed)
     }
 
-    /// Deletes the rows of `range`, and says how many there were. As a [`scan`](Transaction::scan) of it, and a
-    /// [`delete`](Transaction::delete) of each row.
+    /// Deletes the rows of `range`, and says how many there were. The range is locked against all others, bit by bit from
+    /// its beginning on, what is not there included.
     ///
     /// # Errors
     ///
@@ -146,22 +144,13 @@ impl Transaction {
         K: AsRef<[u8]> + ?Sized,
         R: RangeBounds<K>,
     {
-        let (mut low, high) = (range.start_bound().map(own), range.end_bound().map(own));
-        let mut deleted = 0;
-        loop {
-            let rows = self.scan::<Vec<u8>, _>(table, (low.as_ref(), high.as_ref()))?;
-            let keys: Vec<_> = rows
-                .take(DELETE_BATCH)
-                .map(|row| Ok(row?.0))
-                .collect::<Result<_>>()?;
-            for key in &keys {
-                deleted += u64::from(self.delete(table, key)?);
+        let range = interval(&range);
+        self.with(table, |shared, txn| {
+            if !txn.has_written() {
+                shared.help_if_behind()?;
             }
-            match keys.into_iter().last() {
-                Some(last) => low = Bound::Excluded(last),
-                None => return Ok(deleted),
-            }
-        }
+            shared.system.delete_range(txn, &table.tree, &range)
+        })
     }
 
     fn write(&mut self, table: &Table, key: &[u8], wish: Wish<'_>) -> Result<Outcome> {
@@ -278,12 +267,17 @@ impl Transaction {
         }
     }
 
-    /// The rows of `range` in key order; `.rev()` for the other way. Locks the whole table against other writers until
-    /// the transaction ends. Keys are anything that is bytes; the full range is `..`, written `scan::<[u8], _>(&t, ..)`.
+    /// The rows of `range` in key order; `.rev()` for the other way. Keys are anything that is bytes; the full range is
+    /// `..`, written `scan::<[u8], _>(&t, ..)`.
+    ///
+    /// What it shows cannot change until the transaction ends: who would write there, be it a key that does not exist
+    /// yet, waits. That is so from where the scan begins to the last row that was asked for, and no farther: beyond, and
+    /// beside the range, others go on. (Only a scan longer than 64 rows locks ahead, by one row in 64.)
     ///
     /// # Errors
     ///
-    /// [`Error::Deadlock`], [`Error::LogFailed`]; each row may bring [`Error::PageCorrupt`] or [`Error::Io`].
+    /// What an earlier error left of the transaction; [`Error::LogFailed`]. Each row may bring [`Error::Deadlock`],
+    /// [`Error::LockTimeout`], [`Error::PageCorrupt`] or [`Error::Io`].
     ///
     /// # Examples
     ///
@@ -305,11 +299,11 @@ impl Transaction {
         K: AsRef<[u8]> + ?Sized,
         R: RangeBounds<K>,
     {
-        let (low, high) = (range.start_bound().map(own), range.end_bound().map(own));
-        self.with(table, |shared, txn| {
-            shared.system.lock_for_scan(txn, &table.tree)
-        })?;
-        Ok(Scan::new(&self.db, table.tree.clone(), low, high))
+        let range = interval(&range);
+        self.with(table, |shared, txn| shared.system.check_alive(txn))?;
+        let txn = self.txn.as_mut();
+        let txn = txn.expect("taken only where the handle is consumed");
+        Ok(Scan::new(&self.db, txn, table.tree.clone(), range))
     }
 
     /// Commits. When this returns, the transaction is as durable as `synchronous_commit`, or
@@ -467,8 +461,19 @@ impl Future for CommitTicket {
     }
 }
 
-fn own<K: AsRef<[u8]> + ?Sized>(key: &K) -> Vec<u8> {
-    key.as_ref().to_vec()
+/// The keys of `range`.
+fn interval<K: AsRef<[u8]> + ?Sized>(range: &impl RangeBounds<K>) -> Interval {
+    let low = match range.start_bound() {
+        Bound::Included(key) => key.as_ref().to_vec(),
+        Bound::Excluded(key) => successor(key.as_ref()),
+        Bound::Unbounded => Vec::new(),
+    };
+    let high = match range.end_bound() {
+        Bound::Included(key) => Some(successor(key.as_ref())),
+        Bound::Excluded(key) => Some(key.as_ref().to_vec()),
+        Bound::Unbounded => None,
+    };
+    Interval::new(&low, high.as_deref())
 }
 
 /// The first key behind all that begin with `prefix`; none where there is no such key.

@@ -24,7 +24,8 @@ pub(crate) use work::after_record;
 use crate::buffer::{Counter, Pager};
 use crate::error::{Error, Result};
 use crate::tree::Catalogue;
-use locks::{Granted, LockError, LockOwner, LockTable, Mode, Resource};
+pub(crate) use locks::Mode;
+use locks::{Granted, LockError, LockOwner, LockTable, Resource};
 
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -129,6 +130,15 @@ impl System {
                 Err(error)
             }
         }
+    }
+
+    /// As [`System::lock`], where nobody may be waited for. False: it would have to wait, or fail.
+    fn try_lock(&self, txn: &mut Txn, resource: &Resource<'_>, mode: Mode) -> bool {
+        let Some(Granted { last_commit }) = self.locks.try_lock(&txn.owner, resource, mode) else {
+            return false;
+        };
+        txn.seen = txn.seen.max(last_commit);
+        true
     }
 
     pub(crate) fn deadlocks(&self) -> u64 {

@@ -1,21 +1,22 @@
 //! What a transaction does: read, write, scan, commit. Lock, then reserve, then latch.
 
-use std::sync::Arc;
-
 use afterimage_io::planted::{self, Bug};
 use afterimage_log::{Log, Lsn};
 
 use super::wish::{Outcome, Wish};
 use super::{Chain, Mode, Resource, System, Txn};
 use crate::error::{Error, Result};
+use crate::interval::Interval;
 use crate::limits::{key_bytes_max, row_bytes_max, structure_bytes_max, value_bytes_max};
 use crate::record::{Change, Record, RowRecord};
-use crate::tree::{Bound, RowWrite, Tree};
+use crate::tree::{RowWrite, Step, Tree};
 
 /// Structure changes that an undo may need where nobody else gets log space: a leaf, its parent, the root.
 const UNDO_CHANGES: usize = 3;
 /// Payload bytes of a commit or end record, at most.
 const FINISH_BYTES: usize = 64;
+/// Rows that a range delete reads, and locks, at a time.
+const DELETE_BATCH: usize = 256;
 
 impl System {
     /// Refuses keys and values that a page cannot take, before anything else.
@@ -38,7 +39,7 @@ impl System {
     }
 
     /// Is there anything in the way of this transaction's next call?
-    pub(super) fn check_alive(&self, txn: &Txn) -> Result<()> {
+    pub(crate) fn check_alive(&self, txn: &Txn) -> Result<()> {
         if let Some(error) = &txn.doomed {
             return Err(match error {
                 Error::Deadlock => Error::Deadlock,
@@ -73,7 +74,6 @@ impl System {
         } else {
             Mode::Shared
         };
-        self.lock(txn, &Resource::Table(tree.id()), mode.intent())?;
         self.lock(txn, &Resource::Key(tree.id(), key), mode)?;
         tree.read(&self.pager, key, |value| value.map(<[u8]>::to_vec))
     }
@@ -88,7 +88,6 @@ impl System {
     ) -> Result<Outcome> {
         self.check_sizes(key, wish.value().unwrap_or_default())?;
         self.check_alive(txn)?;
-        self.lock(txn, &Resource::Table(tree.id()), Mode::IntentExclusive)?;
         self.lock(txn, &Resource::Key(tree.id(), key), Mode::Exclusive)?;
         let result = self.write_locked(txn, tree, key, wish);
         if let Err(error) = &result
@@ -206,7 +205,6 @@ impl System {
         key: &[u8],
         wish: Wish<'_>,
     ) -> Result<(Outcome, Option<(Lsn, Lsn)>)> {
-        self.lock(txn, &Resource::Table(tree.id()), Mode::IntentExclusive)?;
         self.lock(txn, &Resource::Key(tree.id(), key), Mode::Exclusive)?;
         let before_max = value_bytes_max(self.pager.page_size());
         let after = wish.value();
@@ -274,25 +272,51 @@ impl System {
         Ok((value?, txn.seen.map(after_record)))
     }
 
-    /// Locks the whole table for reading, as a scan does.
-    pub(crate) fn lock_for_scan(&self, txn: &mut Txn, tree: &Arc<Tree>) -> Result<()> {
+    /// The next rows from one end of `within`, at most `limit`, perhaps none, and what is then left of it. Locked is exactly
+    /// what they show: from where the step began to the last of them, or as far as there is none.
+    pub(crate) fn scan(
+        &self,
+        txn: &mut Txn,
+        tree: &Tree,
+        within: &Interval,
+        backwards: bool,
+        limit: usize,
+        mode: Mode,
+    ) -> Result<Step> {
         self.check_alive(txn)?;
-        self.lock(txn, &Resource::Table(tree.id()), Mode::Shared)
+        loop {
+            let mut refused = None;
+            let step = tree.rows_within(&self.pager, within, backwards, limit, &mut |seen| {
+                // How far it goes is known only here, with the leaf latched: so nobody can be waited for.
+                let allowed = self.try_lock(txn, &Resource::Range(tree.id(), seen), mode);
+                if !allowed {
+                    refused = Some(seen.clone());
+                }
+                allowed
+            })?;
+            match (step, refused) {
+                (Some(step), _) => {
+                    self.check_running()?;
+                    return Ok(step);
+                }
+                // Locked now, it may still show something else than before: a row more, or none.
+                (None, Some(seen)) => self.lock(txn, &Resource::Range(tree.id(), &seen), mode)?,
+                (None, None) => unreachable!("it is refused where the lock is"),
+            }
+        }
     }
 
-    /// The next rows of a scan, a leaf's worth, in its direction.
-    pub(crate) fn scan_step(
-        &self,
-        tree: &Tree,
-        from: &Bound,
-        backwards: bool,
-    ) -> Result<(crate::tree::Rows, Bound)> {
-        self.check_running()?;
-        if backwards {
-            tree.rows_before(&self.pager, from)
-        } else {
-            tree.rows_from(&self.pager, from)
+    /// Deletes the rows of `range`, and says how many there were. The range is locked exclusively as it goes.
+    pub(crate) fn delete_range(&self, txn: &mut Txn, tree: &Tree, range: &Interval) -> Result<u64> {
+        let (mut rest, mut deleted) = (range.clone(), 0);
+        while !rest.is_empty() {
+            let step = self.scan(txn, tree, &rest, false, DELETE_BATCH, Mode::Exclusive)?;
+            for (key, _) in &step.rows {
+                deleted += u64::from(self.write(txn, tree, key, Wish::Delete)?.existed);
+            }
+            rest = step.rest;
         }
+        Ok(deleted)
     }
 
     /// Appends the commit and releases the locks. Returns the commit's LSN, if it wrote, and up to where the log must be

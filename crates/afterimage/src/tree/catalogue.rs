@@ -11,12 +11,12 @@ use afterimage_io::sync::{Mutex, RwLock};
 use foldhash::fast::FixedState;
 
 use super::Tree;
-use super::scan::Bound;
 use super::split::{Asker, change_structure};
 use crate::buffer::{Claimed, Pager};
 use crate::codec::Reader;
 use crate::error::{Error, Result};
 use crate::ids::{PageId, TableId};
+use crate::interval::Interval;
 use crate::limits::structure_bytes_max;
 use crate::page::{FileHeader, PageOp, USED};
 use crate::record::{PagePart, Record, Structure, StructureKind};
@@ -64,16 +64,19 @@ impl Catalogue {
     /// Reads what tables there are.
     pub(crate) fn load(&self, pager: &Pager) -> Result<()> {
         let mut tables = Tables::default();
-        let mut bound = Bound::Open;
-        while bound != Bound::Done {
-            let (rows, next) = self.tree.rows_from(pager, &bound)?;
-            for (name, entry) in rows {
+        let mut rest = Interval::all();
+        while !rest.is_empty() {
+            let step = self
+                .tree
+                .rows_within(pager, &rest, false, usize::MAX, &mut |_| true)?;
+            let step = step.expect("nobody says no");
+            for (name, entry) in step.rows {
                 let tree = decode_entry(&self.io, &name, &entry).ok_or_else(|| {
                     Error::corruption("the catalogue", format!("the entry of table {name:?}"))
                 })?;
                 tables.add(Arc::new(tree));
             }
-            bound = next;
+            rest = step.rest;
         }
         *self.tables.write() = tables;
         Ok(())

@@ -14,8 +14,6 @@ pub(super) enum Seek<'a> {
     Key(&'a [u8]),
     /// The one that covers the keys just below this one.
     Before(&'a [u8]),
-    /// The leftmost.
-    First,
     /// The rightmost.
     Last,
 }
@@ -27,7 +25,6 @@ impl Seek<'_> {
             Seek::Before(key) => match page.search(key) {
                 Ok(index) | Err(index) => index.saturating_sub(1),
             },
-            Seek::First => 0,
             Seek::Last => page.cell_count() - 1,
         };
         page.inner_cell(index).child
@@ -41,7 +38,6 @@ impl Seek<'_> {
                 page.low_fence().is_none_or(|low| low < key)
                     && page.high_fence().is_none_or(|high| key <= high)
             }
-            Seek::First => page.low_fence().is_none(),
             Seek::Last => page.high_fence().is_none(),
         }
     }

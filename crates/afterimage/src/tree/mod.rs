@@ -14,7 +14,7 @@ use afterimage_io::sync::Mutex;
 pub(crate) use catalogue::{Catalogue, format_database};
 pub(crate) use check::check_tree;
 pub(crate) use row::RowWrite;
-pub(crate) use scan::{Bound, Rows};
+pub(crate) use scan::Step;
 
 use crate::ids::{PageId, TableId};
 

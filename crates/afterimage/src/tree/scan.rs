@@ -5,21 +5,18 @@ use super::Tree;
 use super::descend::Seek;
 use crate::buffer::Pager;
 use crate::error::Result;
+use crate::interval::{Interval, successor};
 use crate::page::Page;
-
-/// Where a scan goes on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Bound {
-    /// From this key on (forwards), or from just below it (backwards).
-    At(Vec<u8>),
-    /// From the end of the table that the scan starts at.
-    Open,
-    /// There is nothing more.
-    Done,
-}
 
 /// Rows of one leaf, in scan order.
 pub(crate) type Rows = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// Some rows of an interval, and what is left of it.
+#[derive(Debug)]
+pub(crate) struct Step {
+    pub(crate) rows: Rows,
+    pub(crate) rest: Interval,
+}
 
 impl Tree {
     /// Shows `look` the value of `key`, or that there is none, while the leaf is latched.
@@ -34,53 +31,51 @@ impl Tree {
         Ok(look(visible(&leaf, key)))
     }
 
-    /// The next rows at or above `from`, as many as one leaf holds (perhaps none), and where to go on.
-    pub(crate) fn rows_from(&self, pager: &Pager, from: &Bound) -> Result<(Rows, Bound)> {
+    /// The next rows from one end of `within`: at most `limit`, of one leaf, perhaps none. `allow` is asked, while the leaf is
+    /// latched, about the interval of exactly the keys that this shows to be there or not; if it says no, the answer is
+    /// `None`.
+    pub(crate) fn rows_within(
+        &self,
+        pager: &Pager,
+        within: &Interval,
+        backwards: bool,
+        limit: usize,
+        allow: &mut dyn FnMut(&Interval) -> bool,
+    ) -> Result<Option<Step>> {
         let _permit = pager.permit();
-        let (leaf, first) = match from {
-            Bound::At(key) => {
-                let leaf = self.leaf_shared(pager, Seek::Key(key))?;
-                let first = leaf.search(key).unwrap_or_else(|index| index);
-                (leaf, first)
-            }
-            Bound::Open => (self.leaf_shared(pager, Seek::First)?, 0),
-            Bound::Done => return Ok((Rows::new(), Bound::Done)),
+        let seek = match (&within.high, backwards) {
+            (_, false) => Seek::Key(&within.low),
+            (Some(high), true) => Seek::Before(high),
+            (None, true) => Seek::Last,
         };
-        let rows = (first..leaf.cell_count())
-            .filter_map(|index| row(&leaf, index))
-            .collect();
-        Ok((
-            rows,
-            leaf.high_fence()
-                .map_or(Bound::Done, |fence| Bound::At(fence.to_vec())),
-        ))
-    }
-
-    /// The rows of one leaf that are below `before`, largest key first, and where to go on.
-    pub(crate) fn rows_before(&self, pager: &Pager, before: &Bound) -> Result<(Rows, Bound)> {
-        let _permit = pager.permit();
-        let (leaf, end) = match before {
-            Bound::At(key) => {
-                let leaf = self.leaf_shared(pager, Seek::Before(key))?;
-                let end = leaf.search(key).unwrap_or_else(|index| index);
-                (leaf, end)
-            }
-            Bound::Open => {
-                let leaf = self.leaf_shared(pager, Seek::Last)?;
-                let end = leaf.cell_count();
-                (leaf, end)
-            }
-            Bound::Done => return Ok((Rows::new(), Bound::Done)),
+        let leaf = self.leaf_shared(pager, seek)?;
+        let place_of = |key: &[u8]| leaf.search(key).unwrap_or_else(|index| index);
+        let first = place_of(&within.low);
+        let end = within.high.as_deref().map_or(leaf.cell_count(), place_of);
+        let rows: Rows = if backwards {
+            let indexes = (first..end).rev();
+            indexes
+                .filter_map(|index| row(&leaf, index))
+                .take(limit)
+                .collect()
+        } else {
+            let indexes = first..end;
+            indexes
+                .filter_map(|index| row(&leaf, index))
+                .take(limit)
+                .collect()
         };
-        let rows = (0..end)
-            .rev()
-            .filter_map(|index| row(&leaf, index))
-            .collect();
-        Ok((
-            rows,
-            leaf.low_fence()
-                .map_or(Bound::Done, |fence| Bound::At(fence.to_vec())),
-        ))
+        let seen = match (rows.last(), backwards) {
+            (Some((key, _)), false) => within.up_to(Some(&successor(key))),
+            (Some((key, _)), true) => within.starting_at(key),
+            (None, false) => within.up_to(leaf.high_fence()),
+            (None, true) => within.starting_at(leaf.low_fence().unwrap_or_default()),
+        };
+        if !allow(&seen) {
+            return Ok(None);
+        }
+        let rest = within.without(&seen, backwards);
+        Ok(Some(Step { rows, rest }))
     }
 }
 

@@ -1,7 +1,7 @@
 //! What readers must wait for: the highest commit LSN of what was locked exclusively, remembered after the lock is gone.
 //!
 //! Locks are released when the commit record is appended, before it is durable (early lock release). Whoever locks the
-//! same resource next sees data that a crash could still take back, so it learns here how far the log must be durable
+//! same key or range next sees data that a crash could still take back, so it learns here how far the log must be durable
 //! before it may show that data to the outside. Buckets are shared by what hashes to them: a collision makes a reader
 //! wait for a commit that it has not seen, never the other way round.
 
@@ -12,7 +12,6 @@ use afterimage_log::Lsn;
 use foldhash::fast::FixedState;
 
 use super::Resource;
-use super::mode::Mode;
 
 /// 32 KiB: with a few hundred commits in flight, a collision with one of them is rare.
 const KEY_BUCKETS: usize = 4096;
@@ -22,10 +21,10 @@ const TABLE_BUCKETS: usize = 256;
 pub(super) struct Commits {
     /// Of keys.
     keys: Box<[AtomicU64]>,
-    /// Of tables, raised by whoever changed any of the table's keys: for whoever reads the whole table.
+    /// Of tables, raised by whoever changed any of the table's keys: for whoever reads a range of them.
     parts: Box<[AtomicU64]>,
-    /// Of tables, raised by whoever held the whole table exclusively and so needed no key locks: for every reader.
-    wholes: Box<[AtomicU64]>,
+    /// Of tables, raised by whoever held a range exclusively and so needed no key locks: for every reader.
+    ranges: Box<[AtomicU64]>,
 }
 
 impl Commits {
@@ -34,7 +33,7 @@ impl Commits {
         Commits {
             keys: zeroes(KEY_BUCKETS),
             parts: zeroes(TABLE_BUCKETS),
-            wholes: zeroes(TABLE_BUCKETS),
+            ranges: zeroes(TABLE_BUCKETS),
         }
     }
 
@@ -42,7 +41,7 @@ impl Commits {
     /// before any of that transaction's locks is released.
     pub(super) fn raise(&self, resource: &Resource<'_>, lsn: Lsn) {
         match *resource {
-            Resource::Table(table) => raise(bucket(&self.wholes, table), lsn),
+            Resource::Range(table, _) => raise(bucket(&self.ranges, table), lsn),
             Resource::Key(table, key) => {
                 raise(bucket(&self.keys, (table, key)), lsn);
                 raise(bucket(&self.parts, table), lsn);
@@ -50,16 +49,14 @@ impl Commits {
         }
     }
 
-    /// The highest commit that one who has just been granted `resource` in `mode` can see through it.
-    pub(super) fn seen_through(&self, resource: &Resource<'_>, mode: Mode) -> Option<Lsn> {
-        let whole = read(bucket(&self.wholes, resource.table()));
+    /// The highest commit that one who has just been granted `resource` can see through it.
+    pub(super) fn seen_through(&self, resource: &Resource<'_>) -> Option<Lsn> {
+        let by_range = read(bucket(&self.ranges, resource.table()));
         let part = match *resource {
             Resource::Key(table, key) => read(bucket(&self.keys, (table, key))),
-            Resource::Table(table) if mode.covers(Mode::Shared) => read(bucket(&self.parts, table)),
-            // An intent reads nothing yet; the key locks under it will tell.
-            Resource::Table(_) => None,
+            Resource::Range(table, _) => read(bucket(&self.parts, table)),
         };
-        whole.max(part)
+        by_range.max(part)
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use super::queue::Slot;
+use super::line::Slot;
 
 /// What decides who is sacrificed.
 #[derive(Clone, Copy, Debug)]

@@ -3,11 +3,14 @@
 
 mod commits;
 mod deadlock;
+mod held;
+mod line;
 mod mode;
 mod owner;
-mod queue;
+mod spans;
 mod state;
 mod table;
+mod target;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +19,7 @@ use std::time::Duration;
 use afterimage_log::Lsn;
 
 use crate::ids::TableId;
+use crate::interval::Interval;
 
 pub(crate) use mode::Mode;
 pub(crate) use owner::LockOwner;
@@ -24,16 +28,16 @@ pub(crate) use table::LockTable;
 /// What can be locked. Named by what the data is, never by the page it is on, so splits and eviction do not matter.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Resource<'a> {
-    /// A whole table.
-    Table(TableId),
     /// One key of a table, whether it exists or not.
     Key(TableId, &'a [u8]),
+    /// All keys of an interval, those that exist and those that do not. It is not empty.
+    Range(TableId, &'a Interval),
 }
 
 impl Resource<'_> {
     fn table(&self) -> TableId {
         match *self {
-            Resource::Table(table) | Resource::Key(table, _) => table,
+            Resource::Key(table, _) | Resource::Range(table, _) => table,
         }
     }
 }
@@ -63,8 +67,6 @@ pub(crate) enum LockError {
 /// Counts for `Stats`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct LockStats {
-    /// Grants in force now; a resource with three holders counts three.
-    pub(crate) locks_held: u64,
     /// Requests that had to wait, since the table was made.
     pub(crate) waits: u64,
     /// Victims, since the table was made.

@@ -1,11 +1,10 @@
 //! A transaction as the lock table sees it: its age, how it is told of a decision while it waits, and what it holds.
 //!
 //! Two halves with two protocols. [`Shared`] is read and written by other owners' threads: by whoever grants, revokes or
-//! sacrifices this one, always under the lock table's mutex. [`Held`] belongs to the transaction's own thread; its mutex
+//! sacrifices this one, always under the lock table's mutex. `held` belongs to the transaction's own thread; its mutex
 //! is there because a transaction may move between threads, and nobody waits for it. Order: `held`, then the table's
 //! mutex; neither is held while waiting for a lock.
 
-use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -13,12 +12,8 @@ use std::time::Duration;
 use afterimage_io::Io;
 use afterimage_io::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use afterimage_io::sync::{Condvar, Mutex};
-use foldhash::fast::FixedState;
 
-use super::Resource;
-use super::mode::Mode;
-use super::queue::Slot;
-use crate::ids::TableId;
+use super::held::Held;
 
 /// One transaction. Made by [`LockTable::owner`](super::LockTable::owner); what it holds is given back by
 /// [`LockTable::release_all`](super::LockTable::release_all) and by nothing else, dropping it included.
@@ -158,103 +153,5 @@ impl Shared {
                 }
             };
         }
-    }
-}
-
-/// A resource by its own bytes. The key is shared with the lock table's index: one allocation serves both.
-#[derive(Clone, Debug)]
-pub(super) struct Name {
-    pub(super) table: TableId,
-    /// `None`: the table itself.
-    pub(super) key: Option<Arc<[u8]>>,
-}
-
-impl Name {
-    pub(super) fn of(resource: &Resource<'_>) -> Name {
-        match *resource {
-            Resource::Table(table) => Name { table, key: None },
-            Resource::Key(table, key) => Name {
-                table,
-                key: Some(Arc::from(key)),
-            },
-        }
-    }
-}
-
-/// What one owner holds: the answer to asking again, and the list for the release.
-#[derive(Default)]
-pub(super) struct Held {
-    /// Its place among the active owners; `None` while it holds nothing and has never waited.
-    pub(super) slot: Option<Slot>,
-    tables: BTreeMap<TableId, HeldTable>,
-    /// Everything held, in the order it was granted: locks are released in an order that no hash decides.
-    order: Vec<Name>,
-}
-
-#[derive(Default)]
-struct HeldTable {
-    whole: Option<Mode>,
-    keys: HashMap<Arc<[u8]>, Mode, FixedState>,
-}
-
-impl Held {
-    /// Is the request needless: held already, or, for a key, implied by what is held on its table?
-    pub(super) fn covers(&self, resource: &Resource<'_>, mode: Mode) -> bool {
-        let Some(table) = self.tables.get(&resource.table()) else {
-            return false;
-        };
-        let by_table = table.whole.is_some_and(|held| held.covers(mode));
-        match resource {
-            Resource::Table(_) => by_table,
-            Resource::Key(_, key) => {
-                by_table || table.keys.get(*key).is_some_and(|held| held.covers(mode))
-            }
-        }
-    }
-
-    /// Does it hold the intent on the key's table that `mode` on the key asks for?
-    pub(super) fn has_intent(&self, table: TableId, mode: Mode) -> bool {
-        let whole = self.tables.get(&table).and_then(|table| table.whole);
-        whole.is_some_and(|held| held.covers(mode.intent()))
-    }
-
-    /// Remembers that `mode` was granted on top of what was held.
-    pub(super) fn record(&mut self, name: Name, mode: Mode) {
-        let table = self.tables.entry(name.table).or_default();
-        let held = match &name.key {
-            None => table.whole.as_mut(),
-            Some(key) => table.keys.get_mut(key),
-        };
-        if let Some(held) = held {
-            *held = held.supremum(mode);
-            return;
-        }
-        match &name.key {
-            None => table.whole = Some(mode),
-            Some(key) => _ = table.keys.insert(Arc::clone(key), mode),
-        }
-        self.order.push(name);
-    }
-
-    /// What it may have changed: everything held exclusively.
-    pub(super) fn changed(&self) -> impl Iterator<Item = Resource<'_>> {
-        self.tables.iter().flat_map(|(table, held)| {
-            let whole = held.whole.filter(|mode| *mode == Mode::Exclusive);
-            let keys = held
-                .keys
-                .iter()
-                .filter(|(_, mode)| **mode == Mode::Exclusive);
-            let keys = keys.map(|(key, _)| Resource::Key(*table, key));
-            whole
-                .map(|_| Resource::Table(*table))
-                .into_iter()
-                .chain(keys)
-        })
-    }
-
-    /// Forgets everything and hands out the list for the release, oldest grant first.
-    pub(super) fn take(&mut self) -> Vec<Name> {
-        self.tables.clear();
-        std::mem::take(&mut self.order)
     }
 }

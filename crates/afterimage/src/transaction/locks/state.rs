@@ -1,80 +1,39 @@
-//! What the lock table's mutex protects: the queues of all locked resources and the owners that are active. Decides
+//! What the lock table's mutex protects: the lines of all tables and the owners that are active. Decides
 //! everything, blocks nowhere: `table` brings the waiting.
 //!
 //! Each operation that can end somebody's wait adds that owner to a [`Wakes`] list; the caller wakes them when it has
 //! let the mutex go.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use foldhash::fast::FixedState;
-
 use super::deadlock::{self, Candidate};
+use super::line::{Claim, Line, Slot};
 use super::mode::Mode;
-use super::owner::{Name, Shared, Verdict};
-use super::queue::{Queue, Slot};
+use super::owner::{Shared, Verdict};
+use super::target::Name;
 use crate::ids::TableId;
 
 /// Owners whose wait has ended, to be woken without the mutex.
 pub(super) type Wakes = Vec<Arc<Shared>>;
 
-/// A table's index of locked keys gives memory back when fewer than one in this many places is in use ...
-const SPARSE: usize = 8;
-/// ... and it has at least this many.
-const LARGE: usize = 1024;
-
 /// Every lock, every wait.
 #[derive(Default)]
 pub(super) struct State {
-    /// Kept once made: tables are few, their numbers are never reused, and a busy one would be made anew all the time.
-    tables: BTreeMap<TableId, TableLocks>,
+    /// Kept once made: a busy one would be made anew all the time.
+    tables: BTreeMap<TableId, Line>,
     /// Active owners by slot.
     owners: Vec<Option<Active>>,
     vacant: Vec<Slot>,
-    pub(super) locks_held: u64,
     pub(super) waits: u64,
     pub(super) deadlocks: u64,
     pub(super) timeouts: u64,
 }
 
-#[derive(Default)]
-struct TableLocks {
-    whole: Queue,
-    keys: HashMap<Arc<[u8]>, Queue, FixedState>,
-}
-
-impl TableLocks {
-    fn queue(&self, key: Option<&[u8]>) -> Option<&Queue> {
-        match key {
-            None => Some(&self.whole),
-            Some(key) => self.keys.get(key),
-        }
-    }
-
-    fn queue_mut(&mut self, name: &Name) -> &mut Queue {
-        match &name.key {
-            None => &mut self.whole,
-            Some(key) => self.keys.entry(Arc::clone(key)).or_default(),
-        }
-    }
-
-    /// Forgets the queue of a key that nobody holds any more.
-    fn tidy(&mut self, name: &Name) {
-        let Some(key) = &name.key else { return };
-        if !self.keys.get(key).is_some_and(Queue::is_empty) {
-            return;
-        }
-        self.keys.remove(key);
-        if self.keys.capacity() >= LARGE && self.keys.len() < self.keys.capacity() / SPARSE {
-            self.keys.shrink_to(self.keys.len() * 2);
-        }
-    }
-}
-
 /// An owner that holds or waits for something.
 struct Active {
     shared: Arc<Shared>,
-    /// What it waits for: at most one resource, for it is one thread.
+    /// What it waits for: one key or range at most, for it is one thread.
     waits_for: Option<Name>,
 }
 
@@ -105,32 +64,36 @@ impl State {
 
     /// Grants the request if nothing blocks it.
     pub(super) fn try_grant(&mut self, slot: Slot, name: &Name, mode: Mode) -> bool {
-        let queue = self.tables.entry(name.table).or_default().queue_mut(name);
-        let holders = queue.holders().len();
-        let granted = queue.try_grant(slot, mode);
-        self.locks_held += (queue.holders().len() - holders) as u64;
-        granted
+        let line = self.tables.entry(name.table).or_default();
+        line.try_grant(Claim { slot, mode }, &name.target)
     }
 
-    /// Queues a request that [`State::try_grant`] refused, and breaks every deadlock that this closes. Afterwards the
-    /// owner's verdict is pending, unless it has been decided on the way.
+    /// Queues a request that [`State::try_grant`] refused, and breaks every deadlock that this closes: by passing whoever is
+    /// ahead and waits for the asker himself, else at somebody's cost. Afterwards the owner's verdict is pending, unless it
+    /// has been decided on the way.
     pub(super) fn wait(&mut self, slot: Slot, name: &Name, mode: Mode, wakes: &mut Wakes) {
-        self.tables
-            .entry(name.table)
-            .or_default()
-            .queue_mut(name)
-            .enqueue(slot, mode);
+        let line = self.tables.entry(name.table).or_default();
+        line.enqueue(Claim { slot, mode }, &name.target);
         let active = self.active_mut(slot);
         active.shared.decide(Verdict::Pending);
         active.waits_for = Some(name.clone());
         self.waits += 1;
+        let mut passed = false;
         while let Some(cycle) = self.cycle_through(slot) {
+            let line = self.tables.entry(name.table).or_default();
+            if line.pass(slot, cycle[1]) {
+                passed = true;
+                continue;
+            }
             let victim = deadlock::victim(&cycle, |slot| self.candidate(slot));
             let victim = victim.expect(
                 "LOCK-5: rollback asks for no locks, so no cycle consists of rollbacks alone",
             );
             self.deadlocks += 1;
             self.end_wait(victim, Verdict::Victim, wakes);
+        }
+        if passed {
+            self.change_line(name, |_| (), wakes);
         }
     }
 
@@ -142,15 +105,15 @@ impl State {
         };
         active.shared.decide(verdict);
         wakes.push(Arc::clone(&active.shared));
-        self.change_queue(&name, |queue| queue.cancel(slot), wakes);
+        self.change_line(&name, |line| line.cancel(slot), wakes);
     }
 
     /// Gives back one lock, and lets those pass who waited for it.
     pub(super) fn release(&mut self, slot: Slot, name: &Name, wakes: &mut Wakes) {
-        self.change_queue(name, |queue| queue.release(slot), wakes);
+        self.change_line(name, |line| line.release(slot, &name.target), wakes);
     }
 
-    /// Takes every waiting owner out of its queue.
+    /// Ends every wait.
     pub(super) fn revoke_waiting(&mut self, reason: &str, wakes: &mut Wakes) {
         for slot in (0..self.owners.len()).map(Slot) {
             let waiting = self.owners[slot.0]
@@ -163,27 +126,18 @@ impl State {
         }
     }
 
-    /// Is the key, or its whole table, held exclusively by anybody?
+    /// Is the key, alone or within a range, held exclusively by anybody?
     pub(super) fn is_held_exclusively(&self, table: TableId, key: &[u8]) -> bool {
-        let Some(locks) = self.tables.get(&table) else {
-            return false;
-        };
-        locks.whole.is_held_exclusively()
-            || locks
-                .queue(Some(key))
-                .is_some_and(Queue::is_held_exclusively)
+        let line = self.tables.get(&table);
+        line.is_some_and(|line| line.is_held_exclusively(key))
     }
 
-    /// Changes a queue, grants whatever nothing blocks any more, and forgets the queue if it is empty then.
-    fn change_queue(&mut self, name: &Name, change: impl FnOnce(&mut Queue), wakes: &mut Wakes) {
-        let table = self.tables.entry(name.table).or_default();
-        let queue = table.queue_mut(name);
-        let holders = queue.holders().len() as u64;
+    /// Changes a line, and grants whatever nothing blocks any more.
+    fn change_line(&mut self, name: &Name, change: impl FnOnce(&mut Line), wakes: &mut Wakes) {
+        let line = self.tables.entry(name.table).or_default();
         let mut granted = Vec::new();
-        change(queue);
-        queue.admit(&mut granted);
-        self.locks_held = self.locks_held + queue.holders().len() as u64 - holders;
-        table.tidy(name);
+        change(line);
+        line.admit(&name.target, &mut granted);
         for slot in granted {
             let active = self.active_mut(slot);
             active.waits_for = None;
@@ -197,12 +151,8 @@ impl State {
             let Some(name) = &self.active(waiting).waits_for else {
                 return;
             };
-            let queue = self
-                .tables
-                .get(&name.table)
-                .and_then(|table| table.queue(name.key.as_deref()));
-            queue
-                .expect("LOCK-3: whoever waits stands in a queue")
+            let line = self.tables.get(&name.table);
+            line.expect("LOCK-3: whoever waits stands in line")
                 .blockers(waiting, blockers);
         })
     }
@@ -218,31 +168,24 @@ impl State {
     fn active(&self, slot: Slot) -> &Active {
         self.owners[slot.0]
             .as_ref()
-            .expect("LOCK-4: queues name active owners only")
+            .expect("LOCK-4: lines name active owners only")
     }
 
     fn active_mut(&mut self, slot: Slot) -> &mut Active {
         self.owners[slot.0]
             .as_mut()
-            .expect("LOCK-4: queues name active owners only")
+            .expect("LOCK-4: lines name active owners only")
     }
 }
 
 #[cfg(test)]
 impl State {
-    /// Checks every queue, that owners and queues agree on who waits, and that no cycle is left.
+    /// Checks every line, that owners and lines agree on who waits, and that no cycle is left.
     pub(super) fn check(&self) {
-        let mut locks_held = 0;
         let mut waiting = Vec::new();
-        for table in self.tables.values() {
-            let keys = table.keys.values().inspect(|queue| queue.check());
-            for queue in keys.chain([&table.whole]) {
-                locks_held += queue.holders().len() as u64;
-                waiting.extend(queue.waiting());
-            }
-            if !table.whole.is_empty() {
-                table.whole.check();
-            }
+        for line in self.tables.values() {
+            line.check();
+            waiting.extend(line.waiting());
         }
         waiting.sort_unstable();
         let slots = (0..self.owners.len()).map(Slot);
@@ -252,9 +195,8 @@ impl State {
             .collect();
         assert_eq!(
             waiting, known,
-            "LOCK-3: queues and owners agree on who waits"
+            "LOCK-3: lines and owners agree on who waits"
         );
-        assert_eq!(locks_held, self.locks_held);
         for slot in known {
             assert_eq!(self.active(slot).shared.verdict(), Verdict::Pending);
             assert_eq!(
@@ -265,19 +207,14 @@ impl State {
         }
     }
 
-    /// How many resources are locked.
-    pub(super) fn resources(&self) -> usize {
-        let whole = self
-            .tables
-            .values()
-            .filter(|table| !table.whole.is_empty())
-            .count();
-        whole
-            + self
-                .tables
-                .values()
-                .map(|table| table.keys.len())
-                .sum::<usize>()
+    /// How many locks are held: keys with each holder, and ranges with each holder of each piece.
+    pub(super) fn locks_held(&self) -> usize {
+        self.tables.values().map(Line::count).sum()
+    }
+
+    /// How many keys and pieces of ranges are remembered.
+    pub(super) fn places(&self) -> usize {
+        self.tables.values().map(Line::places).sum()
     }
 
     /// How many owners hold or wait.

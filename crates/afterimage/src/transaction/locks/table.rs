@@ -11,10 +11,11 @@ use afterimage_io::sync::atomic::{AtomicU64, Ordering};
 use afterimage_log::Lsn;
 
 use super::commits::Commits;
+use super::line::Slot;
 use super::mode::Mode;
-use super::owner::{Held, LockOwner, Name, Verdict};
-use super::queue::Slot;
+use super::owner::{LockOwner, Verdict};
 use super::state::{State, Wakes};
+use super::target::{Name, Target};
 use super::{Granted, LockError, LockStats, Resource};
 use crate::ids::TableId;
 
@@ -65,10 +66,6 @@ impl LockTable {
     /// [`LockError::Deadlock`] if the owner is to give way, [`LockError::Revoked`] if the engine has ended it: the caller
     /// rolls back and releases all. [`LockError::Timeout`] after its patience: it may go on. In any case it keeps what
     /// it held before.
-    ///
-    /// # Panics
-    ///
-    /// If a key is to be locked in an intent mode.
     pub(crate) fn lock(
         &self,
         owner: &LockOwner,
@@ -86,16 +83,14 @@ impl LockTable {
             Answer::Queued(name, wakes) => self.wait(owner, name, mode, wakes)?,
             Answer::Refused => return Err(revoked(owner)),
         }
+        self.make_few(owner, resource.table());
         Ok(Granted {
-            last_commit: self.commits.seen_through(resource, mode),
+            last_commit: self.commits.seen_through(resource),
         })
     }
 
-    /// As [`LockTable::lock`], but answers `None` where that would have to wait or would fail.
-    #[allow(
-        dead_code,
-        reason = "for callers with a latch in hand; so far none asks for locks there"
-    )]
+    /// As [`LockTable::lock`], but answers `None` where that would have to wait or would fail. For callers with a latch in
+    /// hand.
     pub(crate) fn try_lock(
         &self,
         owner: &LockOwner,
@@ -110,7 +105,7 @@ impl LockTable {
         }
         match self.ask(owner, resource, mode, false) {
             Answer::Granted => Some(Granted {
-                last_commit: self.commits.seen_through(resource, mode),
+                last_commit: self.commits.seen_through(resource),
             }),
             Answer::Queued(..) | Answer::Refused => None,
         }
@@ -125,22 +120,56 @@ impl LockTable {
         let mut held = owner.held.lock();
         let Some(slot) = held.slot.take() else { return };
         if let Some(lsn) = commit_lsn {
-            held.changed()
-                .for_each(|resource| self.commits.raise(&resource, lsn));
+            held.changed(|resource| self.commits.raise(resource, lsn));
         }
-        let mut names = held.take();
+        let names = held.take();
         drop(held);
+        self.release_names(slot, &names, true);
+    }
+
+    fn release_names(&self, slot: Slot, names: &[Name], dismiss: bool) {
+        let mut rest = names;
         loop {
-            let rest = names.split_off(names.len().saturating_sub(RELEASE_BATCH));
-            let ended = names.is_empty();
-            self.release_batch(slot, &rest, ended);
-            if ended {
+            let (batch, later) = rest.split_at(rest.len().min(RELEASE_BATCH));
+            let mut wakes = Wakes::new();
+            {
+                let mut state = self.state.lock();
+                for name in batch {
+                    state.release(slot, name, &mut wakes);
+                }
+                if dismiss && later.is_empty() {
+                    state.dismiss_owner(slot);
+                }
+            }
+            wake(wakes, None);
+            rest = later;
+            if rest.is_empty() {
                 return;
             }
         }
     }
 
-    /// Is the key, or its whole table, held exclusively by anybody, the asker included? For the purge of ghosts, which
+    /// Holds one range in place of very many keys and ranges, if nobody is in the way: what one owner's locks take of
+    /// memory then stays bounded.
+    fn make_few(&self, owner: &LockOwner, table: TableId) {
+        let mut held = owner.held.lock();
+        let Some((range, mode)) = held.in_one(table) else {
+            return;
+        };
+        drop(held);
+        let in_one = Resource::Range(table, &range);
+        if !matches!(self.ask(owner, &in_one, mode, false), Answer::Granted) {
+            return;
+        }
+        let mut held = owner.held.lock();
+        let (slot, covered) = (held.slot, held.take_covered(table));
+        drop(held);
+        if let Some(slot) = slot {
+            self.release_names(slot, &covered, false);
+        }
+    }
+
+    /// Is the key, alone or within a range, held exclusively by anybody, the asker included? For the purge of ghosts, which
     /// asks with a page latch in hand: takes the table's own mutex, which nobody holds for long or while waiting.
     pub(crate) fn is_locked_exclusively(&self, table: TableId, key: &[u8]) -> bool {
         self.state.lock().is_held_exclusively(table, key)
@@ -150,8 +179,7 @@ impl LockTable {
     /// latch of the key's page, first see that [`LockTable::is_locked_exclusively`] says no, then ask; in this order, for
     /// a commit is remembered before its locks are free.
     pub(crate) fn last_commit(&self, table: TableId, key: &[u8]) -> Option<Lsn> {
-        self.commits
-            .seen_through(&Resource::Key(table, key), Mode::Shared)
+        self.commits.seen_through(&Resource::Key(table, key))
     }
 
     /// Ends a transaction from outside: its wait, if it is in one, and every later request fail with
@@ -180,11 +208,10 @@ impl LockTable {
         wake(wakes, None);
     }
 
-    /// Counts since the table was made, and what is held now.
+    /// Counts since the table was made.
     pub(crate) fn stats(&self) -> LockStats {
         let state = self.state.lock();
         LockStats {
-            locks_held: state.locks_held,
             waits: state.waits,
             deadlocks: state.deadlocks,
             timeouts: state.timeouts,
@@ -200,9 +227,8 @@ impl LockTable {
         may_wait: bool,
     ) -> Answer {
         let mut held = owner.held.lock();
-        check_request(&held, resource, mode);
         // The key is copied before the mutex is taken.
-        let name = Name::of(resource);
+        let name = name_of(resource);
         let mut state = self.state.lock();
         let slot = *held
             .slot
@@ -268,19 +294,9 @@ impl LockTable {
         owner.shared.verdict()
     }
 
-    /// The youngest grants first: keys before the table locks that they were taken under.
-    fn release_batch(&self, slot: Slot, names: &[Name], dismiss: bool) {
-        let mut wakes = Wakes::new();
-        {
-            let mut state = self.state.lock();
-            for name in names.iter().rev() {
-                state.release(slot, name, &mut wakes);
-            }
-            if dismiss {
-                state.dismiss_owner(slot);
-            }
-        }
-        wake(wakes, None);
+    #[cfg(test)]
+    pub(super) fn locks_held(&self) -> usize {
+        self.state.lock().locks_held()
     }
 
     #[cfg(test)]
@@ -312,15 +328,13 @@ fn revoked(owner: &LockOwner) -> LockError {
     LockError::Revoked(reason.clone())
 }
 
-fn check_request(held: &Held, resource: &Resource<'_>, mode: Mode) {
-    if let Resource::Key(table, _) = *resource {
-        assert!(
-            matches!(mode, Mode::Shared | Mode::Exclusive),
-            "keys are locked shared or exclusively, not {mode:?}"
-        );
-        debug_assert!(
-            held.has_intent(table, mode),
-            "LOCK-2: a key of table {table} locked without the table's intent"
-        );
+fn name_of(resource: &Resource<'_>) -> Name {
+    let target = match *resource {
+        Resource::Key(_, key) => Target::Key(Arc::from(key)),
+        Resource::Range(_, range) => Target::Range(range.clone()),
+    };
+    Name {
+        table: resource.table(),
+        target,
     }
 }

@@ -9,10 +9,8 @@ use afterimage_io::{Io, JoinHandle};
 use afterimage_log::Lsn;
 
 use crate::ids::TableId;
-use crate::transaction::locks::mode::Mode::{
-    self, Exclusive as X, IntentExclusive as IX, IntentShared as IS, Shared as S,
-    SharedIntentExclusive as SIX,
-};
+use crate::interval::Interval;
+use crate::transaction::locks::mode::Mode::{self, Exclusive as X, Shared as S};
 use crate::transaction::locks::{Granted, LockError, LockOwner, LockTable, Resource};
 
 const TABLE: TableId = TableId(16);
@@ -26,18 +24,23 @@ fn key(key: &str) -> Resource<'_> {
     Resource::Key(TABLE, key.as_bytes())
 }
 
-/// Locks the table in the intent and then the key, as every caller does.
 fn lock_key(
     locks: &LockTable,
     owner: &LockOwner,
     name: &str,
     mode: Mode,
 ) -> Result<Granted, LockError> {
-    let table = locks.lock(owner, &Resource::Table(TABLE), mode.intent())?;
-    let key = locks.lock(owner, &key(name), mode)?;
-    Ok(Granted {
-        last_commit: table.last_commit.max(key.last_commit),
-    })
+    locks.lock(owner, &key(name), mode)
+}
+
+fn lock_range(
+    locks: &LockTable,
+    owner: &LockOwner,
+    (low, high): (&str, &str),
+    mode: Mode,
+) -> Result<Granted, LockError> {
+    let range = Interval::new(low.as_bytes(), Some(high.as_bytes()));
+    locks.lock(owner, &Resource::Range(TABLE, &range), mode)
 }
 
 /// A transaction that changes one key and commits.
@@ -62,17 +65,17 @@ fn commit_seen(locks: &LockTable, name: &str) -> Option<Lsn> {
 fn commit_seen_by_scan(locks: &LockTable, table: TableId) -> Option<Lsn> {
     let owner = locks.owner(1);
     let granted = locks
-        .lock(&owner, &Resource::Table(table), S)
+        .lock(&owner, &Resource::Range(table, &Interval::all()), S)
         .expect("nobody is in the way");
     locks.release_all(&owner, None);
     granted.last_commit
 }
 
 fn assert_nothing_left(locks: &LockTable) {
-    assert_eq!(locks.stats().locks_held, 0);
+    assert_eq!(locks.locks_held(), 0);
     locks.with_state(|state| {
         state.check();
-        assert_eq!(state.resources(), 0, "an unlocked resource takes no memory");
+        assert_eq!(state.places(), 0, "what is not locked takes no memory");
         assert_eq!(state.owners(), 0);
     });
 }
@@ -86,12 +89,12 @@ fn asking_again_is_free() {
         lock_key(&locks, &owner, "k", X).expect("free").last_commit,
         Some(lsn(500))
     );
-    assert_eq!(locks.stats().locks_held, 2);
+    assert_eq!(locks.locks_held(), 1);
     for mode in [S, X] {
         let again = lock_key(&locks, &owner, "k", mode).expect("held");
         assert_eq!(again.last_commit, None, "told already");
     }
-    assert_eq!(locks.stats().locks_held, 2);
+    assert_eq!(locks.locks_held(), 1);
     assert!(locks.try_lock(&owner, &key("k"), S).is_some());
     locks.release_all(&owner, None);
     assert_nothing_left(&locks);
@@ -99,62 +102,61 @@ fn asking_again_is_free() {
 }
 
 #[test]
-fn a_table_lock_covers_its_keys() {
+fn a_range_covers_what_is_in_it() {
     let locks = LockTable::new(&Io::os());
-    // Per table mode: does it make a shared, an exclusive key lock needless?
-    for (table_mode, shared, exclusive) in [
-        (IS, false, false),
-        (IX, false, false),
-        (S, true, false),
-        (SIX, true, false),
-        (X, true, true),
-    ] {
+    for (mode, shared, exclusive) in [(S, true, false), (X, true, true)] {
         let owner = locks.owner(1);
-        locks
-            .lock(&owner, &Resource::Table(TABLE), table_mode)
-            .expect("alone");
-        locks.lock(&owner, &key("read"), S).expect("alone");
-        assert_eq!(locks.stats().locks_held == 1, shared, "{table_mode:?}");
-        let before = locks.stats().locks_held;
-        locks
-            .lock(&owner, &Resource::Table(TABLE), IX)
-            .expect("alone");
-        locks.lock(&owner, &key("changed"), X).expect("alone");
-        assert_eq!(
-            locks.stats().locks_held == before,
-            exclusive,
-            "{table_mode:?}"
-        );
+        lock_range(&locks, &owner, ("b", "f"), mode).expect("alone");
+        assert_eq!(locks.locks_held(), 1);
+        lock_key(&locks, &owner, "c", S).expect("alone");
+        lock_range(&locks, &owner, ("b", "d"), S).expect("alone");
+        assert_eq!(locks.locks_held() == 1, shared, "{mode:?}");
+        lock_key(&locks, &owner, "d", X).expect("alone");
+        assert_eq!(locks.locks_held() == 1, exclusive, "{mode:?}");
+        let before = locks.locks_held();
+        lock_key(&locks, &owner, "f", S).expect("alone");
+        assert_eq!(locks.locks_held(), before + 1, "its end is not in it");
         locks.release_all(&owner, None);
         assert_nothing_left(&locks);
     }
 }
 
+/// Very many keys become one range, if nobody is in the way: else they stay what they are.
 #[test]
-fn a_scan_that_begins_to_write_still_covers_its_keys() {
-    let locks = LockTable::new(&Io::os());
-    let owner = locks.owner(1);
-    locks
-        .lock(&owner, &Resource::Table(TABLE), S)
-        .expect("alone");
-    lock_key(&locks, &owner, "changed", X).expect("alone");
-    assert_eq!(locks.stats().locks_held, 2);
-    lock_key(&locks, &owner, "read", S).expect("covered by what is now SIX");
-    assert_eq!(locks.stats().locks_held, 2);
-    locks.release_all(&owner, None);
-    assert_nothing_left(&locks);
-}
-
-#[test]
-#[should_panic(expected = "LOCK-2")]
-#[cfg(debug_assertions)]
-fn a_key_without_its_tables_intent_is_refused() {
-    let locks = LockTable::new(&Io::os());
-    let owner = locks.owner(1);
-    locks
-        .lock(&owner, &Resource::Table(TABLE), IS)
-        .expect("free");
-    let _ = locks.lock(&owner, &key("k"), X);
+fn what_one_owner_holds_stays_bounded() {
+    const KEYS: usize = 100_000;
+    for mode in [S, X] {
+        for in_the_way in [false, true] {
+            let locks = LockTable::new(&Io::os());
+            let (owner, other) = (locks.owner(1), locks.owner(2));
+            let name = |n: usize| format!("key {n:06}");
+            if in_the_way {
+                lock_key(&locks, &other, "key 000000 and a half", X).expect("alone");
+            }
+            for n in 0..KEYS {
+                lock_key(&locks, &owner, &name(n), mode).expect("free");
+            }
+            let held = locks.locks_held();
+            assert_eq!(held >= KEYS, in_the_way, "{held}");
+            assert!(in_the_way || held < 20_000, "{held}");
+            let beside = locks.try_lock(&other, &key("key 0000000"), X);
+            assert_eq!(beside.is_some(), in_the_way, "the range has no holes");
+            assert!(
+                locks.try_lock(&other, &key("key 1"), X).is_some(),
+                "behind it"
+            );
+            assert_eq!(locks.try_lock(&other, &key(&name(5)), X), None);
+            let shared = locks.try_lock(&other, &key(&name(5)), S);
+            assert_eq!(shared.is_some(), mode == S);
+            locks.release_all(&other, None);
+            locks.release_all(&owner, Some(lsn(77)));
+            assert_eq!(
+                commit_seen(&locks, &name(5)),
+                (mode == X).then_some(lsn(77))
+            );
+            assert_nothing_left(&locks);
+        }
+    }
 }
 
 #[test]
@@ -193,17 +195,16 @@ fn rollback_and_reading_leave_no_commit_behind() {
 }
 
 #[test]
-fn a_table_changed_as_a_whole_is_seen_at_every_key() {
+fn a_range_that_was_changed_is_seen_at_every_key() {
     let locks = LockTable::new(&Io::os());
-    let loader = locks.owner(1);
-    locks
-        .lock(&loader, &Resource::Table(TABLE), X)
-        .expect("free");
-    lock_key(&locks, &loader, "k", X).expect("covered");
-    locks.release_all(&loader, Some(lsn(640)));
+    let eraser = locks.owner(1);
+    lock_range(&locks, &eraser, ("a", "m"), X).expect("free");
+    lock_key(&locks, &eraser, "k", X).expect("covered");
+    locks.release_all(&eraser, Some(lsn(640)));
     assert_eq!(commit_seen(&locks, "k"), Some(lsn(640)));
-    assert_eq!(commit_seen(&locks, "any other"), Some(lsn(640)));
+    assert_eq!(commit_seen(&locks, "b"), Some(lsn(640)));
     assert_eq!(commit_seen_by_scan(&locks, TABLE), Some(lsn(640)));
+    assert_eq!(commit_seen_by_scan(&locks, OTHER), None);
 }
 
 #[test]
@@ -217,15 +218,12 @@ fn exclusive_locks_are_seen_without_asking_for_one() {
     assert!(locks.is_locked_exclusively(TABLE, b"k"));
     assert!(!locks.is_locked_exclusively(TABLE, b"j"));
     assert!(!locks.is_locked_exclusively(OTHER, b"k"));
-    locks
-        .lock(&owner, &Resource::Table(TABLE), X)
-        .expect("alone");
-    assert!(
-        locks.is_locked_exclusively(TABLE, b"j"),
-        "its whole table is"
-    );
+    lock_range(&locks, &owner, ("i", "k"), X).expect("alone");
+    assert!(locks.is_locked_exclusively(TABLE, b"j"), "a range is");
+    assert!(!locks.is_locked_exclusively(TABLE, b"k\0"));
     locks.release_all(&owner, None);
     assert!(!locks.is_locked_exclusively(TABLE, b"k"));
+    assert!(!locks.is_locked_exclusively(TABLE, b"j"));
 }
 
 #[test]
@@ -233,17 +231,10 @@ fn trying_never_waits() {
     let locks = LockTable::new(&Io::os());
     let (holder, other) = (locks.owner(1), locks.owner(2));
     lock_key(&locks, &holder, "k", X).expect("free");
-    assert!(
-        locks
-            .try_lock(&other, &Resource::Table(TABLE), IX)
-            .is_some()
-    );
     assert_eq!(locks.try_lock(&other, &key("k"), S), None);
-    assert_eq!(
-        locks.try_lock(&other, &Resource::Table(TABLE), S),
-        None,
-        "the scan would"
-    );
+    let all = Interval::all();
+    let scan = locks.try_lock(&other, &Resource::Range(TABLE, &all), S);
+    assert_eq!(scan, None, "the scan would");
     assert_eq!(locks.stats().waits, 0);
     locks.release_all(&holder, None);
     assert!(locks.try_lock(&other, &key("k"), X).is_some());

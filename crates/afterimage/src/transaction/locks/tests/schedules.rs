@@ -16,15 +16,16 @@ use afterimage_io::sync::atomic::{AtomicU64, Ordering};
 use afterimage_log::Lsn;
 
 use crate::ids::TableId;
+use crate::interval::Interval;
 use crate::transaction::locks::mode::Mode;
 use crate::transaction::locks::state::State;
 use crate::transaction::locks::{LockError, LockOwner, LockTable, Resource};
 
 const TABLES: u64 = 2;
-const KEYS: u64 = 4;
+const KEYS: u8 = 6;
 
-/// A resource with its key in hand.
-type Place = (TableId, Option<u64>);
+/// A key by its number; what is locked is a run of them.
+type Place = (TableId, u8);
 
 /// What is known to be held, by whom (age), and the highest commit that changed each place.
 #[derive(Default)]
@@ -37,7 +38,7 @@ struct Ledger {
 impl Ledger {
     fn granted(&mut self, place: Place, age: u64, mode: Mode) {
         let holders = self.held.entry(place).or_default();
-        let now = holders.get(&age).map_or(mode, |held| held.supremum(mode));
+        let now = holders.get(&age).map_or(mode, |held| mode.max(*held));
         holders.insert(age, now);
         let others = holders.iter().filter(|(other, _)| **other != age);
         for (other, held) in others {
@@ -56,18 +57,6 @@ impl Ledger {
                 *known = lsn.max(*known);
             }
         }
-    }
-
-    /// What a reader of the place must have been told: with a table, of all its keys.
-    fn must_know(&self, (table, key): Place) -> Option<Lsn> {
-        let concerns = |place: &Place| {
-            place.0 == table && (key.is_none() || place.1.is_none() || place.1 == key)
-        };
-        self.commits
-            .iter()
-            .filter(|(place, _)| concerns(place))
-            .map(|(_, lsn)| *lsn)
-            .max()
     }
 }
 
@@ -94,10 +83,10 @@ impl World {
     }
 
     fn assert_all_ended(&self) {
-        assert_eq!(self.locks.stats().locks_held, 0);
+        assert_eq!(self.locks.locks_held(), 0);
         self.locks.with_state(|state| {
             state.check();
-            assert_eq!((state.resources(), state.owners()), (0, 0));
+            assert_eq!((state.places(), state.owners()), (0, 0));
         });
     }
 }
@@ -125,41 +114,51 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    fn lock(&mut self, place: Place, mode: Mode) -> Result<(), LockError> {
-        let bytes = place.1.map(u64::to_be_bytes);
-        let resource = match &bytes {
-            None => Resource::Table(place.0),
-            Some(key) => Resource::Key(place.0, key),
+    fn lock(
+        &mut self,
+        table: TableId,
+        keys: std::ops::Range<u8>,
+        mode: Mode,
+    ) -> Result<(), LockError> {
+        let (low, high) = ([keys.start], [keys.end]);
+        let open = keys.end == KEYS;
+        let interval = Interval::new(&low, (!open).then_some(&high[..]));
+        let resource = match keys.len() {
+            1 => Resource::Key(table, &low),
+            _ => Resource::Range(table, &interval),
         };
         let granted = self.world.locks.lock(&self.owner, &resource, mode)?;
         self.told = self.told.max(granted.last_commit);
         let mut ledger = self.world.ledger.lock();
-        ledger.granted(place, self.age, mode);
-        if mode.covers(Mode::Shared) {
-            let must_know = ledger.must_know(place);
+        for key in keys {
+            ledger.granted((table, key), self.age, mode);
+            let must_know = ledger.commits.get(&(table, key)).copied();
             assert!(
                 self.told >= must_know,
-                "{place:?}: told {:?}, not {must_know:?}",
+                "{resource:?}: told {:?}, not {must_know:?}",
                 self.told
             );
         }
         Ok(())
     }
 
-    /// Locks a random key under its table's intent, or now and then a whole table.
+    /// Locks a random key or range; now and then goes through a range bit by bit, as scans do.
     fn step(&mut self, choices: &mut Choices) -> Result<(), LockError> {
         let table = TableId(16 + choices.below(TABLES) as u32);
-        if choices.below(8) == 0 {
-            let mode = Mode::ALL[choices.below(5) as usize];
-            return self.lock((table, None), mode);
+        let mode = Mode::ALL[choices.below(2) as usize];
+        let low = choices.below(u64::from(KEYS)) as u8;
+        let high = low + 1 + choices.below(u64::from(KEYS - low)) as u8;
+        match choices.below(4) {
+            0 | 1 => self.lock(table, low..low + 1, mode),
+            2 => self.lock(table, low..high, mode),
+            _ if choices.below(2) == 0 => {
+                (low..high).try_for_each(|key| self.lock(table, key..key + 1, Mode::Shared))
+            }
+            _ => (low..high).try_for_each(|key| {
+                let end = (key + 2).min(high);
+                self.lock(table, key..end, Mode::Shared)
+            }),
         }
-        let mode = if choices.below(2) == 0 {
-            Mode::Shared
-        } else {
-            Mode::Exclusive
-        };
-        self.lock((table, None), mode.intent())?;
-        self.lock((table, Some(choices.below(KEYS))), mode)
     }
 
     fn end(self, commit: Option<Lsn>) {

@@ -1,0 +1,152 @@
+//! What one owner holds: the answer to asking again, what its commit has to be remembered for, and the list for the
+//! release.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Resource;
+use super::line::Slot;
+use super::mode::Mode;
+use super::spans::Spans;
+use super::target::{Name, Target};
+use crate::ids::TableId;
+use crate::interval::{Interval, successor};
+
+/// So many keys and ranges in one table are worth an attempt to hold one range in their place.
+const MANY: usize = 16_384;
+
+/// The half of an owner that belongs to the transaction's own thread.
+#[derive(Default)]
+pub(super) struct Held {
+    /// Its place among the active owners; `None` while it holds nothing and has never waited.
+    pub(super) slot: Option<Slot>,
+    tables: BTreeMap<TableId, HeldTable>,
+}
+
+#[derive(Default)]
+struct HeldTable {
+    keys: BTreeMap<Arc<[u8]>, Mode>,
+    /// How many of them are exclusively held.
+    exclusive: usize,
+    ranges: Spans<Option<Mode>>,
+    /// How often [`MANY`] it must come to before it is tried (again) to make few of them.
+    attempts: usize,
+}
+
+impl HeldTable {
+    fn covers(&self, resource: &Resource<'_>, mode: Mode) -> bool {
+        let is_enough = |held: Option<Mode>| held.is_some_and(|held| held.covers(mode));
+        let by_range = |held: Option<&Option<Mode>>| is_enough(held.copied().flatten());
+        match resource {
+            Resource::Key(_, key) => {
+                is_enough(self.keys.get(*key).copied()) || by_range(self.ranges.at(key))
+            }
+            Resource::Range(_, range) => self.ranges.over(range).all(by_range),
+        }
+    }
+}
+
+impl Held {
+    /// Is the request needless: held already, alone or within a range?
+    pub(super) fn covers(&self, resource: &Resource<'_>, mode: Mode) -> bool {
+        let table = self.tables.get(&resource.table());
+        table.is_some_and(|table| table.covers(resource, mode))
+    }
+
+    /// Remembers that `mode` was granted on top of what was held.
+    pub(super) fn record(&mut self, name: Name, mode: Mode) {
+        let table = self.tables.entry(name.table).or_default();
+        match name.target {
+            Target::Key(key) => {
+                let held = table.keys.entry(key).or_insert(Mode::Shared);
+                if mode == Mode::Exclusive && *held == Mode::Shared {
+                    table.exclusive += 1;
+                }
+                *held = mode.max(*held);
+            }
+            Target::Range(range) => table
+                .ranges
+                .change(&range, |held| *held = (*held).max(Some(mode))),
+        }
+    }
+
+    /// One range that would stand for all that is held in the table, in the mode that most of it is held in, once there is
+    /// so much of it that this is worth trying.
+    pub(super) fn in_one(&mut self, table: TableId) -> Option<(Interval, Mode)> {
+        let held = self.tables.get_mut(&table)?;
+        if held.keys.len() + held.ranges.len() < MANY << held.attempts {
+            return None;
+        }
+        held.attempts += 1;
+        let mode = if held.exclusive > held.keys.len() / 2 {
+            Mode::Exclusive
+        } else {
+            Mode::Shared
+        };
+        let (first, last) = (held.keys.keys().next(), held.keys.keys().next_back());
+        let keys = first
+            .zip(last)
+            .map(|(first, last)| Interval::new(first, Some(&successor(last))));
+        let ranges = held.ranges.pieces().map(|(range, _)| range);
+        let in_one = keys
+            .into_iter()
+            .chain(ranges)
+            .reduce(|one, other| one.hull(&other))?;
+        Some((in_one, mode))
+    }
+
+    /// Forgets, and hands out for the release, the keys that what is held of ranges stands for.
+    pub(super) fn take_covered(&mut self, table: TableId) -> Vec<Name> {
+        let Some(held) = self.tables.get_mut(&table) else {
+            return Vec::new();
+        };
+        // A few keys in a stronger mode may be left over: they do not count towards the next attempt.
+        held.attempts = 0;
+        let mut covered = Vec::new();
+        let HeldTable {
+            keys,
+            ranges,
+            exclusive,
+            ..
+        } = held;
+        keys.retain(|key, mode| {
+            let by_range = ranges.at(key).copied().flatten();
+            let needless = by_range.is_some_and(|by_range| by_range.covers(*mode));
+            if needless {
+                *exclusive -= usize::from(*mode == Mode::Exclusive);
+                let target = Target::Key(Arc::clone(key));
+                covered.push(Name { table, target });
+            }
+            !needless
+        });
+        covered
+    }
+
+    /// What it may have changed: everything held exclusively.
+    pub(super) fn changed(&self, mut tell: impl FnMut(&Resource<'_>)) {
+        for (table, held) in &self.tables {
+            for (range, mode) in held.ranges.pieces() {
+                if *mode == Some(Mode::Exclusive) {
+                    tell(&Resource::Range(*table, &range));
+                }
+            }
+            for (key, mode) in &held.keys {
+                if *mode == Mode::Exclusive {
+                    tell(&Resource::Key(*table, key));
+                }
+            }
+        }
+    }
+
+    /// Forgets everything and hands out the list for the release, in an order that no hash decides.
+    pub(super) fn take(&mut self) -> Vec<Name> {
+        let mut names = Vec::new();
+        for (table, held) in std::mem::take(&mut self.tables) {
+            let ranges = held.ranges.pieces().map(|(range, _)| Target::Range(range));
+            let keys = held.keys.into_keys().map(Target::Key);
+            names.extend(ranges.map(|target| Name { table, target }));
+            names.extend(keys.map(|target| Name { table, target }));
+        }
+        names
+    }
+}
