@@ -105,6 +105,10 @@ impl System {
         key: &[u8],
         wish: Wish<'_>,
     ) -> Result<Outcome> {
+        debug_assert!(
+            self.locks.is_locked_exclusively(tree.id(), key),
+            "LOCK-2: a row is changed under its lock"
+        );
         let log = &self.pager.log;
         let before_max = value_bytes_max(self.pager.page_size());
         let after = wish.value();
