@@ -17,8 +17,9 @@ const CRATES: [(&str, u8); 5] = [
 ];
 
 /// The engine's modules, lowest first. A new one needs its place here, and a line in ARCHITECTURE.md.
-const ENGINE: [&str; 15] = [
+const ENGINE: [&str; 16] = [
     "ids",
+    "interval",
     "limits",
     "codec",
     "page",
