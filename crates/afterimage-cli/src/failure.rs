@@ -82,6 +82,14 @@ impl Failure {
         self
     }
 
+    /// Says first where in a larger thing it happened.
+    pub fn within(mut self, where_: impl fmt::Display) -> Self {
+        if let Failure::Error { what, .. } = &mut self {
+            *what = format!("{where_}: {what}");
+        }
+        self
+    }
+
     /// Adds what can be done, if nothing better is known already.
     pub fn advise(mut self, what: impl fmt::Display) -> Self {
         if let Failure::Error { advice, .. } = &mut self {

@@ -2,7 +2,7 @@
 //!
 //! The outermost room of the house. One file a subcommand under `commands/`; what they share lies beside this file:
 //! `open` (how a command opens a database), `out` (where results go), `failure` (how it ends when it does not end
-//! well), `escape`, `units`, `rng`, `settings`. Here is only the table of commands.
+//! well), `escape`, `span`, `units`, `rng`, `settings`. Here is only the table of commands.
 
 mod commands;
 mod escape;
@@ -13,6 +13,7 @@ mod out;
 mod rng;
 mod scratch;
 mod settings;
+mod span;
 mod units;
 
 use clap::{Parser, Subcommand};
@@ -26,6 +27,7 @@ Examples:
   afterimage demo                           a bank, killed three times in ten seconds, checked each time
   afterimage load bank accounts rows.tsv    key<TAB>value lines into a table; makes both
   afterimage scan bank accounts --limit 10  the first ten rows
+  afterimage shell bank                     a prompt, for looking and trying
   afterimage stats bank                     works while another process has it open
   afterimage verify bank                    every page, every tree, all log
 
@@ -69,6 +71,8 @@ enum Command {
     Delete(commands::delete::Args),
     /// Print the rows of a part of a table, in key order
     Scan(commands::scan::Args),
+    /// Look around and try things at a prompt: tables, rows, transactions, savepoints
+    Shell(commands::shell::Args),
     /// List the tables
     Tables(commands::tables::Args),
     /// Take a checkpoint, so that the next recovery has little to do
@@ -120,6 +124,7 @@ fn dispatch(command: Command, settings: &Settings, out: &mut Out) -> Result<(), 
         Command::Put(args) => commands::put::run(&args, settings, out),
         Command::Delete(args) => commands::delete::run(&args, settings, out),
         Command::Scan(args) => commands::scan::run(&args, settings, out),
+        Command::Shell(args) => commands::shell::run(&args, settings, out),
         Command::Tables(args) => commands::tables::run(&args, settings, out),
         Command::Checkpoint(args) => commands::checkpoint::run(&args, settings, out),
         Command::Recover(args) => commands::recover::run(&args, settings, out),

@@ -12,6 +12,9 @@ use afterimage_log::LogOptions;
 use std::ffi::OsStr;
 use std::path::Path;
 
+/// Tables that are named where another one was asked for.
+const SHOWN: usize = 20;
+
 /// Opens an existing database without changing a byte of it; refused while another process has it open.
 pub fn for_reading(dir: &Path, settings: &Settings) -> Result<Database, Failure> {
     let options = settings
@@ -68,10 +71,14 @@ pub fn must_be_database(dir: &Path) -> Result<(), Failure> {
 pub fn existing_table(db: &Database, dir: &Path, name: &str) -> Result<Table, Failure> {
     let tables = db.tables().map_err(|error| from_engine(error, dir))?;
     if !tables.iter().any(|table| table == name) {
-        let there = if tables.is_empty() {
-            "the database has no tables yet".to_string()
-        } else {
-            format!("there are: {}", tables.join(", "))
+        let there = match tables.len() {
+            0 => "the database has no tables yet".to_string(),
+            1..=SHOWN => format!("there are: {}", tables.join(", ")),
+            more => format!(
+                "there are: {}, and {} more",
+                tables[..SHOWN].join(", "),
+                more - SHOWN
+            ),
         };
         return Err(Failure::usage(format!("there is no table {name:?}"))
             .at(dir.display())
@@ -103,7 +110,7 @@ pub fn from_engine(error: Error, dir: &Path) -> Failure {
             );
             Failure::refused(format!("the database is in use by {holder}"))
                 .at(path.display())
-                .advise("close it there first; `afterimage stats` and `afterimage log dump` work while it is open")
+                .advise("close it there first; meanwhile `afterimage stats`, `log dump` and `log tail -f` show what happens in it")
         }
         Error::Corruption {
             place,
@@ -136,7 +143,7 @@ pub fn from_engine(error: Error, dir: &Path) -> Failure {
                 } else {
                     format!("{place}: {what}")
                 })
-                .advise("`afterimage load DIR TABLE` creates one")
+                .advise("`afterimage load DIR TABLE` and `afterimage shell DIR --create` make one")
         }
         Error::Unsupported { what } => {
             Failure::refused(format!("not supported by this version: {what}"))

@@ -16,6 +16,7 @@ fn help_teaches_by_example() {
         "put",
         "delete",
         "scan",
+        "shell",
         "tables",
         "checkpoint",
         "recover",

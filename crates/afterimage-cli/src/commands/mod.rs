@@ -13,6 +13,7 @@ pub mod recover;
 pub mod rows;
 pub mod scan;
 pub mod settings;
+pub mod shell;
 pub mod stats;
 pub mod tables;
 pub mod test_sync;

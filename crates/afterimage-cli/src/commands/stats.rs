@@ -38,10 +38,18 @@ pub fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
         return out.document(&document(&status, age, state));
     }
     let written = format!("{} ago, by process {} ({state})", duration(age), status.pid);
-    let mut rows = [("written", written)]
-        .into_iter()
-        .chain(table(&status.stats));
-    rows.try_for_each(|(name, value)| out.line(format!("{name:<22}{value}")))
+    out.line(line("written", &written))?;
+    lines(&status.stats).try_for_each(|line| out.line(line))
+}
+
+/// The numbers, one a line.
+pub fn lines(stats: &Stats) -> impl Iterator<Item = String> + use<> {
+    let rows = table(stats).into_iter();
+    rows.map(|(name, value)| line(name, &value))
+}
+
+fn line(name: &str, value: &str) -> String {
+    format!("{name:<22}{value}")
 }
 
 /// The status; it may be being written just now, so it is looked at again before giving up.
