@@ -116,6 +116,33 @@ fn a_short_demo_loses_nothing() {
     run(&["demo", "--dir", &bank]).expect(2);
 }
 
+/// Every transfer changes one row, is counted there exactly once, and the row's history is that of the transfers.
+#[test]
+fn a_hot_demo_counts_every_transfer_once() {
+    let scratch = Scratch::new();
+    let bank = scratch.path("bank");
+    let clients = ["--clients", "8", "--kills", "2", "--seconds", "2"];
+    let ended = run(&[&["demo", "--hot", "--json", "--dir", &bank], &clients[..]].concat());
+    let document: serde_json::Value =
+        serde_json::from_str(&ended.expect(0).text()).expect("one JSON document");
+    assert_eq!(
+        (&document["lost"], &document["half"], &document["sum"]),
+        (&json!(0), &json!(0), &json!("ok"))
+    );
+    let rounds = document["rounds"].as_array().expect("rounds");
+    let clients: Vec<_> = rounds.iter().map(|round| &round["clients"]).collect();
+    assert_eq!(clients, [1, 8, 8, 8]);
+    let times = document["hot"]["times"].as_f64().expect("a number");
+    assert!(times > 0.0);
+    let branch = ok(&["get", &bank, "branches", "main"]).text();
+    let counted = branch
+        .split_whitespace()
+        .next()
+        .and_then(|n| n.parse().ok());
+    assert_eq!(counted, document["recovered"].as_u64(), "{branch}");
+    ok(&["verify", &bank]);
+}
+
 #[test]
 fn a_demo_tells_one_document_and_leaves_nothing() {
     let scratch = Scratch::new();

@@ -4,7 +4,7 @@
 //! transfer of which the database kept only a part shows, whatever the part: a debit without credit or without row, a
 //! row without its money, a row of a transfer that was given up.
 
-use super::bank::{self, Transfer, TransferId};
+use super::bank::{self, Branch, Transfer, TransferId};
 use crate::failure::Failure;
 use crate::open::from_engine;
 use afterimage::Database;
@@ -47,25 +47,35 @@ impl Audit {
 }
 
 /// Audits the books against the acknowledged transfers, which must be sorted.
-pub fn audit(db: &Database, dir: &Path, acknowledged: &[TransferId]) -> Result<Audit, Failure> {
+pub fn audit(
+    db: &Database,
+    dir: &Path,
+    acknowledged: &[TransferId],
+    hot: bool,
+) -> Result<Audit, Failure> {
     let start = Instant::now();
     let mut audit = Audit {
         acknowledged: acknowledged.len() as u64,
         ..Audit::default()
     };
-    let expected = replay(db, acknowledged, &mut audit).map_err(|e| from_engine(e, dir))?;
-    compare(db, &expected, &mut audit).map_err(|e| from_engine(e, dir))?;
+    let told = |e| from_engine(e, dir);
+    let (expected, branch) = replay(db, acknowledged, &mut audit).map_err(told)?;
+    compare(db, &expected, &mut audit).map_err(told)?;
+    if hot {
+        compare_branch(db, branch, &mut audit).map_err(told)?;
+    }
     audit.took = start.elapsed();
     Ok(audit)
 }
 
-/// Reads all transfers, and gives the balances that follow from them.
+/// Reads all transfers, and gives the balances that follow from them, and what the branch has done.
 fn replay(
     db: &Database,
     acknowledged: &[TransferId],
     audit: &mut Audit,
-) -> afterimage::Result<Vec<i64>> {
+) -> afterimage::Result<(Vec<i64>, Branch)> {
     let mut balances = vec![bank::OPENING_BALANCE; bank::ACCOUNT_COUNT as usize];
+    let mut branch = Branch::default();
     let mut awaited = acknowledged.iter().peekable();
     let transfers = db.table(bank::TRANSFERS)?;
     let mut tx = db.begin();
@@ -87,9 +97,23 @@ fn replay(
         }
         balances[transfer.from as usize] -= transfer.amount;
         balances[transfer.to as usize] += transfer.amount;
+        branch.add(&transfer);
     }
     awaited.for_each(|&missing| lost(missing, audit));
-    Ok(balances)
+    Ok((balances, branch))
+}
+
+/// Compares the row that everybody changed with what the transfers add up to.
+fn compare_branch(db: &Database, expected: Branch, audit: &mut Audit) -> afterimage::Result<()> {
+    let stored = db.get(&db.table(bank::BRANCHES)?, bank::BRANCH)?;
+    let found = stored
+        .as_deref()
+        .map_or(Some(Branch::default()), Branch::parse);
+    if found != Some(expected) {
+        audit.half += 1;
+        audit.wrong(|| format!("the branch has {found:?}; its transfers add up to {expected:?}"));
+    }
+    Ok(())
 }
 
 fn lost(id: TransferId, audit: &mut Audit) {
@@ -128,4 +152,35 @@ fn compare(db: &Database, expected: &[i64], audit: &mut Audit) -> afterimage::Re
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use afterimage::Options;
+    use afterimage_io::sim::Sim;
+
+    /// A transfer that the branch has not counted, or has counted twice, shows.
+    #[test]
+    fn an_update_of_the_hot_row_that_is_lost_shows() {
+        for (counted, half) in [(1, 1), (2, 0), (3, 1)] {
+            let world = Sim::new(1);
+            let options = Options::new().io(world.io()).background(false);
+            let db = options.open("bank").expect("opens");
+            let branches = db.table(bank::BRANCHES).expect("creates");
+            let branch = Branch {
+                transfers: counted,
+                moved: 10,
+            };
+            db.put(&branches, bank::BRANCH, &branch.value())
+                .expect("puts");
+            let mut audit = Audit::default();
+            let expected = Branch {
+                transfers: 2,
+                moved: 10,
+            };
+            compare_branch(&db, expected, &mut audit).expect("reads");
+            assert_eq!(audit.half, half, "{counted}");
+        }
+    }
 }

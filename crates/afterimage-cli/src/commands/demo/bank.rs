@@ -2,7 +2,8 @@
 //! killed and by the one that checks, so that they cannot disagree about the books.
 //!
 //! Everything is text, so that `afterimage scan` shows it: `accounts` maps `00042` to its balance, `transfers` maps
-//! `0001-0007-000000123` (round, client, serial number) to `00042 00077 17` (from, to, amount).
+//! `0001-0007-000000123` (round, client, serial number) to `00042 00077 17` (from, to, amount). In a hot bank every transfer
+//! is also counted in the one row of `branches`: `main` to `123 4567` (transfers, money moved).
 
 use crate::rng::Rng;
 use std::fmt;
@@ -11,6 +12,10 @@ use std::fmt;
 pub const ACCOUNTS: &str = "accounts";
 /// The table of transfers, each inserted in the transaction that moves its money.
 pub const TRANSFERS: &str = "transfers";
+/// The table of branches, of which a hot bank has one.
+pub const BRANCHES: &str = "branches";
+/// The key of the one branch.
+pub const BRANCH: &[u8] = b"main";
 /// How many accounts there are.
 pub const ACCOUNT_COUNT: u32 = 10_000;
 /// What every account starts with.
@@ -123,6 +128,37 @@ impl Transfer {
 
 fn text(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
+}
+
+/// What a branch has done: the row that every transfer of a hot bank changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Branch {
+    /// How many transfers.
+    pub transfers: u64,
+    /// How much they moved.
+    pub moved: i64,
+}
+
+impl Branch {
+    /// One transfer more.
+    pub fn add(&mut self, transfer: &Transfer) {
+        self.transfers += 1;
+        self.moved += transfer.amount;
+    }
+
+    /// The row's value.
+    pub fn value(&self) -> Vec<u8> {
+        format!("{} {}", self.transfers, self.moved).into_bytes()
+    }
+
+    /// The branch that a row's value says.
+    pub fn parse(value: &[u8]) -> Option<Self> {
+        let (transfers, moved) = text(value)?.split_once(' ')?;
+        Some(Self {
+            transfers: transfers.parse().ok()?,
+            moved: moved.parse().ok()?,
+        })
+    }
 }
 
 #[cfg(test)]

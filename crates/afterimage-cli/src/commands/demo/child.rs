@@ -4,7 +4,7 @@
 //! (never before: that is the promise under test), `closed` after an orderly end. It listens on stdin: `stop` asks for
 //! that orderly end; the end of stdin means that the parent has gone, and then this process goes too, at once.
 
-use super::bank::{self, Transfer, TransferId};
+use super::bank::{self, Branch, Transfer, TransferId};
 use crate::failure::Failure;
 use crate::open::{self, from_engine};
 use crate::rng::Rng;
@@ -35,9 +35,12 @@ pub struct Args {
     /// The demo's seed
     #[arg(long)]
     seed: u64,
-    /// Which life of the bank this is, from 1
+    /// Which life of the bank this is
     #[arg(long)]
     round: u16,
+    /// Whether every transfer changes the row of the one branch
+    #[arg(long)]
+    hot: bool,
 }
 
 /// Works until told to stop, or killed.
@@ -50,6 +53,11 @@ pub fn run(args: &Args, settings: &Settings) -> Result<(), Failure> {
     let books = Books {
         accounts: db.table(bank::ACCOUNTS).map_err(told)?,
         transfers: db.table(bank::TRANSFERS).map_err(told)?,
+        branches: args
+            .hot
+            .then(|| db.table(bank::BRANCHES))
+            .transpose()
+            .map_err(told)?,
     };
     say("ready")?;
     thread::scope(|scope| {
@@ -81,6 +89,7 @@ fn obey(stop: &AtomicBool) {
 struct Books {
     accounts: Table,
     transfers: Table,
+    branches: Option<Table>,
 }
 
 /// One client: transfer after transfer, each reported once its commit has returned.
@@ -157,10 +166,29 @@ fn record(
         return Ok(false);
     }
     tx.put(&books.transfers, &id.key(), &moved.value())?;
+    count_in_branch(tx, books, &moved)?;
     Ok(true)
 }
 
-/// Does everything that a transfer does, marks its row, hesitates, and takes it all back.
+/// The hot row comes last: it is locked from here to the commit, and no longer.
+fn count_in_branch(
+    tx: &mut Transaction,
+    books: &Books,
+    moved: &Transfer,
+) -> afterimage::Result<()> {
+    let Some(branches) = &books.branches else {
+        return Ok(());
+    };
+    let stored = tx.get_for_update(branches, bank::BRANCH)?;
+    let mut branch = stored
+        .as_deref()
+        .and_then(Branch::parse)
+        .unwrap_or_default();
+    branch.add(moved);
+    tx.put(branches, bank::BRANCH, &branch.value())
+}
+
+/// Does everything that a transfer does, marks its row, hesitates (not with the hot row in hand), and takes it all back.
 fn give_up(
     db: &Database,
     books: &Books,
@@ -170,17 +198,13 @@ fn give_up(
 ) -> afterimage::Result<()> {
     let mut tx = db.begin();
     let done = move_money(&mut tx, books, transfer).and_then(|moved| {
-        tx.put(
-            &books.transfers,
-            &id.key(),
-            &Transfer { amount: 0, ..moved }.value(),
-        )
+        let marked = Transfer { amount: 0, ..moved };
+        tx.put(&books.transfers, &id.key(), &marked.value())?;
+        thread::sleep(hesitation);
+        count_in_branch(&mut tx, books, &moved)
     });
     match done {
-        Ok(()) => {
-            thread::sleep(hesitation);
-            tx.rollback()
-        }
+        Ok(()) => tx.rollback(),
         Err(error) if error.is_retryable() => tx.rollback(),
         Err(error) => Err(error),
     }

@@ -26,6 +26,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 use story::Story;
 
+/// How long one client works alone in a hot bank, at most: a fifth of all the time, or this.
+const ALONE_MAX: Duration = Duration::from_secs(3);
+
 /// What `demo` takes.
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -40,6 +43,7 @@ power, in a simulated machine, thousands of times a second, is `cargo xtask sim`
 Examples:
   afterimage demo
   afterimage demo --kills 10 --seconds 20 --seed 42
+  afterimage demo --hot                     every transfer changes one and the same row
   afterimage demo --dir bank --kills 1      keeps the database: look with `afterimage scan bank accounts`")]
 pub struct Args {
     /// Where the bank keeps its database, new or empty; without it a directory that is removed at the end
@@ -54,6 +58,9 @@ pub struct Args {
     /// How often the bank is killed
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(..=10_000))]
     kills: u16,
+    /// Every transfer also changes the one row of its branch; works with one client first, and compares the rates
+    #[arg(long)]
+    hot: bool,
     /// Repeats the choices of an earlier run: who pays whom, and when the bank is killed
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
@@ -75,6 +82,8 @@ pub fn run(args: &Args, settings: &Settings, out: &mut Out) -> Result<(), Failur
         acknowledged: Vec::new(),
         audit: Audit::default(),
         rounds: Vec::new(),
+        alone: None,
+        together: Work::default(),
     };
     let told = demo.play(seconds, &scratch, &mut Story::new(out));
     let is_evidence = match &told {
@@ -102,6 +111,23 @@ struct Demo<'a> {
     audit: Audit,
     /// One JSON object a round.
     rounds: Vec<Value>,
+    /// How much of this one client did alone, before the rounds began.
+    alone: Option<Work>,
+    /// What all clients have done.
+    together: Work,
+}
+
+/// Transfers, and how long they took.
+#[derive(Clone, Copy, Default)]
+struct Work {
+    transfers: u64,
+    time: Duration,
+}
+
+impl Work {
+    fn a_second(self) -> f64 {
+        self.transfers as f64 / self.time.as_secs_f64().max(0.001)
+    }
 }
 
 impl Demo<'_> {
@@ -115,15 +141,36 @@ impl Demo<'_> {
         story.title(self.args, self.seed, seconds, scratch)?;
         let opening = open_bank(&self.dir, self.settings)?;
         story.opening_day(opening)?;
-        let lengths = round_lengths(self.seed, seconds, self.args.kills);
+        let mut left = seconds;
+        if self.args.hot {
+            let alone = (seconds / 5).min(ALONE_MAX);
+            left -= alone;
+            story.alone()?;
+            let alone = self.work(0, 1, alone, false, story)?;
+            self.alone = Some(alone);
+            self.reopen(false, story)?;
+            if !self.audit.is_clean() {
+                return story.moral();
+            }
+        }
+        let lengths = round_lengths(self.seed, left, self.args.kills);
         for (round, &length) in (1..).zip(&lengths) {
             let killed = round <= self.args.kills;
             story.round(round, self.args.kills)?;
-            self.work(round, length, killed, story)?;
+            let work = self.work(round, self.args.clients, length, killed, story)?;
+            self.together.transfers += work.transfers;
+            self.together.time += work.time;
             self.reopen(killed, story)?;
             if !self.audit.is_clean() {
                 break;
             }
+        }
+        if let Some(alone) = self.alone {
+            story.hot(
+                self.args.clients,
+                alone.a_second(),
+                self.together.a_second(),
+            )?;
         }
         story.moral()
     }
@@ -132,32 +179,33 @@ impl Demo<'_> {
     fn work(
         &mut self,
         round: u16,
+        clients: u16,
         length: Duration,
         killed: bool,
         story: &mut Story,
-    ) -> Result<(), Failure> {
-        let mut bank = Bank::open(
-            &self.dir,
-            self.args.clients,
-            self.seed,
-            round,
-            self.settings,
-        )?;
+    ) -> Result<Work, Failure> {
+        let hot = self.args.hot;
+        let mut bank = Bank::open(&self.dir, clients, self.seed, round, hot, self.settings)?;
         let pid = bank.pid();
         let start = Instant::now();
         watch(&mut bank, start + length)?;
         let new = if killed { bank.kill()? } else { bank.close()? };
         let worked = start.elapsed();
         story.worked(new.len() as u64, worked, killed.then_some(pid))?;
+        let work = Work {
+            transfers: new.len() as u64,
+            time: worked,
+        };
         self.rounds.push(json!({
             "round": round,
+            "clients": clients,
             "killed": killed,
             "seconds": worked.as_secs_f64(),
             "acknowledged": new.len(),
         }));
         self.acknowledged.extend(new);
         self.acknowledged.sort_unstable();
-        Ok(())
+        Ok(work)
     }
 
     /// Recovers the database in this process, and audits it.
@@ -167,7 +215,7 @@ impl Demo<'_> {
         let took = start.elapsed();
         let report = db.recovery_report().clone();
         story.recovery(&report, took, killed)?;
-        self.audit = audit::audit(&db, &self.dir, &self.acknowledged)?;
+        self.audit = audit::audit(&db, &self.dir, &self.acknowledged, self.args.hot)?;
         story.audit(&self.audit)?;
         db.close().map_err(|e| from_engine(e, &self.dir))?;
         if let Some(Value::Object(round)) = self.rounds.last_mut() {
@@ -209,6 +257,11 @@ impl Demo<'_> {
                 "sum": sum,
                 "first_wrong": audit.first_wrong,
                 "verdict": verdict,
+                "hot": self.alone.map(|alone| json!({
+                    "one_client_per_second": alone.a_second(),
+                    "all_clients_per_second": self.together.a_second(),
+                    "times": self.together.a_second() / alone.a_second(),
+                })),
             }))?;
         } else {
             out.line(verdict)?;

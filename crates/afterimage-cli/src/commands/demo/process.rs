@@ -32,6 +32,7 @@ impl Bank {
         clients: u16,
         seed: u64,
         round: u16,
+        hot: bool,
         settings: &Settings,
     ) -> Result<Self, Failure> {
         let failed = |e: std::io::Error| {
@@ -45,6 +46,9 @@ impl Bank {
             ("--round", round.to_string()),
         ] {
             command.arg(name).arg(value);
+        }
+        if hot {
+            command.arg("--hot");
         }
         for setting in settings.given() {
             command.arg("--set").arg(setting);

@@ -71,6 +71,24 @@ impl<'a> Story<'a> {
         ))
     }
 
+    /// One client works alone, to be compared with.
+    pub fn alone(&mut self) -> Result<(), Failure> {
+        self.say("")?;
+        self.say("Every transfer also counts itself in one row, the same for all. First one client alone, to compare with")
+    }
+
+    /// What a row that everybody changes costs.
+    pub fn hot(&mut self, clients: u16, alone: f64, together: f64) -> Result<(), Failure> {
+        self.say("")?;
+        self.say(format!(
+            "One row changed by all: 1 client {}/s, {} {}/s: {:.1} times as many",
+            count(alone as u64),
+            counted(u64::from(clients), "client", "clients"),
+            count(together as u64),
+            together / alone,
+        ))
+    }
+
     /// A round begins.
     pub fn round(&mut self, round: u16, kills: u16) -> Result<(), Failure> {
         self.say("")?;
