@@ -147,8 +147,10 @@ pub(crate) fn same(what: &str, expected: &Rows, found: &Rows) -> Result<(), Mism
 pub(crate) fn prove<S: Store>(store: &mut S, model: &mut Rows) -> StoreResult<()> {
     for n in 0..PROOF_TRANSACTIONS {
         let key = format!("p{:02}", n % 11).into_bytes();
-        let value =
-            vec![b'a' + u8::try_from(n % 26).unwrap_or(0); if n % 3 == 0 { 700 } else { 20 }];
+        let value = vec![
+            b'a' + u8::try_from(n % 26).unwrap_or(0);
+            [700, 20, 20, 700, 9000, 20][n as usize % 6]
+        ];
         let mut working = model.clone();
         store.put(&key, &value)?;
         working.insert(key, value);

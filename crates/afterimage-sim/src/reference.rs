@@ -236,6 +236,7 @@ pub fn said(lsn: u64, payload: &[u8]) -> Said {
     match (payload.first(), payload.get(1)) {
         (Some(1), Some(flags)) if flags & COMMITS != 0 => txn(2).map_or(Said::Nothing, Said::Over),
         (Some(1 | 2), Some(_)) => txn(2).map_or(Said::Nothing, Said::Goes),
+        (Some(9), None) => Said::Goes(lsn),
         (Some(3 | 4), _) => txn(1).map_or(Said::Nothing, Said::Over),
         _ => Said::Nothing,
     }

@@ -88,12 +88,17 @@ pub enum Error {
         /// The largest allowed.
         max: usize,
     },
-    /// The value is longer than a page of this database can take comfortably.
+    /// The value is longer than 1 GiB.
     ValueTooLarge {
         /// Its length in bytes.
         bytes: usize,
         /// The largest allowed.
         max: usize,
+    },
+    /// The reader that was to give a value's bytes failed, or ended early. Nothing was changed.
+    Reader {
+        /// What it said, or how many bytes were missing.
+        what: String,
     },
     /// A table's name is empty or too long.
     BadTableName {
@@ -293,6 +298,10 @@ impl fmt::Display for Error {
                     "the value has {bytes} bytes, more than the {max} allowed in this database"
                 )
             }
+            Error::Reader { what } => write!(
+                f,
+                "the value could not be read from its reader: {what}; nothing was changed"
+            ),
             Error::BadTableName { name, what } => write!(f, "bad table name {name:?}: {what}"),
             Error::NotADatabase { path, what } => {
                 write!(f, "{} is not a database: {what}", path.display())

@@ -10,6 +10,7 @@ use crate::Options;
 use crate::checkpoint::EngineArea;
 use crate::database::VerifyReport;
 use crate::error::Result;
+use crate::page::Stored;
 use crate::record::{Change, Record};
 
 pub use crate::database::StatusFile;
@@ -84,9 +85,9 @@ pub struct DumpLine {
     pub offset: u64,
     /// The key, for changes of a row.
     pub key: Option<Vec<u8>>,
-    /// The value before, where the record has it whole.
+    /// The value before, where the record has it whole. A large value's record has its place, which is in `note`.
     pub before: Option<Vec<u8>>,
-    /// The value after, where the record has it whole.
+    /// The value after, likewise.
     pub after: Option<Vec<u8>>,
     /// Anything else worth a word.
     pub note: String,
@@ -205,14 +206,25 @@ fn describe(record: &Record<'_>, lsn: Lsn, line: &mut DumpLine) {
             );
         }
         Record::CheckpointEnd { begin, .. } => line.note = format!("of the checkpoint at {begin}"),
-        Record::Commit { .. } | Record::End { .. } | Record::CheckpointBegin => {}
+        Record::Begin | Record::Commit { .. } | Record::End { .. } | Record::CheckpointBegin => {}
     }
+}
+
+fn value_of(stored: &Stored<'_>) -> Option<Vec<u8>> {
+    (!stored.large).then(|| stored.bytes.to_vec())
 }
 
 fn describe_change(key: &[u8], change: &Change<'_>, line: &mut DumpLine) {
     line.key = Some(key.to_vec());
-    line.before = change.before().map(<[u8]>::to_vec);
-    line.after = change.after().map(<[u8]>::to_vec);
+    line.before = change.before().and_then(value_of);
+    line.after = change.after().and_then(value_of);
+    let addresses = [("before", change.before()), ("after", change.after())];
+    let large = addresses.iter().filter_map(|(when, value)| {
+        let address = (*value)?.address()?;
+        let (len, first) = (address.len, address.first.first);
+        Some(format!("{when}: {len} bytes from page {first} on"))
+    });
+    line.note = large.collect::<Vec<_>>().join(", ");
     if let Change::Xor { runs } = change {
         line.note = format!("difference of {} bytes", runs.len());
     }

@@ -43,9 +43,20 @@ pub(crate) const fn key_bytes_max(page_size: usize) -> usize {
     page_size / 8
 }
 
-/// Longest value, in bytes, on pages of this size.
+/// Longest value that stands in its row's cell, in bytes, on pages of this size. A longer one lies in overflow pages.
 pub(crate) const fn value_bytes_max(page_size: usize) -> usize {
     page_size / 4
+}
+
+/// Longest value of all, in bytes.
+pub(crate) const LARGE_VALUE_BYTES_MAX: u64 = 1 << 30;
+
+/// Bytes of an overflow page's own fields, behind the page header.
+pub(crate) const OVERFLOW_HEADER_BYTES: usize = 16;
+
+/// Bytes of a value that one overflow page holds.
+pub(crate) const fn overflow_bytes(page_size: usize) -> usize {
+    page_size - PAGE_HEADER_BYTES - OVERFLOW_HEADER_BYTES
 }
 
 /// Fewest frames of a buffer pool: those that one structure change pins, and two for the cleaner.

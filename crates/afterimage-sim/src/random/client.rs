@@ -166,7 +166,8 @@ impl Client {
                 0 | 1 => self.delete(&mut open, &key)?,
                 2 => drop(self.get(&mut open, &key, false)?),
                 _ => {
-                    let length = *self.choices.pick(&[0, 1, 20, 20, 200, self.plan.large]);
+                    let lengths = [0, 1, 20, 20, 200, self.plan.large, 3000, 13_000];
+                    let length = *self.choices.pick(&lengths);
                     let value = self.value(b'k', length);
                     self.put(&mut open, &key, &value)?;
                 }
@@ -201,8 +202,10 @@ impl Client {
         let first = self.choices.below(4);
         for n in 0..3 + self.choices.below(8) {
             let key = format!("x{}", (first + n) % 5).into_bytes();
-            // Mostly of one length; a shrunken row leaves its room to others, and its undo has to split.
-            let length = *self.choices.pick(&[200, 200, 200, 5, 600]);
+            // Mostly of one length; a shrunken row leaves its room to others, and its undo has to split. The last is a large value.
+            let length = *self
+                .choices
+                .pick(&[200, 200, 200, 200, 200, 200, 5, 600, 5000]);
             let value = self.value(b'x', length);
             self.put(&mut open, &key, &value)?;
             self.pause(1);
@@ -244,12 +247,14 @@ impl Client {
         done.map_err(|e| self.abandon(open, "savepoint", &e))
     }
 
-    /// A value that differs from others of its length in its first bytes.
+    /// A value that differs from others of its length in its first bytes, and in those of every further kilobyte.
     fn value(&mut self, fill: u8, length: usize) -> Vec<u8> {
         let mut value = vec![fill; length];
         let tag = format!("{:08}", self.choices.below(100_000_000)).into_bytes();
-        let end = length.min(tag.len());
-        value[..end].copy_from_slice(&tag[..end]);
+        for piece in value.chunks_mut(1024) {
+            let end = piece.len().min(tag.len());
+            piece[..end].copy_from_slice(&tag[..end]);
+        }
         value
     }
 

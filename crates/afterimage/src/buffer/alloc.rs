@@ -10,7 +10,7 @@ use super::{Blank, Exclusive, Found, Pager, Pin};
 use crate::error::{Error, Result};
 use crate::ids::PageId;
 use crate::limits::map_pages;
-use crate::page::{Page, PageOp, USED, is_map_page, map_page};
+use crate::page::{Extent, Page, PageOp, USED, is_map_page, map_page};
 use crate::record::{PagePart, Record, Structure, StructureKind};
 
 /// Free pages kept for structure changes that a rollback may need; only the file's growth keeps them, no count is
@@ -27,14 +27,22 @@ pub(crate) struct Allocator {
     growing: Mutex<()>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Default)]
 struct State {
     /// Pages the file really has room for, on disk and synced.
     pages: u64,
-    /// How many of them the map calls free.
+    /// How many of them the maps call free.
     free: u64,
-    /// No free page has a map page before this one.
-    first_map: u64,
+    /// What is known of each map page, in their order. Changed under that page's latch.
+    maps: Vec<MapState>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct MapState {
+    /// How many of its pages are free and in the file.
+    free: u32,
+    /// No more of them than this follow each other.
+    run_max: u32,
 }
 
 /// Room for one new page, got before any latch: a pinned map page that had a free bit, and a frame.
@@ -54,14 +62,7 @@ pub(crate) struct Claimed<'p> {
 impl Allocator {
     pub(super) fn new(io: &afterimage_io::Io) -> Allocator {
         Allocator {
-            state: Mutex::new(
-                io,
-                State {
-                    pages: 0,
-                    free: 0,
-                    first_map: 1,
-                },
-            ),
+            state: Mutex::new(io, State::default()),
             growing: Mutex::new(io, ()),
         }
     }
@@ -71,23 +72,29 @@ impl Pager {
     /// Learns from the map what is free.
     pub(crate) fn load_map(&self) -> Result<()> {
         let pages = self.usable_pages()?;
-        let free = self.count_free(pages)?.0;
-        *self.alloc.state.lock() = State {
-            pages,
-            free,
-            first_map: 1,
-        };
+        let interval = map_pages(self.page_size());
+        let mut maps = Vec::new();
+        for map in (1..pages).step_by(interval as usize) {
+            let page = self.fetch_shared(PageId(map))?;
+            let inside = interval.min(pages - map) as u32;
+            let free = (0..inside).filter(|&index| page.map_get(index) & USED == 0);
+            let free = free.count() as u32;
+            maps.push(MapState {
+                free,
+                run_max: free,
+            });
+        }
+        let free = maps.iter().map(|map| u64::from(map.free)).sum();
+        *self.alloc.state.lock() = State { pages, free, maps };
         Ok(())
     }
 
     /// The first extent of a new file; the first four pages are spoken for.
     pub(crate) fn grow_new_file(&self) -> Result<()> {
         self.make_room_in_file(0, EXTENT_MIN)?;
-        *self.alloc.state.lock() = State {
-            pages: EXTENT_MIN,
-            free: 0,
-            first_map: 1,
-        };
+        let mut state = self.alloc.state.lock();
+        state.pages = EXTENT_MIN;
+        state.maps = vec![MapState::default()];
         Ok(())
     }
 
@@ -100,13 +107,23 @@ impl Pager {
         })
     }
 
-    /// After an unclean stop nobody knows whether the last extension of the file was synced: the pages beyond the last
-    /// used one are written and synced again before anything is allocated from them.
+    /// After an unclean stop nobody knows whether the last extension of the file was synced: its last pages, as far as
+    /// nothing was ever written there, are written and synced again before anything is allocated from them. A page that
+    /// has been written was synced before, and may be needed as it is if this recovery is cut off.
     pub(crate) fn sweep_end_of_file(&self) -> Result<()> {
         let pages = self.usable_pages()?;
-        let (_, end_of_used) = self.count_free(pages)?;
-        if end_of_used < pages {
-            self.make_room_in_file(end_of_used, pages)?;
+        let mut home = Page::new(self.page_size());
+        let mut end_of_written = pages;
+        while end_of_written > 0
+            && matches!(
+                self.look_at_home(PageId(end_of_written - 1), &mut home)?,
+                Found::Never
+            )
+        {
+            end_of_written -= 1;
+        }
+        if end_of_written < pages {
+            self.make_room_in_file(end_of_written, pages)?;
         }
         Ok(())
     }
@@ -127,24 +144,6 @@ impl Pager {
         Ok(pages)
     }
 
-    /// Free pages below `pages`, and the first page behind the last used one.
-    fn count_free(&self, pages: u64) -> Result<(u64, u64)> {
-        let interval = map_pages(self.page_size());
-        let (mut free, mut end_of_used, mut map) = (0, 1, 1);
-        while map < pages {
-            let page = self.fetch_shared(PageId(map))?;
-            for index in 0..interval.min(pages - map) {
-                if page.map_get(index as u32) & USED == 0 {
-                    free += 1;
-                } else {
-                    end_of_used = map + index + 1;
-                }
-            }
-            map += interval;
-        }
-        Ok((free, end_of_used))
-    }
-
     /// Makes sure that some pages are free, extending the file if need be. Ends by I/O alone; call it without latches.
     ///
     /// # Errors
@@ -156,25 +155,47 @@ impl Pager {
             return Ok(());
         }
         let _growing = self.alloc.growing.lock();
-        let state = *self.alloc.state.lock();
-        if enough(&state) {
-            return Ok(());
-        }
-        let from = state.pages;
-        let to = from + (from / 4).clamp(EXTENT_MIN, EXTENT_MAX);
+        let (from, missing) = {
+            let state = self.alloc.state.lock();
+            if enough(&state) {
+                return Ok(());
+            }
+            (state.pages, wanted + RESERVE_PAGES - state.free)
+        };
+        // A map page now and then is no free page.
+        let least = missing + missing / map_pages(self.page_size()) + 1;
+        let to = from + (from / 4).clamp(EXTENT_MIN, EXTENT_MAX).max(least);
         self.make_room_in_file(from, to)?;
-        let mut new_maps = 0;
         for map in (from..to)
             .map(PageId)
             .filter(|page| is_map_page(*page, self.page_size()))
         {
             self.format_map(map)?;
-            new_maps += 1;
         }
-        let mut state = self.alloc.state.lock();
-        state.pages = to;
-        state.free += to - from - new_maps;
+        self.publish_room(from, to);
         Ok(())
+    }
+
+    /// From now on the pages `from..to` can be allocated; their maps are there.
+    fn publish_room(&self, from: u64, to: u64) {
+        let interval = map_pages(self.page_size());
+        let mut state = self.alloc.state.lock();
+        let mut page = from;
+        while page < to {
+            let index = ((page - 1) / interval) as usize;
+            let end = to.min(1 + (index as u64 + 1) * interval);
+            let mut new = (end - page) as u32;
+            if index == state.maps.len() {
+                state.maps.push(MapState::default());
+                new -= 1;
+            }
+            state.free += u64::from(new);
+            let map = &mut state.maps[index];
+            map.free += new;
+            map.run_max += new;
+            page = end;
+        }
+        state.pages = to;
     }
 
     fn format_map(&self, map: PageId) -> Result<()> {
@@ -188,7 +209,7 @@ impl Pager {
             }],
         });
         let mut reservation = self.reserve_for(&record)?;
-        let mut page = self.install_new(map)?;
+        let mut page = self.frame_for_new(map)?;
         self.mutate(
             &mut reservation,
             &record,
@@ -205,52 +226,84 @@ impl Pager {
     ///
     /// `DiskFull`; a rollback gets the last of the reserve before it comes to that.
     pub(crate) fn new_page(&self, undoing: bool) -> Result<NewPage<'_>> {
-        let interval = map_pages(self.page_size());
         loop {
             match self.ensure_free_pages(1) {
                 Err(Error::DiskFull { .. }) if undoing && self.page_counts().1 > 0 => {}
                 result => result?,
             }
-            let state = *self.alloc.state.lock();
-            let mut map = state.first_map;
-            while map < state.pages {
-                let page = self.fetch_shared(PageId(map))?;
-                if find_free(&page, state.pages).is_some() {
-                    drop(page);
-                    let (pin, blank) = (self.fetch(PageId(map))?, self.blank_frame()?);
-                    return Ok(NewPage {
-                        map: pin,
-                        blank,
-                        pages: state.pages,
-                    });
+            let Some((map, pages)) = self.map_with(|map| map.free > 0) else {
+                continue;
+            };
+            let (map, blank) = (self.fetch(map)?, self.blank_frame()?);
+            return Ok(NewPage { map, blank, pages });
+        }
+    }
+
+    /// Finds room for `wanted` pages that follow each other, or for as many as there are in one place. Call it without
+    /// latches; [`NewExtent::claim`] comes under them.
+    ///
+    /// # Errors
+    ///
+    /// `DiskFull`.
+    pub(crate) fn new_extent(&self, wanted: u32) -> Result<NewExtent<'_>> {
+        loop {
+            self.ensure_free_pages(u64::from(wanted))?;
+            let best = {
+                let state = self.alloc.state.lock();
+                let runs = state.maps.iter().map(|map| map.run_max);
+                runs.max().unwrap_or_default().min(wanted)
+            };
+            let Some((map, pages)) = self.map_with(|map| map.run_max >= best.max(1)) else {
+                continue;
+            };
+            let page = self.fetch_shared(map)?;
+            let (index, run) = find_run(&page, pages, wanted);
+            if run < best.max(1) {
+                // What is known of a map is only that it has no longer runs than that.
+                let place = (map.get() - 1) / map_pages(self.page_size());
+                let mut state = self.alloc.state.lock();
+                if state.pages == pages {
+                    state.maps[place as usize].run_max = run;
                 }
-                map += interval;
-                if map < state.pages {
-                    let mut now = self.alloc.state.lock();
-                    now.first_map = now.first_map.max(map);
-                }
+                continue;
             }
-            // The pages reckoned free were taken while we looked: count again.
-            self.recount(state.pages)?;
+            return Ok(NewExtent {
+                first: map_page(map, index),
+                map: page.into_pin(),
+                index,
+                wanted,
+                pages,
+            });
         }
     }
 
-    /// Counts the free pages again, unless the file has grown beyond `pages` in the meantime: that brought new ones.
-    fn recount(&self, pages: u64) -> Result<()> {
-        let _growing = self.alloc.growing.lock();
-        if self.alloc.state.lock().pages == pages {
-            let free = self.count_free(pages)?.0;
-            let mut state = self.alloc.state.lock();
-            state.free = free;
-            state.first_map = 1;
-        }
-        Ok(())
+    /// The first map page of which this is so, and how many pages the file has.
+    fn map_with(&self, wanted: impl Fn(&MapState) -> bool) -> Option<(PageId, u64)> {
+        let state = self.alloc.state.lock();
+        let index = state.maps.iter().position(wanted)? as u64;
+        let map = PageId(1 + index * map_pages(self.page_size()));
+        Some((map, state.pages))
     }
 
-    /// A page has been used: called when its record is in the log.
-    pub(crate) fn page_taken(&self) {
-        let mut state = self.alloc.state.lock();
-        state.free = state.free.saturating_sub(1);
+    /// Changes what is known of a map page, which is latched.
+    fn with_map(&self, map: &Page, change: impl FnOnce(&mut MapState)) {
+        let index = (map.id().get() - 1) / map_pages(self.page_size());
+        change(&mut self.alloc.state.lock().maps[index as usize]);
+    }
+
+    /// Pages have been taken into use: called when the record is in the log, with their map page still latched.
+    pub(crate) fn pages_taken(&self, map: &Exclusive<'_>, count: u32) {
+        self.with_map(map, |map| map.free -= count);
+        self.alloc.state.lock().free -= u64::from(count);
+    }
+
+    /// Pages have become free: as [`pages_taken`](Pager::pages_taken).
+    pub(crate) fn pages_freed(&self, map: &Exclusive<'_>, count: u32) {
+        self.with_map(map, |map| {
+            map.free += count;
+            map.run_max = map.free;
+        });
+        self.alloc.state.lock().free += u64::from(count);
     }
 
     /// Pages in the file, and how many of them are free.
@@ -262,13 +315,48 @@ impl Pager {
 
 impl<'p> NewPage<'p> {
     /// Latches the map page, finds the free bit, and latches the new page. `None` if others took the last one in the
-    /// meantime: let go of all latches and start again. Map pages are latched last of all, so nobody waits in a ring.
+    /// meantime: let go of all latches and start again. Map pages are latched last of all, so nobody waits in a ring; and
+    /// whoever still looks at a page that has become free waits for nobody.
     pub(crate) fn claim(self) -> Option<Claimed<'p>> {
         let map = self.map.exclusive()?;
         let index = find_free(&map, self.pages)?;
-        let mut page = self.blank.install(map_page(map.page_id(), index))?;
-        page.clear();
+        let page = self.blank.take_over(map_page(map.page_id(), index))?;
         Some(Claimed { map, index, page })
+    }
+}
+
+/// Room for pages that follow each other, got before any latch: a pinned map page that had some.
+pub(crate) struct NewExtent<'p> {
+    /// The first of them.
+    pub(crate) first: PageId,
+    map: Pin<'p>,
+    index: u32,
+    wanted: u32,
+    pages: u64,
+}
+
+/// Free pages that follow each other, and the latched map page that says so.
+pub(crate) struct ClaimedExtent<'p> {
+    pub(crate) map: Exclusive<'p>,
+    pub(crate) index: u32,
+    pub(crate) extent: Extent,
+}
+
+impl<'p> NewExtent<'p> {
+    /// Latches the map page, and sees how many pages are still free from the first on. `None` if others took it in the
+    /// meantime.
+    pub(crate) fn claim(self) -> Option<ClaimedExtent<'p>> {
+        let map = self.map.exclusive()?;
+        let pages = run_at(&map, self.pages, self.index, self.wanted);
+        let extent = Extent {
+            first: self.first,
+            pages,
+        };
+        (pages > 0).then_some(ClaimedExtent {
+            map,
+            index: self.index,
+            extent,
+        })
     }
 }
 
@@ -276,4 +364,30 @@ impl<'p> NewPage<'p> {
 fn find_free(map: &Page, pages: u64) -> Option<u32> {
     map.find_free(0)
         .filter(|index| map_page(map.id(), *index).get() < pages)
+}
+
+/// The first `wanted` free pages that follow each other and are in the file, or the longest run there is: its first index,
+/// and how many.
+fn find_run(map: &Page, pages: u64, wanted: u32) -> (u32, u32) {
+    let mut best = (0, 0);
+    let mut from = 0;
+    while let Some(first) = map.find_free(from) {
+        let run = run_at(map, pages, first, wanted);
+        if run > best.1 {
+            best = (first, run);
+        }
+        if run == 0 || run == wanted {
+            break;
+        }
+        from = first + run;
+    }
+    best
+}
+
+/// How many pages from `index` on are free and in the file, up to `wanted`.
+fn run_at(map: &Page, pages: u64, index: u32, wanted: u32) -> u32 {
+    let end = (pages - map.id().get()).min(u64::from(map.map_len())) as u32;
+    let most = wanted.min(end.saturating_sub(index));
+    let used = |&run: &u32| map.map_get(index + run) & USED != 0;
+    (0..most).find(used).unwrap_or(most)
 }

@@ -197,11 +197,13 @@ impl Pager {
         }
     }
 
-    /// Latches a frame for a page that has no history.
-    pub(crate) fn install_new(&self, page: PageId) -> Result<Exclusive<'_>> {
+    /// Latches a frame for a page that is to be made anew: zeroed, or as the page was before it became free.
+    pub(crate) fn frame_for_new(&self, page: PageId) -> Result<Exclusive<'_>> {
         loop {
-            if let Some(mut frame) = self.blank_frame()?.install(page) {
-                frame.clear();
+            if let Some(frame) = self.pool.pin(page).and_then(Pin::exclusive) {
+                return Ok(frame);
+            }
+            if let Some(frame) = self.blank_frame()?.take_over(page) {
                 return Ok(frame);
             }
         }

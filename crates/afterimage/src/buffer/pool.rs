@@ -190,6 +190,19 @@ impl<'p> Blank<'p> {
     }
 }
 
+impl<'p> Blank<'p> {
+    /// The frame for `page`, which is to be made anew, latched exclusively: this one, zeroed, or the one in which the page
+    /// still is as it was before it became free. `None`: it is just being evicted.
+    pub(crate) fn take_over(self, page: PageId) -> Option<Exclusive<'p>> {
+        let pool = self.pool;
+        if let Some(mut frame) = self.install(page) {
+            frame.clear();
+            return Some(frame);
+        }
+        pool.pin(page)?.exclusive()
+    }
+}
+
 impl Drop for Blank<'_> {
     fn drop(&mut self) {
         if self.armed {
@@ -253,9 +266,10 @@ impl<'p> Exclusive<'p> {
         self.pin.frame().mark_dirty(rec_lsn);
     }
 
-    /// Lets the page go again if the change that was to make it did not come about.
+    /// Lets the page go again if the change that was to make it did not come about. A dirty one stays: it is an older page
+    /// on its way home, or the engine has stopped.
     pub(crate) fn kept_if(self, changed: Result<()>) -> Result<()> {
-        if changed.is_err() {
+        if changed.is_err() && self.pin.frame().rec_lsn().is_none() {
             self.discard();
         }
         changed

@@ -32,6 +32,10 @@ impl Shared {
             Err(Error::DiskFull { .. }) => false,
             result => result?,
         };
+        worked |= match self.system.purge_step() {
+            Err(Error::DiskFull { .. }) => false,
+            result => result?,
+        };
         worked |= log? == Progress::Worked;
         Ok(if worked {
             Progress::Worked

@@ -8,6 +8,7 @@ mod stats;
 mod status;
 mod table;
 mod transaction;
+mod value;
 mod verify;
 
 pub use handle::Database;
@@ -16,4 +17,5 @@ pub use stats::Stats;
 pub use status::StatusFile;
 pub use table::Table;
 pub use transaction::{CommitTicket, Transaction};
+pub use value::ValueReader;
 pub use verify::{VerifyFinding, VerifyReport};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::handle::Database;
 use crate::error::Result;
 use crate::interval::Interval;
+use crate::page::Stored;
 use crate::transaction::{Mode, Txn};
 use crate::tree::Tree;
 
@@ -25,8 +26,8 @@ pub struct Scan<'t> {
     /// What neither end has read.
     rest: Interval,
     /// Read and not yet yielded, each in the order of its direction.
-    front: VecDeque<Row>,
-    back: VecDeque<Row>,
+    front: VecDeque<(Vec<u8>, Stored<'static>)>,
+    back: VecDeque<(Vec<u8>, Stored<'static>)>,
     yielded: usize,
     failed: bool,
 }
@@ -50,6 +51,15 @@ impl<'t> Scan<'t> {
         }
     }
 
+    /// Fetches a large value, which is locked since its row was read.
+    fn load(&self, (key, stored): (Vec<u8>, Stored<'static>)) -> Result<Row> {
+        let value = match stored.large {
+            true => self.db.enter()?.system.load(&self.tree, stored)?,
+            false => stored.bytes.into_owned(),
+        };
+        Ok((key, value))
+    }
+
     fn step(&mut self, backwards: bool) -> Result<Option<Row>> {
         loop {
             let (near, far) = if backwards {
@@ -58,11 +68,11 @@ impl<'t> Scan<'t> {
                 (&mut self.front, &mut self.back)
             };
             if let Some(row) = near.pop_front() {
-                return Ok(Some(row));
+                return self.load(row).map(Some);
             }
             if self.rest.is_empty() {
                 // The two ends have met: what is left was read from the other one.
-                return Ok(far.pop_back());
+                return far.pop_back().map(|row| self.load(row)).transpose();
             }
             let limit = 1 + self.yielded / AHEAD;
             let system = &self.db.enter()?.system;

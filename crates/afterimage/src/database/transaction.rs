@@ -1,6 +1,7 @@
 //! The transaction handle.
 
 use std::fmt;
+use std::io::Read;
 use std::ops::{Bound, RangeBounds};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -11,12 +12,13 @@ use afterimage_log::{Lsn, Ticket};
 use super::handle::{Database, Shared};
 use super::scan::Scan;
 use super::table::Table;
+use super::value::ValueReader;
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
 use crate::interval::{Interval, successor};
 use crate::options::Durability;
-use crate::transaction::{Outcome, Savepoint, Txn, Wish};
+use crate::transaction::{NewValue, Outcome, Savepoint, Txn, Wish};
 
 /// A read-write transaction: all of it happens, or none. Serializable by strict two-phase locking: what it read and wrote
 /// stays locked until it ends, conflicts wait, and a deadlock is found at once and ends one of its parties with
@@ -87,6 +89,42 @@ impl Transaction {
     /// [`Error::Deadlock`] and all others it can only be rolled back.
     pub fn put(&mut self, table: &Table, key: &[u8], value: &[u8]) -> Result<()> {
         self.write(table, key, Wish::Put(value)).map(drop)
+    }
+
+    /// Makes the `len` bytes that `reader` gives the value of `key`. Takes memory for a page of them, so a value may be larger
+    /// than memory allows [`put`](Transaction::put); the bound is 1 GiB. See [`ValueReader`] for an example.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Reader`] where the reader fails or ends early: the transaction goes on as it was. Else as
+    /// [`put`](Transaction::put).
+    pub fn put_reader(
+        &mut self,
+        table: &Table,
+        key: &[u8],
+        len: u64,
+        reader: &mut dyn Read,
+    ) -> Result<()> {
+        self.with(table, |shared, txn| {
+            if !txn.has_written() {
+                shared.help_if_behind()?;
+            }
+            let value = NewValue { len, bytes: reader };
+            shared.system.put_reader(txn, &table.tree, key, value)
+        })
+    }
+
+    /// The value of `key`, to be read piece by piece: for values that are too large to be wanted whole. The transaction can
+    /// do nothing else meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Transaction::get).
+    pub fn get_reader(&mut self, table: &Table, key: &[u8]) -> Result<Option<ValueReader<'_>>> {
+        let found = self.with(table, |shared, txn| {
+            shared.system.get_reader(txn, &table.tree, key)
+        })?;
+        Ok(found.map(|found| ValueReader::new(&self.db, found)))
     }
 
     /// Gives `key` a value, if it has none.

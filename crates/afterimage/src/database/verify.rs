@@ -3,6 +3,7 @@
 use crate::buffer::{Found, Pager};
 use crate::error::Result;
 use crate::ids::{PageId, TableId};
+use crate::interval::Interval;
 use crate::page::{Kind, Page, USED, is_map_page, map_position};
 use crate::record::Record;
 use crate::transaction::System;
@@ -33,6 +34,8 @@ pub struct VerifyReport {
     pub tables: u64,
     /// Pages in use.
     pub pages: u64,
+    /// Of those, pages that wait to be freed. In a quiet database they soon are.
+    pub pages_pending: u64,
     /// Rows of the tables, the engine's own not counted.
     pub rows: u64,
     /// Deleted rows not yet removed.
@@ -75,10 +78,32 @@ pub(super) fn verify(system: &System) -> Result<VerifyReport> {
             }
         }
     }
+    let pending = pending_pages(system)?;
+    report.pages_pending = pending.len() as u64;
+    for &page in &pending {
+        if !owned.insert(page) {
+            let what = "it is in use, and waits to be freed".to_owned();
+            report.page_finding(pager, None, page, what);
+        }
+    }
     check_map(pager, &owned, &mut report)?;
+    // What waits to be freed need not ever have been written.
+    owned.retain(|page| !pending.contains(page));
     check_homes(pager, &owned, &mut report)?;
     check_log(system, &mut report);
     Ok(report)
+}
+
+/// The pages that wait to be freed.
+fn pending_pages(system: &System) -> Result<BTreeSet<PageId>> {
+    let (mut pages, mut rest) = (BTreeSet::new(), Interval::all());
+    while !rest.is_empty() {
+        let pending = &system.catalogue.pending;
+        let (entries, next) = pending.pending_within(&system.pager, &rest)?;
+        pages.extend(entries.iter().flat_map(|(_, extent)| extent.ids()));
+        rest = next;
+    }
+    Ok(pages)
 }
 
 impl VerifyReport {

@@ -9,6 +9,9 @@
 //! Two ways in: [`LeafCell::read`] and [`InnerCell::read`] trust nothing and are what structure checks use;
 //! [`leaf_at`] and [`inner_at`] are for pages that have passed such a check, and are short.
 
+use std::borrow::Cow;
+
+use super::stored::{Address, Stored};
 use crate::codec::{DecodeError, Reader, varint_len};
 use crate::ids::PageId;
 
@@ -16,11 +19,15 @@ use crate::ids::PageId;
 pub(crate) const PLAIN: u8 = 0;
 /// A row that was deleted, or whose insert was undone: the cell stays until nobody can need it.
 pub(crate) const GHOST: u8 = 1;
+/// In a row's or a ghost's flags: the value lies in overflow pages, the cell has its address.
+pub(crate) const LARGE: u8 = 2;
+/// All flags that are defined.
+pub(super) const FLAGS: u8 = GHOST | LARGE;
 
 /// A key, its value, and whether the row is there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct LeafCell<'a> {
-    /// [`PLAIN`] or [`GHOST`].
+    /// [`PLAIN`] or [`GHOST`], and [`LARGE`].
     pub(crate) flags: u8,
     pub(crate) key: &'a [u8],
     pub(crate) value: &'a [u8],
@@ -38,6 +45,14 @@ impl<'a> LeafCell<'a> {
         self.flags & GHOST != 0
     }
 
+    /// What it holds, ghost or not.
+    pub(crate) fn stored(&self) -> Stored<'a> {
+        Stored {
+            bytes: Cow::Borrowed(self.value),
+            large: self.flags & LARGE != 0,
+        }
+    }
+
     /// Bytes the cell takes in the heap.
     pub(crate) fn bytes(&self) -> usize {
         leaf_bytes(self.key.len(), self.value.len())
@@ -45,16 +60,20 @@ impl<'a> LeafCell<'a> {
 
     pub(super) fn read(reader: &mut Reader<'a>) -> Result<LeafCell<'a>, DecodeError> {
         let flags = reader.u8()?;
-        if flags > GHOST {
+        if flags & !FLAGS != 0 {
             return Err(reader.error("an unknown kind of leaf cell"));
         }
         let key_len = reader.length(reader.remaining(), "a key beyond the end")?;
         let value_len = reader.length(reader.remaining(), "a value beyond the end")?;
-        Ok(LeafCell {
+        let cell = LeafCell {
             flags,
             key: reader.take(key_len)?,
             value: reader.take(value_len)?,
-        })
+        };
+        if flags & LARGE != 0 {
+            Address::decode(cell.value).map_err(|error| reader.error(error.what))?;
+        }
+        Ok(cell)
     }
 
     /// Writes the cell over the first bytes of `out`.

@@ -93,6 +93,7 @@ impl Page {
             Kind::Map => self.check_map(),
             Kind::Leaf => self.check_slotted(kind),
             Kind::Inner => self.check_slotted(kind),
+            Kind::Overflow => self.check_overflow(),
         }
     }
 
@@ -158,19 +159,22 @@ impl Page {
 
     /// A page without cells has nothing in the fields that describe cells.
     fn check_no_cells(&self) -> Result<(), PageError> {
-        let numbers = [header::LEVEL, header::CELL_COUNT, header::CELL_COUNT + 1];
-        let bare = numbers.iter().all(|&at| self.bytes[at] == 0)
-            && self.tree() == TableId::NONE
-            && self.right_link().is_none()
-            && self.heap_start() == 0
-            && self.garbage() == 0
-            && self.low_fence_field() == (0, FENCE_ABSENT)
-            && self.high_fence_field() == (0, FENCE_ABSENT);
+        let bare =
+            self.is_without_cells() && self.tree() == TableId::NONE && self.right_link().is_none();
         if bare {
             Ok(())
         } else {
             Err(wrong(header::LEVEL, "cells on a page that has none"))
         }
+    }
+
+    pub(super) fn is_without_cells(&self) -> bool {
+        let numbers = [header::LEVEL, header::CELL_COUNT, header::CELL_COUNT + 1];
+        numbers.iter().all(|&at| self.bytes[at] == 0)
+            && self.heap_start() == 0
+            && self.garbage() == 0
+            && self.low_fence_field() == (0, FENCE_ABSENT)
+            && self.high_fence_field() == (0, FENCE_ABSENT)
     }
 
     fn low_fence_field(&self) -> (u16, u16) {

@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     Leaf = 3,
     /// Separators and children.
     Inner = 4,
+    /// Bytes of a large value.
+    Overflow = 5,
 }
 
 impl Kind {
@@ -31,6 +33,7 @@ impl Kind {
             2 => Some(Kind::Map),
             3 => Some(Kind::Leaf),
             4 => Some(Kind::Inner),
+            5 => Some(Kind::Overflow),
             _ => None,
         }
     }

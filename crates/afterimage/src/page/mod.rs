@@ -6,7 +6,9 @@ mod file_header;
 mod header;
 mod map;
 pub(crate) mod op;
+mod overflow;
 mod slotted;
+mod stored;
 
 #[cfg(test)]
 mod tests;
@@ -25,13 +27,14 @@ use crate::limits::is_page_size;
     reason = "one list of what the rest of the engine may name"
 )]
 pub(crate) use self::{
-    cell::{GHOST, InnerCell, LeafCell, PLAIN, inner_bytes, leaf_bytes},
+    cell::{GHOST, InnerCell, LARGE, LeafCell, PLAIN, inner_bytes, leaf_bytes},
     check::PageError,
     file_header::FileHeader,
     header::Kind,
     map::{USED, is_map_page, map_page, map_position},
     op::{ApplyError, PageOp, apply, check_op},
     slotted::separator,
+    stored::{Address, Extent, Stored},
 };
 
 /// The bytes of one page, with access that cannot leave them.

@@ -7,18 +7,18 @@
 use std::borrow::Cow;
 
 use crate::codec::{put_varint, varint_len};
-use crate::page::{PLAIN, PageOp};
+use crate::page::{LARGE, PLAIN, PageOp, Stored};
 
 /// What happens to one row.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Change<'a> {
     /// The row gets a value. `before: None`: there was no row (perhaps a ghost).
     Put {
-        before: Option<Cow<'a, [u8]>>,
-        after: Cow<'a, [u8]>,
+        before: Option<Stored<'a>>,
+        after: Stored<'a>,
     },
     /// The row becomes a ghost.
-    Delete { before: Cow<'a, [u8]> },
+    Delete { before: Stored<'a> },
     /// Some bytes of the value change, its length does not. Both directions in one.
     Xor { runs: Cow<'a, [u8]> },
 }
@@ -29,31 +29,30 @@ impl<'a> Change<'a> {
     /// # Panics
     ///
     /// If there is no row before and none after: that is no change.
-    pub(crate) fn of(before: Option<&'a [u8]>, after: Option<&'a [u8]>) -> Change<'a> {
-        match (before, after) {
+    pub(crate) fn of<V: Into<Stored<'a>>>(before: Option<V>, after: Option<V>) -> Change<'a> {
+        match (before.map(Into::into), after.map(Into::into)) {
             (Some(before), Some(after)) => Change::update(before, after),
             (None, Some(after)) => Change::Put {
                 before: None,
-                after: after.into(),
+                after,
             },
-            (Some(before), None) => Change::Delete {
-                before: before.into(),
-            },
+            (Some(before), None) => Change::Delete { before },
             (None, None) => panic!("a change from no row to no row"),
         }
     }
 
-    fn update(before: &'a [u8], after: &'a [u8]) -> Change<'a> {
-        if before.len() == after.len() {
-            let images = 2 * (varint_len(before.len() as u64) + before.len());
-            let runs = xor_runs(before, after);
+    fn update(before: Stored<'a>, after: Stored<'a>) -> Change<'a> {
+        // Addresses stay whole, so that whoever reads the log finds them.
+        if before.bytes.len() == after.bytes.len() && !before.large && !after.large {
+            let images = 2 * (varint_len(before.bytes.len() as u64) + before.bytes.len());
+            let runs = xor_runs(&before.bytes, &after.bytes);
             if varint_len(runs.len() as u64) + runs.len() < images {
                 return Change::Xor { runs: runs.into() };
             }
         }
         Change::Put {
-            before: Some(before.into()),
-            after: after.into(),
+            before: Some(before),
+            after,
         }
     }
 
@@ -63,8 +62,8 @@ impl<'a> Change<'a> {
         match self {
             Change::Put { after, .. } => PageOp::PutCell {
                 key,
-                value: Cow::Borrowed(after),
-                flags: PLAIN,
+                value: Cow::Borrowed(&after.bytes),
+                flags: if after.large { LARGE } else { PLAIN },
             },
             Change::Delete { .. } => PageOp::SetGhost { key, ghost: true },
             Change::Xor { runs } => PageOp::XorValue {
@@ -81,18 +80,18 @@ impl<'a> Change<'a> {
                 before: Some(before),
                 after,
             } => Change::Put {
-                before: Some(Cow::Borrowed(after)),
-                after: Cow::Borrowed(before),
+                before: Some(after.reborrow()),
+                after: before.reborrow(),
             },
             Change::Put {
                 before: None,
                 after,
             } => Change::Delete {
-                before: Cow::Borrowed(after),
+                before: after.reborrow(),
             },
             Change::Delete { before } => Change::Put {
                 before: None,
-                after: Cow::Borrowed(before),
+                after: before.reborrow(),
             },
             Change::Xor { runs } => Change::Xor {
                 runs: Cow::Borrowed(runs),
@@ -108,23 +107,23 @@ impl<'a> Change<'a> {
                 after,
             },
             Change::Delete { .. } => Change::Delete {
-                before: Cow::Borrowed(&[]),
+                before: Stored::from(&[]),
             },
             xor @ Change::Xor { .. } => xor,
         }
     }
 
     /// The value before, where the change has it whole.
-    pub(crate) fn before(&self) -> Option<&[u8]> {
+    pub(crate) fn before(&self) -> Option<&Stored<'a>> {
         match self {
-            Change::Put { before, .. } => before.as_deref(),
+            Change::Put { before, .. } => before.as_ref(),
             Change::Delete { before } => Some(before),
             Change::Xor { .. } => None,
         }
     }
 
     /// The value after, where the change has it whole.
-    pub(crate) fn after(&self) -> Option<&[u8]> {
+    pub(crate) fn after(&self) -> Option<&Stored<'a>> {
         match self {
             Change::Put { after, .. } => Some(after),
             Change::Delete { .. } | Change::Xor { .. } => None,
@@ -135,11 +134,11 @@ impl<'a> Change<'a> {
     pub(crate) fn into_owned(self) -> Change<'static> {
         match self {
             Change::Put { before, after } => Change::Put {
-                before: before.map(|value| value.into_owned().into()),
-                after: after.into_owned().into(),
+                before: before.map(Stored::into_owned),
+                after: after.into_owned(),
             },
             Change::Delete { before } => Change::Delete {
-                before: before.into_owned().into(),
+                before: before.into_owned(),
             },
             Change::Xor { runs } => Change::Xor {
                 runs: runs.into_owned().into(),

@@ -3,19 +3,17 @@
 //! Everything is bounded by the payload: strings are borrowed, lists grow only as far as bytes are there for their entries.
 //! What decodes encodes to the same bytes again.
 
-use std::borrow::Cow;
-
 use afterimage_log::Lsn;
 
 use super::encode::{
-    CHANGE_MASK, CHECKPOINT_BEGIN, CHECKPOINT_END, CHECKPOINT_TABLES, CLR, COMMIT, COMMITS, DELETE,
-    END, INSERT, ROW, STRUCTURE, UPDATE, XOR,
+    AFTER_LARGE, BEFORE_LARGE, BEGIN, CHANGE_MASK, CHECKPOINT_BEGIN, CHECKPOINT_END,
+    CHECKPOINT_TABLES, CLR, COMMIT, COMMITS, DELETE, END, INSERT, ROW, STRUCTURE, UPDATE, XOR,
 };
 use super::{Change, ClrRecord, PagePart, Record, RowRecord, Structure, StructureKind};
 use crate::codec::{DecodeError, Reader, unzigzag};
 use crate::ids::{PageId, TableId};
 use crate::limits::STRUCTURE_PAGES_MAX;
-use crate::page::PageOp;
+use crate::page::{Address, PageOp, Stored};
 
 impl<'a> Record<'a> {
     /// Reads a whole payload.
@@ -39,6 +37,7 @@ fn decode_one<'a>(reader: &mut Reader<'a>) -> Result<Record<'a>, DecodeError> {
         END => decode_last(reader).map(|(txn, prev)| Record::End { txn, prev }),
         STRUCTURE => decode_structure(reader).map(Record::Structure),
         CHECKPOINT_BEGIN => Ok(Record::CheckpointBegin),
+        BEGIN => Ok(Record::Begin),
         CHECKPOINT_TABLES => super::tables::decode_chunk(reader),
         CHECKPOINT_END => Ok(Record::CheckpointEnd {
             begin: lsn(reader)?,
@@ -94,23 +93,45 @@ fn decode_clr<'a>(reader: &mut Reader<'a>) -> Result<ClrRecord<'a>, DecodeError>
 }
 
 fn decode_change<'a>(reader: &mut Reader<'a>, flags: u8) -> Result<Change<'a>, DecodeError> {
-    if flags & !CHANGE_MASK != 0 {
+    let form = flags & CHANGE_MASK;
+    let may_be_large = match form {
+        INSERT => AFTER_LARGE,
+        UPDATE => BEFORE_LARGE | AFTER_LARGE,
+        DELETE => BEFORE_LARGE,
+        _ => 0,
+    };
+    if flags & !(CHANGE_MASK | may_be_large) != 0 {
         return Err(reader.error("unknown flags of a row"));
     }
-    let first = Cow::Borrowed(reader.bytes()?);
-    match flags {
+    let mut value = |flag| decode_value(reader, flags & flag != 0);
+    match form {
         INSERT => Ok(Change::Put {
             before: None,
-            after: first,
+            after: value(AFTER_LARGE)?,
         }),
         UPDATE => Ok(Change::Put {
-            before: Some(first),
-            after: reader.bytes()?.into(),
+            before: Some(value(BEFORE_LARGE)?),
+            after: value(AFTER_LARGE)?,
         }),
-        DELETE => Ok(Change::Delete { before: first }),
-        XOR => Ok(Change::Xor { runs: first }),
+        DELETE => Ok(Change::Delete {
+            before: value(BEFORE_LARGE)?,
+        }),
+        XOR => Ok(Change::Xor {
+            runs: reader.bytes()?.into(),
+        }),
         _ => Err(reader.error("an unknown form of change")),
     }
+}
+
+fn decode_value<'a>(reader: &mut Reader<'a>, large: bool) -> Result<Stored<'a>, DecodeError> {
+    let bytes = reader.bytes()?;
+    if large {
+        Address::decode(bytes).map_err(|error| reader.error(error.what))?;
+    }
+    Ok(Stored {
+        bytes: bytes.into(),
+        large,
+    })
 }
 
 fn decode_structure<'a>(reader: &mut Reader<'a>) -> Result<Structure<'a>, DecodeError> {

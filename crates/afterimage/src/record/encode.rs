@@ -7,6 +7,7 @@ use afterimage_log::Lsn;
 
 use super::{Change, ClrRecord, Record, RowRecord, Structure};
 use crate::codec::{put_bytes, put_varint, zigzag};
+use crate::page::Stored;
 
 pub(super) const ROW: u8 = 1;
 pub(super) const CLR: u8 = 2;
@@ -16,6 +17,7 @@ pub(super) const STRUCTURE: u8 = 5;
 pub(super) const CHECKPOINT_BEGIN: u8 = 6;
 pub(super) const CHECKPOINT_TABLES: u8 = 7;
 pub(super) const CHECKPOINT_END: u8 = 8;
+pub(super) const BEGIN: u8 = 9;
 
 /// Flags of a row record or CLR: bits 0 to 2 are the form of the change.
 pub(super) const CHANGE_MASK: u8 = 0b0111;
@@ -25,6 +27,10 @@ pub(super) const DELETE: u8 = 2;
 pub(super) const XOR: u8 = 3;
 /// The record is its transaction's commit as well.
 pub(super) const COMMITS: u8 = 0b1000;
+/// The value before is the address of a large one.
+pub(super) const BEFORE_LARGE: u8 = 0b1_0000;
+/// The value after is the address of a large one.
+pub(super) const AFTER_LARGE: u8 = 0b10_0000;
 
 impl Record<'_> {
     /// Appends the record's bytes.
@@ -40,6 +46,7 @@ impl Record<'_> {
             Record::End { txn, prev } => encode_last(out, END, *txn, *prev),
             Record::Structure(structure) => structure.encode(out),
             Record::CheckpointBegin => out.push(CHECKPOINT_BEGIN),
+            Record::Begin => out.push(BEGIN),
             Record::CheckpointTables { att, dpt } => super::tables::encode_chunk(out, att, dpt),
             Record::CheckpointEnd {
                 begin,
@@ -108,27 +115,32 @@ impl Structure<'_> {
 }
 
 impl Change<'_> {
-    /// Which form this is, for the flags.
+    /// Which form this is, and which of its values are addresses, for the flags.
     fn form(&self) -> u8 {
-        match self {
+        let large = |value: Option<&Stored<'_>>, flag| match value {
+            Some(Stored { large: true, .. }) => flag,
+            _ => 0,
+        };
+        let form = match self {
             Change::Put { before: None, .. } => INSERT,
             Change::Put {
                 before: Some(_), ..
             } => UPDATE,
             Change::Delete { .. } => DELETE,
             Change::Xor { .. } => XOR,
-        }
+        };
+        form | large(self.before(), BEFORE_LARGE) | large(self.after(), AFTER_LARGE)
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Change::Put { before, after } => {
                 if let Some(before) = before {
-                    put_bytes(out, before);
+                    put_bytes(out, &before.bytes);
                 }
-                put_bytes(out, after);
+                put_bytes(out, &after.bytes);
             }
-            Change::Delete { before } => put_bytes(out, before),
+            Change::Delete { before } => put_bytes(out, &before.bytes),
             Change::Xor { runs } => put_bytes(out, runs),
         }
     }

@@ -44,6 +44,8 @@ pub(crate) enum Record<'a> {
     Commit { txn: Lsn, prev: Lsn },
     /// A rollback is complete.
     End { txn: Lsn, prev: Lsn },
+    /// A transaction that needs its id before its first change. The record changes nothing.
+    Begin,
     /// A change of the pages' structure: one record over all pages, no transaction, never undone.
     Structure(Structure<'a>),
     /// A checkpoint begins: its tables hold every effect of the records below this one.
@@ -127,6 +129,12 @@ pub(crate) enum StructureKind {
     CreateDatabase = 6,
     /// A page as a whole, to mend or to shortcut redo.
     PageImage = 7,
+    /// Pages are set aside for a large value: they stand in the pending-free tree until it is in its row.
+    Allocate = 8,
+    /// Bytes of a large value.
+    LargeValue = 9,
+    /// Pages that were waiting in the pending-free tree become free.
+    Free = 10,
 }
 
 impl StructureKind {
@@ -139,6 +147,9 @@ impl StructureKind {
             5 => Some(StructureKind::Extend),
             6 => Some(StructureKind::CreateDatabase),
             7 => Some(StructureKind::PageImage),
+            8 => Some(StructureKind::Allocate),
+            9 => Some(StructureKind::LargeValue),
+            10 => Some(StructureKind::Free),
             _ => None,
         }
     }
@@ -153,6 +164,9 @@ impl StructureKind {
             StructureKind::Extend => "extend",
             StructureKind::CreateDatabase => "create database",
             StructureKind::PageImage => "page image",
+            StructureKind::Allocate => "allocate",
+            StructureKind::LargeValue => "large value",
+            StructureKind::Free => "free",
         }
     }
 }
@@ -179,6 +193,7 @@ impl Record<'_> {
                 (_, true) => "put+commit",
             },
             Record::Clr(_) => "clr",
+            Record::Begin => "begin",
             Record::Commit { .. } => "commit",
             Record::End { .. } => "end",
             Record::Structure(structure) => structure.kind.name(),
@@ -193,6 +208,7 @@ impl Record<'_> {
         match self {
             Record::Row(row) => Some(row.txn.unwrap_or(own)),
             Record::Clr(clr) => Some(clr.txn),
+            Record::Begin => Some(own),
             Record::Commit { txn, .. } | Record::End { txn, .. } => Some(*txn),
             _ => None,
         }

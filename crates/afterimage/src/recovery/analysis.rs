@@ -60,6 +60,7 @@ impl Analysis {
                 self.checkpoint_complete |= *begin == checkpoint;
                 self.expect_tables(false);
             }
+            Record::Begin => self.progress(lsn, lsn, Some(lsn)),
             Record::Structure(_) => {}
         }
         Ok(())

@@ -26,7 +26,9 @@ pub(crate) fn undo(system: &System, losers: &[AttEntry]) -> Result<u64> {
                 todo.push((next, id, chain.last));
                 steps += 1;
             }
-            None => system.end(&mut space, chain)?,
+            None => {
+                system.end(&mut space, chain)?;
+            }
         }
     }
     Ok(steps)

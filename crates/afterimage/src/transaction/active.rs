@@ -110,6 +110,11 @@ impl ActiveTable {
         [unfinished, finishing].into_iter().flatten().min()
     }
 
+    /// Whether the transaction has neither committed nor been rolled back to its end.
+    pub(super) fn is_unfinished(&self, txn: Lsn) -> bool {
+        self.inner.lock().unfinished.contains_key(&txn)
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.inner.lock().unfinished.len()
     }

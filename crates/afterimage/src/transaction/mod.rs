@@ -2,7 +2,9 @@
 #![doc = include_str!("README.md")]
 
 mod active;
+mod large;
 mod locks;
+mod purge;
 mod rollback;
 mod savepoint;
 mod wish;
@@ -16,6 +18,7 @@ use afterimage_io::sync::atomic::{AtomicU64, Ordering};
 use afterimage_log::{Lsn, Reservation};
 
 pub(crate) use active::ActiveTable;
+pub(crate) use large::{Found, NewValue};
 pub(crate) use rollback::{Chain, undo_record};
 pub use savepoint::Savepoint;
 pub(crate) use wish::{Outcome, Wish};
@@ -26,6 +29,7 @@ use crate::error::{Error, Result};
 use crate::tree::Catalogue;
 pub(crate) use locks::Mode;
 use locks::{Granted, LockError, LockOwner, LockTable, Resource};
+use purge::Purge;
 
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -39,6 +43,7 @@ pub(crate) struct System {
     pub(crate) catalogue: Catalogue,
     pub(crate) active: ActiveTable,
     locks: LockTable,
+    purge: Purge,
     next_age: AtomicU64,
     lock_timeout: Duration,
     pub(crate) counters: Counters,
@@ -57,6 +62,8 @@ pub(crate) struct Txn {
     undo_space: Option<Reservation>,
     /// The newest commit whose effects it may have read.
     seen: Option<Lsn>,
+    /// It has put pages into the pending-free tree, or has had them put there for it.
+    leaves_pages: bool,
     /// Set by an error after which only rollback is left.
     doomed: Option<Error>,
 }
@@ -88,6 +95,7 @@ impl System {
             catalogue: Catalogue::new(io),
             active: ActiveTable::new(io),
             locks: LockTable::new(io),
+            purge: Purge::new(io),
             next_age: AtomicU64::new(1),
             lock_timeout,
             counters: Counters::default(),
@@ -107,6 +115,7 @@ impl System {
             savepoints_set: 0,
             undo_space: None,
             seen: None,
+            leaves_pages: false,
             doomed: None,
         }
     }

@@ -49,11 +49,15 @@ impl System {
         while let Some(lsn) = next {
             next = undo_record(self, &mut space, &mut chain, lsn)?;
         }
-        self.end(&mut space, chain)
+        let end = self.end(&mut space, chain)?;
+        if txn.leaves_pages {
+            self.purge.owner_ended(chain.id, end);
+        }
+        Ok(())
     }
 
     /// Appends the end record of a rolled-back transaction.
-    pub(crate) fn end(&self, space: &mut Reservation, chain: Chain) -> Result<()> {
+    pub(crate) fn end(&self, space: &mut Reservation, chain: Chain) -> Result<Lsn> {
         let mut payload = Vec::new();
         Record::End {
             txn: chain.id,
@@ -61,10 +65,10 @@ impl System {
         }
         .encode(&mut payload);
         let log = &self.pager.log;
-        log.append(space, &payload, false, |lsn, _| {
+        let appended = log.append(space, &payload, false, |lsn, _| {
             self.active.finished(chain.id, lsn, log.durable_lsn())
         })?;
-        Ok(())
+        Ok(appended.lsn)
     }
 
     /// Log space for undoing one record of unknown size, and for the end.
@@ -102,6 +106,7 @@ pub(crate) fn undo_record(
             undo_row(system, space, chain, row)?;
             row.prev
         }
+        Record::Begin => None,
         Record::Clr(clr) if planted::active(Bug::ClrUndoneTwice) => Some(clr.prev),
         Record::Clr(clr) => clr.undo_next,
         other => {

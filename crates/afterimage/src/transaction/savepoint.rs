@@ -31,18 +31,24 @@ impl System {
         self.check_alive(txn)?;
         let number = txn.savepoints_set;
         txn.savepoints_set += 1;
-        txn.savepoints.push(Mark {
+        let mark = self.mark(txn, number);
+        txn.savepoints.push(mark);
+        Ok(Savepoint {
+            txn: txn.age,
+            number,
+        })
+    }
+
+    /// The place that the transaction has come to.
+    pub(super) fn mark(&self, txn: &Txn, number: u64) -> Mark {
+        Mark {
             number,
             last: txn.chain.map(|chain| chain.last),
             undo_bytes: match &txn.undo_space {
                 Some(space) => space.bytes(),
                 None => self.finish_bytes(),
             },
-        });
-        Ok(Savepoint {
-            txn: txn.age,
-            number,
-        })
+        }
     }
 
     /// Takes back what was done since the savepoint, which stays; those set after it are gone.
@@ -69,7 +75,7 @@ impl System {
         Ok(())
     }
 
-    fn undo_down_to(&self, txn: &mut Txn, mark: Mark, extra: Reservation) -> Result<()> {
+    pub(super) fn undo_down_to(&self, txn: &mut Txn, mark: Mark, extra: Reservation) -> Result<()> {
         let Some(chain) = &mut txn.chain else {
             return Ok(());
         };

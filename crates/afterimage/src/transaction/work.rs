@@ -3,13 +3,18 @@
 use afterimage_io::planted::{self, Bug};
 use afterimage_log::{Log, Lsn};
 
+use super::large::NewValue;
 use super::wish::{Outcome, Wish};
 use super::{Chain, Mode, Resource, System, Txn};
 use crate::error::{Error, Result};
+use crate::ids::TableId;
 use crate::interval::Interval;
-use crate::limits::{key_bytes_max, row_bytes_max, structure_bytes_max, value_bytes_max};
+use crate::limits::{
+    LARGE_VALUE_BYTES_MAX, key_bytes_max, row_bytes_max, structure_bytes_max, value_bytes_max,
+};
+use crate::page::Stored;
 use crate::record::{Change, Record, RowRecord};
-use crate::tree::{RowWrite, Step, Tree};
+use crate::tree::{RowWrite, Step, Tree, pending_owner};
 
 /// Structure changes that an undo may need where nobody else gets log space: a leaf, its parent, the root.
 const UNDO_CHANGES: usize = 3;
@@ -21,21 +26,19 @@ const DELETE_BATCH: usize = 256;
 impl System {
     /// Refuses keys and values that a page cannot take, before anything else.
     pub(crate) fn check_sizes(&self, key: &[u8], value: &[u8]) -> Result<()> {
-        let page_size = self.pager.page_size();
-        let (key_max, value_max) = (key_bytes_max(page_size), value_bytes_max(page_size));
+        let key_max = key_bytes_max(self.pager.page_size());
         if key.len() > key_max {
             return Err(Error::KeyTooLarge {
                 bytes: key.len(),
                 max: key_max,
             });
         }
-        if value.len() > value_max {
-            return Err(Error::ValueTooLarge {
-                bytes: value.len(),
-                max: value_max,
-            });
-        }
-        Ok(())
+        check_value_size(value.len() as u64)
+    }
+
+    /// Whether a value of so many bytes does not stand in its row's cell.
+    pub(crate) fn is_large(&self, bytes: u64) -> bool {
+        bytes > value_bytes_max(self.pager.page_size()) as u64
     }
 
     /// Is there anything in the way of this transaction's next call?
@@ -68,14 +71,26 @@ impl System {
         update: bool,
     ) -> Result<Option<Vec<u8>>> {
         self.check_sizes(key, &[])?;
-        self.check_alive(txn)?;
         let mode = if update {
             Mode::Exclusive
         } else {
             Mode::Shared
         };
-        self.lock(txn, &Resource::Key(tree.id(), key), mode)?;
-        tree.read(&self.pager, key, |value| value.map(<[u8]>::to_vec))
+        self.lock_row(txn, tree, key, mode)?;
+        let stored = tree.read(&self.pager, key, |value| value.map(Stored::into_owned))?;
+        stored.map(|stored| self.load(tree, stored)).transpose()
+    }
+
+    /// Locks a row for a transaction that can still go on.
+    pub(super) fn lock_row(
+        &self,
+        txn: &mut Txn,
+        tree: &Tree,
+        key: &[u8],
+        mode: Mode,
+    ) -> Result<()> {
+        self.check_alive(txn)?;
+        self.lock(txn, &Resource::Key(tree.id(), key), mode)
     }
 
     /// Fulfils `wish` for the row of `key`, if what is there allows it.
@@ -87,15 +102,19 @@ impl System {
         wish: Wish<'_>,
     ) -> Result<Outcome> {
         self.check_sizes(key, wish.value().unwrap_or_default())?;
-        self.check_alive(txn)?;
-        self.lock(txn, &Resource::Key(tree.id(), key), Mode::Exclusive)?;
+        self.lock_row(txn, tree, key, Mode::Exclusive)?;
         let result = self.write_locked(txn, tree, key, wish);
-        if let Err(error) = &result
-            && !matches!(error, Error::DiskFull { .. })
+        self.doom_unless_harmless(txn, &result);
+        result
+    }
+
+    /// After an error that left something half done only rollback is left.
+    pub(super) fn doom_unless_harmless<R>(&self, txn: &mut Txn, result: &Result<R>) {
+        if let Err(error) = result
+            && !matches!(error, Error::DiskFull { .. } | Error::Reader { .. })
         {
             txn.doomed = Some(error.clone());
         }
-        result
     }
 
     fn write_locked(
@@ -105,14 +124,45 @@ impl System {
         key: &[u8],
         wish: Wish<'_>,
     ) -> Result<Outcome> {
+        let value = wish.value();
+        if let Some(mut bytes) = value.filter(|value| self.is_large(value.len() as u64)) {
+            let (len, bytes) = (bytes.len() as u64, &mut bytes);
+            let large = NewValue { len, bytes };
+            return self.write_large(txn, tree, key, wish, Some(large));
+        }
+        let (mut outcome, mut meets_large) = (Outcome::default(), false);
+        let mut decide = |before: Option<Stored<'_>>| {
+            meets_large = before.as_ref().is_some_and(|before| before.large);
+            if meets_large {
+                return None;
+            }
+            let before = before.as_ref().map(|before| &*before.bytes);
+            outcome = wish.outcome(before);
+            change(before, value, outcome)
+        };
+        let after_len = value.map_or(0, <[u8]>::len);
+        self.write_row(txn, tree, key, after_len, &mut decide)?;
+        if meets_large {
+            return self.write_large(txn, tree, key, wish, None);
+        }
+        Ok(outcome)
+    }
+
+    /// Logs a change of one row, which is locked, as the transaction's next record.
+    pub(super) fn write_row(
+        &self,
+        txn: &mut Txn,
+        tree: &Tree,
+        key: &[u8],
+        after_len: usize,
+        decide: &mut dyn FnMut(Option<Stored<'_>>) -> Option<Change<'static>>,
+    ) -> Result<()> {
         debug_assert!(
-            self.locks.is_locked_exclusively(tree.id(), key),
+            tree.id() == TableId::PENDING_FREE || self.locks.is_locked_exclusively(tree.id(), key),
             "LOCK-2: a row is changed under its lock"
         );
         let log = &self.pager.log;
         let before_max = value_bytes_max(self.pager.page_size());
-        let after = wish.value();
-        let after_len = after.map_or(0, <[u8]>::len);
         let clr_max = Log::frame_bytes(row_bytes_max(key.len(), 0, before_max), false);
         let finish = if txn.undo_space.is_none() {
             self.finish_bytes()
@@ -123,13 +173,12 @@ impl System {
         let mut space = log.reserve(row_max + clr_max + finish)?;
 
         let chain = txn.chain;
-        let (mut outcome, mut before_len, mut appended) = (Outcome::default(), 0, None);
+        let (mut before_len, mut appended) = (0, None);
         let mut write = RowWrite {
             key,
             decide: &mut |before| {
-                outcome = wish.outcome(before);
-                before_len = before.map_or(0, <[u8]>::len);
-                change(before, after, outcome)
+                before_len = before.as_ref().map_or(0, |before| before.bytes.len());
+                decide(before)
             },
             record: &|place, change| {
                 Record::Row(RowRecord {
@@ -149,7 +198,7 @@ impl System {
             },
             timed: false,
             undoing: false,
-            purgeable: &|ghost| !self.locks.is_locked_exclusively(tree.id(), ghost),
+            purgeable: &|ghost| self.is_purgeable(tree, ghost),
         };
         tree.write_row(&self.pager, &mut space, &mut write)?;
         if let Some(lsn) = appended {
@@ -164,7 +213,15 @@ impl System {
                 None => txn.undo_space = Some(kept),
             }
         }
-        Ok(outcome)
+        Ok(())
+    }
+
+    /// Whether nobody can want a ghost back: no unfinished transaction has made it one.
+    pub(super) fn is_purgeable(&self, tree: &Tree, ghost: &[u8]) -> bool {
+        if tree.id() == TableId::PENDING_FREE {
+            return pending_owner(ghost).is_none_or(|owner| !self.active.is_unfinished(owner));
+        }
+        !self.locks.is_locked_exclusively(tree.id(), ghost)
     }
 
     /// What the end of a transaction may take: its commit or end record, and the structure changes of an undo that needs
@@ -185,7 +242,16 @@ impl System {
         self.check_sizes(key, wish.value().unwrap_or_default())?;
         self.check_running()?;
         let mut txn = self.begin(None);
-        let result = self.autocommit_locked(&mut txn, tree, key, wish);
+        let value_len = wish.value().map_or(0, <[u8]>::len);
+        let result = if self.is_large(value_len as u64) {
+            Ok(None)
+        } else {
+            self.autocommit_locked(&mut txn, tree, key, wish)
+        };
+        if let Ok(None) = result {
+            return self.commit_one(txn, tree, key, wish);
+        }
+        let result = result.map(|done| done.expect("a large value has been seen to"));
         let commit = result.as_ref().ok().and_then(|(_, commit)| *commit);
         self.locks
             .release_all(&txn.owner, commit.map(|(lsn, _)| lsn));
@@ -202,22 +268,28 @@ impl System {
         ))
     }
 
+    /// `None`, and nothing done, where a large value is replaced: that takes more than one record.
     fn autocommit_locked(
         &self,
         txn: &mut Txn,
         tree: &Tree,
         key: &[u8],
         wish: Wish<'_>,
-    ) -> Result<(Outcome, Option<(Lsn, Lsn)>)> {
+    ) -> Result<Option<(Outcome, Option<(Lsn, Lsn)>)>> {
         self.lock(txn, &Resource::Key(tree.id(), key), Mode::Exclusive)?;
         let before_max = value_bytes_max(self.pager.page_size());
         let after = wish.value();
         let row_max = row_bytes_max(key.len(), before_max, after.map_or(0, <[u8]>::len));
         let mut space = self.pager.log.reserve(Log::frame_bytes(row_max, true))?;
-        let mut outcome = Outcome::default();
+        let (mut outcome, mut meets_large) = (Outcome::default(), false);
         let mut write = RowWrite {
             key,
             decide: &mut |before| {
+                meets_large = before.as_ref().is_some_and(|before| before.large);
+                if meets_large {
+                    return None;
+                }
+                let before = before.as_ref().map(|before| &*before.bytes);
                 outcome = wish.outcome(before);
                 change(before, after, outcome)
             },
@@ -236,13 +308,34 @@ impl System {
             inside: &mut |_, _| (),
             timed: true,
             undoing: false,
-            purgeable: &|ghost| !self.locks.is_locked_exclusively(tree.id(), ghost),
+            purgeable: &|ghost| self.is_purgeable(tree, ghost),
         };
         let appended = tree.write_row(&self.pager, &mut space, &mut write)?;
-        Ok((
+        let done = (
             outcome,
             appended.map(|appended| (appended.lsn, appended.end)),
-        ))
+        );
+        Ok((!meets_large).then_some(done))
+    }
+
+    /// One row in a transaction of its own, of as many records as it takes.
+    fn commit_one(
+        &self,
+        mut txn: Txn,
+        tree: &Tree,
+        key: &[u8],
+        wish: Wish<'_>,
+    ) -> Result<(Outcome, Option<Lsn>)> {
+        match self.write(&mut txn, tree, key, wish) {
+            Ok(outcome) => {
+                let (_, end) = self.commit(txn)?;
+                Ok((outcome, end))
+            }
+            Err(error) => {
+                self.rollback(txn)?;
+                Err(error)
+            }
+        }
     }
 
     /// The latest committed value of `key`, and up to where the log must be durable before it may be told.
@@ -257,10 +350,12 @@ impl System {
     ) -> Result<(Option<Vec<u8>>, Option<Lsn>)> {
         self.check_sizes(key, &[])?;
         let looked = tree.read(&self.pager, key, |value| {
-            let free = !self.locks.is_locked_exclusively(tree.id(), key);
+            // A large value is not read at once: its key stays locked until it is.
+            let large = value.as_ref().is_some_and(|value| value.large);
+            let free = !large && !self.locks.is_locked_exclusively(tree.id(), key);
             free.then(|| {
                 (
-                    value.map(<[u8]>::to_vec),
+                    value.map(|value| value.bytes.into_owned()),
                     self.locks.last_commit(tree.id(), key),
                 )
             })
@@ -348,6 +443,9 @@ impl System {
         let appended = log.append(&mut space, &payload, true, |lsn, _| {
             self.active.finished(chain.id, lsn, log.durable_lsn());
         });
+        if let (Ok(appended), true) = (&appended, txn.leaves_pages) {
+            self.purge.owner_ended(chain.id, appended.lsn);
+        }
         let commit = appended.as_ref().ok().map(|appended| appended.lsn);
         self.locks.release_all(&txn.owner, commit);
         drop(space);
@@ -360,6 +458,17 @@ impl System {
         };
         Ok((Some(appended.lsn), Some(end)))
     }
+}
+
+/// Refuses values that are too long for any page size.
+pub(super) fn check_value_size(bytes: u64) -> Result<()> {
+    if bytes > LARGE_VALUE_BYTES_MAX {
+        return Err(Error::ValueTooLarge {
+            bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
+            max: LARGE_VALUE_BYTES_MAX as usize,
+        });
+    }
+    Ok(())
 }
 
 /// The change that makes `after` of `before`, if that is to be and is one.

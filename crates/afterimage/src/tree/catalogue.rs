@@ -28,7 +28,9 @@ pub(crate) const NAME_BYTES_MAX: usize = 255;
 
 pub(crate) struct Catalogue {
     io: Io,
-    tree: Tree,
+    tree: Arc<Tree>,
+    /// Pages waiting to be free.
+    pub(crate) pending: Arc<Tree>,
     creating: Mutex<()>,
     tables: RwLock<Tables>,
 }
@@ -50,12 +52,18 @@ impl Catalogue {
     pub(crate) fn new(io: &Io) -> Catalogue {
         Catalogue {
             io: io.clone(),
-            tree: Tree::new(
+            tree: Arc::new(Tree::new(
                 io,
                 TableId::CATALOGUE,
                 "(catalogue)",
                 PageId::CATALOGUE_ROOT,
-            ),
+            )),
+            pending: Arc::new(Tree::new(
+                io,
+                TableId::PENDING_FREE,
+                "(pending free)",
+                PageId::PENDING_FREE_ROOT,
+            )),
             creating: Mutex::new(io, ()),
             tables: RwLock::new(io, Tables::default()),
         }
@@ -71,7 +79,7 @@ impl Catalogue {
                 .rows_within(pager, &rest, false, usize::MAX, &mut |_| true)?;
             let step = step.expect("nobody says no");
             for (name, entry) in step.rows {
-                let tree = decode_entry(&self.io, &name, &entry).ok_or_else(|| {
+                let tree = decode_entry(&self.io, &name, &entry.bytes).ok_or_else(|| {
                     Error::corruption("the catalogue", format!("the entry of table {name:?}"))
                 })?;
                 tables.add(Arc::new(tree));
@@ -87,6 +95,9 @@ impl Catalogue {
     }
 
     pub(crate) fn by_id(&self, id: TableId) -> Option<Arc<Tree>> {
+        if id == TableId::PENDING_FREE {
+            return Some(self.pending.clone());
+        }
         self.tables.read().by_id.get(&id).cloned()
     }
 
@@ -96,22 +107,8 @@ impl Catalogue {
 
     /// Every tree there is, the engine's own first.
     pub(crate) fn trees(&self) -> Vec<Arc<Tree>> {
-        let own = [
-            Tree::new(
-                &self.io,
-                TableId::CATALOGUE,
-                "(catalogue)",
-                PageId::CATALOGUE_ROOT,
-            ),
-            Tree::new(
-                &self.io,
-                TableId::PENDING_FREE,
-                "(pending free)",
-                PageId::PENDING_FREE_ROOT,
-            ),
-        ];
-        own.into_iter()
-            .map(Arc::new)
+        [self.tree.clone(), self.pending.clone()]
+            .into_iter()
             .chain(self.tables.read().by_name.values().cloned())
             .collect()
     }
@@ -173,7 +170,7 @@ impl Catalogue {
         ];
         let changed = change_structure(pager, &mut reservation, StructureKind::CreateTable, parts);
         page.kept_if(changed)?;
-        pager.page_taken();
+        pager.pages_taken(&map, 1);
         Ok(Some(Tree::new(&self.io, id, name, root)))
     }
 }
@@ -257,7 +254,7 @@ pub(crate) fn format_database(pager: &Pager, database_id: u128) -> Result<()> {
         PageId::CATALOGUE_ROOT,
         PageId::PENDING_FREE_ROOT,
     ] {
-        pages.push(pager.install_new(page)?);
+        pages.push(pager.frame_for_new(page)?);
     }
     let mut pages: Vec<_> = pages.iter_mut().collect();
     pager.mutate(&mut reservation, &record, &mut pages, false, &mut |_, _| ())?;

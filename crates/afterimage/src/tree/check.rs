@@ -4,9 +4,10 @@
 use std::collections::BTreeSet;
 
 use super::Tree;
+use super::large::{Large, pages_for};
 use crate::buffer::Pager;
 use crate::ids::PageId;
-use crate::page::{Kind, Page};
+use crate::page::{Address, Kind, Page};
 
 /// Something that is not as it must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub(crate) struct TreeCheck {
     pub(crate) pages: BTreeSet<PageId>,
     pub(crate) rows: u64,
     pub(crate) ghosts: u64,
+    /// Large values met and not yet looked at.
+    values: Vec<Address>,
 }
 
 /// What a parent says about a child.
@@ -65,6 +68,9 @@ pub(crate) fn check_tree(pager: &Pager, tree: &Tree) -> TreeCheck {
         if check.page(tree, &page, &expected) {
             children(&page, &expected, &mut todo);
         }
+        while let Some(address) = check.values.pop() {
+            check.value(pager, tree, address);
+        }
     }
     check
 }
@@ -76,6 +82,38 @@ impl TreeCheck {
             page,
             what,
         });
+    }
+
+    /// Reads a large value through; its pages are the tree's.
+    fn value(&mut self, pager: &Pager, tree: &Tree, address: Address) {
+        let first = address.first.first;
+        let mut value = match Large::new(pager, tree.id, address) {
+            Ok(value) => value,
+            Err(error) => return self.report(tree, first, error.to_string()),
+        };
+        let mut piece = vec![0; pager.page_size()];
+        let mut read = 0;
+        while read < value.len() {
+            match value.read_at(pager, read, &mut piece) {
+                Ok(count) => read += count as u64,
+                Err(error) => return self.report(tree, first, error.to_string()),
+            }
+        }
+        let extents = match value.extents(pager) {
+            Ok(extents) => extents,
+            Err(error) => return self.report(tree, first, error.to_string()),
+        };
+        let owned: u64 = extents.iter().map(|extent| u64::from(extent.pages)).sum();
+        let needed = pages_for(value.len(), pager.page_size());
+        if owned != needed {
+            let what = format!("a large value has {owned} pages and needs {needed}");
+            return self.report(tree, first, what);
+        }
+        for page in extents.iter().flat_map(|extent| extent.ids()) {
+            if !self.pages.insert(page) {
+                self.report(tree, page, "two links lead to this page".to_owned());
+            }
+        }
     }
 
     /// False if the page's children cannot be trusted.
@@ -136,10 +174,13 @@ impl TreeCheck {
         }
         if kind == Kind::Leaf && page.kind() == Some(kind) {
             for index in 0..page.cell_count() {
-                match page.leaf_cell(index).is_ghost() {
-                    true => self.ghosts += 1,
-                    false => self.rows += 1,
+                let cell = page.leaf_cell(index);
+                if cell.is_ghost() {
+                    self.ghosts += 1;
+                    continue;
                 }
+                self.rows += 1;
+                self.values.extend(cell.stored().address());
             }
         }
         fine

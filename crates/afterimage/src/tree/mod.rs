@@ -4,6 +4,8 @@
 mod catalogue;
 mod check;
 mod descend;
+mod large;
+mod pending;
 mod row;
 mod scan;
 mod split;
@@ -13,6 +15,8 @@ use afterimage_io::sync::Mutex;
 
 pub(crate) use catalogue::{Catalogue, format_database};
 pub(crate) use check::check_tree;
+pub(crate) use large::{Large, pages_for, write_page};
+pub(crate) use pending::{key as pending_key, owner_of as pending_owner, value as pending_value};
 pub(crate) use row::RowWrite;
 pub(crate) use scan::Step;
 

@@ -9,7 +9,7 @@ use super::split::Asker;
 use crate::buffer::Pager;
 use crate::error::Result;
 use crate::ids::{PageId, TableId};
-use crate::page::{Page, PageOp};
+use crate::page::{Page, PageOp, Stored};
 use crate::record::{Change, Record};
 
 /// Where a row is about to change: what its record must say about the page.
@@ -24,7 +24,7 @@ pub(crate) struct RowPlace {
 pub(crate) struct RowWrite<'a> {
     pub(crate) key: &'a [u8],
     /// Sees the value that is there and says what to do; `None`: nothing.
-    pub(crate) decide: &'a mut dyn FnMut(Option<&[u8]>) -> Option<Change<'static>>,
+    pub(crate) decide: &'a mut dyn FnMut(Option<Stored<'_>>) -> Option<Change<'static>>,
     /// Puts the change, at its place, into a record.
     pub(crate) record: &'a dyn Fn(RowPlace, Change<'static>) -> Record<'a>,
     /// Runs in the reservation, with the record's LSN and time.

@@ -6,10 +6,10 @@ use super::descend::Seek;
 use crate::buffer::Pager;
 use crate::error::Result;
 use crate::interval::{Interval, successor};
-use crate::page::Page;
+use crate::page::{Page, Stored};
 
 /// Rows of one leaf, in scan order.
-pub(crate) type Rows = Vec<(Vec<u8>, Vec<u8>)>;
+pub(crate) type Rows = Vec<(Vec<u8>, Stored<'static>)>;
 
 /// Some rows of an interval, and what is left of it.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ impl Tree {
         &self,
         pager: &Pager,
         key: &[u8],
-        look: impl FnOnce(Option<&[u8]>) -> R,
+        look: impl FnOnce(Option<Stored<'_>>) -> R,
     ) -> Result<R> {
         let _permit = pager.permit();
         let leaf = self.leaf_shared(pager, Seek::Key(key))?;
@@ -80,13 +80,13 @@ impl Tree {
 }
 
 /// The value of `key` on this leaf; a ghost has none.
-pub(super) fn visible<'a>(leaf: &'a Page, key: &[u8]) -> Option<&'a [u8]> {
+pub(super) fn visible<'a>(leaf: &'a Page, key: &[u8]) -> Option<Stored<'a>> {
     leaf.leaf_get(key)
         .filter(|cell| !cell.is_ghost())
-        .map(|cell| cell.value)
+        .map(|cell| cell.stored())
 }
 
-fn row(leaf: &Page, index: usize) -> Option<(Vec<u8>, Vec<u8>)> {
+fn row(leaf: &Page, index: usize) -> Option<(Vec<u8>, Stored<'static>)> {
     let cell = leaf.leaf_cell(index);
-    (!cell.is_ghost()).then(|| (cell.key.to_vec(), cell.value.to_vec()))
+    (!cell.is_ghost()).then(|| (cell.key.to_vec(), cell.stored().into_owned()))
 }

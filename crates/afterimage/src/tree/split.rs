@@ -139,7 +139,7 @@ impl Tree {
         ];
         let changed = change_structure(pager, &mut reservation, StructureKind::Split, parts);
         page.kept_if(changed)?;
-        pager.page_taken();
+        pager.pages_taken(&map, 1);
         Ok(Attempt::Done)
     }
 
@@ -178,7 +178,7 @@ impl Tree {
             ];
             let changed = change_structure(pager, &mut reservation, StructureKind::Grow, parts);
             page.kept_if(changed)?;
-            pager.page_taken();
+            pager.pages_taken(&map, 1);
             return Ok(());
         }
     }

@@ -5,7 +5,7 @@
 //! record is in the log the change cannot fail; in redo and undo a failure means that page and log do not belong
 //! together.
 
-use super::super::cell::{GHOST, InnerCell, LeafCell, PLAIN};
+use super::super::cell::{GHOST, InnerCell, LARGE, LeafCell, PLAIN};
 use super::super::slotted::NewCell;
 use super::super::{Kind, Page};
 use super::PageOp;
@@ -38,6 +38,16 @@ fn perform(page: &mut Page, op: &PageOp<'_>, step: Step) {
     match (op, step) {
         (PageOp::Format { .. }, _) => perform_format(page, op),
         (PageOp::FileHeader(header), _) => page.format_file_header(header),
+        (
+            PageOp::Overflow {
+                id,
+                tree,
+                position,
+                next,
+                data,
+            },
+            _,
+        ) => page.format_overflow(*id, *tree, *position, *next, data),
         (PageOp::PutCell { key, value, flags }, Step::At(at)) => {
             page.put_cell(
                 at,
@@ -49,7 +59,8 @@ fn perform(page: &mut Page, op: &PageOp<'_>, step: Step) {
             );
         }
         (PageOp::SetGhost { ghost, .. }, Step::Cell(index)) => {
-            page.set_cell_flags(index, if *ghost { GHOST } else { PLAIN });
+            let large = page.leaf_cell(index).flags & LARGE;
+            page.set_cell_flags(index, large | if *ghost { GHOST } else { PLAIN });
         }
         (PageOp::XorValue { runs, .. }, Step::Cell(index)) => {
             let value = page.value_mut(index);

@@ -45,6 +45,13 @@ impl<'a> PageOp<'a> {
                 PageOp::FileHeader(page.file_header().expect("a page that passed its check"))
             }
             Kind::Map => PageOp::format_map(page.id(), page.map_bits()),
+            Kind::Overflow => PageOp::Overflow {
+                id: page.id(),
+                tree: page.tree(),
+                position: page.overflow_position(),
+                next: page.next_extent(),
+                data: Cow::Borrowed(page.overflow_data()),
+            },
             Kind::Leaf | Kind::Inner => PageOp::format_from(
                 page.id(),
                 page,
@@ -200,6 +207,19 @@ impl<'a> PageOp<'a> {
                 count: *count,
                 bits: *bits,
             },
+            PageOp::Overflow {
+                id,
+                tree,
+                position,
+                next,
+                data,
+            } => PageOp::Overflow {
+                id: *id,
+                tree: *tree,
+                position: *position,
+                next: *next,
+                data: Cow::Borrowed(data),
+            },
         }
     }
 
@@ -262,6 +282,19 @@ impl<'a> PageOp<'a> {
                 first_index,
                 count,
                 bits,
+            },
+            PageOp::Overflow {
+                id,
+                tree,
+                position,
+                next,
+                data,
+            } => PageOp::Overflow {
+                id,
+                tree,
+                position,
+                next,
+                data: own(data),
             },
         }
     }

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use super::super::file_header::{BODY_BYTES, FileHeader};
 use super::super::header::Kind;
+use super::super::stored::Extent;
 use super::PageOp;
 use crate::codec::{DecodeError, Reader, put_bytes, put_varint};
 use crate::ids::{PageId, TableId};
@@ -22,6 +23,7 @@ const REMOVE_CELLS: u8 = 7;
 const SPLIT_LEFT: u8 = 8;
 const INSERT_CHILD: u8 = 9;
 const MAP_SET: u8 = 10;
+const OVERFLOW: u8 = 11;
 
 /// Every operation's byte and name, in order.
 #[cfg(test)]
@@ -36,6 +38,7 @@ pub(crate) const CODES: &[(u8, &str)] = &[
     (SPLIT_LEFT, "split"),
     (INSERT_CHILD, "child"),
     (MAP_SET, "map"),
+    (OVERFLOW, "overflow"),
 ];
 
 /// In a format's flags: there is a low fence; there is a high fence.
@@ -108,6 +111,22 @@ impl<'a> PageOp<'a> {
                 put_varint(out, u64::from(*first_index));
                 put_varint(out, u64::from(*count));
             }
+            PageOp::Overflow {
+                id: _,
+                tree,
+                position,
+                next,
+                data,
+            } => {
+                out.push(OVERFLOW);
+                put_varint(out, u64::from(tree.get()));
+                put_varint(out, *position);
+                put_varint(out, next.map_or(0, |next| u64::from(next.pages)));
+                if let Some(next) = next {
+                    put_varint(out, next.first.get());
+                }
+                put_bytes(out, data);
+            }
         }
     }
 
@@ -163,6 +182,7 @@ impl<'a> PageOp<'a> {
                     bits,
                 })
             }
+            OVERFLOW => decode_overflow(reader, id),
             _ => Err(reader.error("an unknown operation")),
         }
     }
@@ -195,6 +215,25 @@ fn decode_format<'a>(reader: &mut Reader<'a>, id: PageId) -> Result<PageOp<'a>, 
         high,
         right,
         cells: reader.bytes()?.into(),
+    })
+}
+
+fn decode_overflow<'a>(reader: &mut Reader<'a>, id: PageId) -> Result<PageOp<'a>, DecodeError> {
+    let tree = TableId(reader.varint_u32("a tree that cannot be")?);
+    let position = reader.varint()?;
+    let next = match reader.varint_u32("an extent that cannot be")? {
+        0 => None,
+        pages => Some(Extent {
+            first: PageId(reader.varint()?),
+            pages,
+        }),
+    };
+    Ok(PageOp::Overflow {
+        id,
+        tree,
+        position,
+        next,
+        data: reader.bytes()?.into(),
     })
 }
 

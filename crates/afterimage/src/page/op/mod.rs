@@ -1,8 +1,8 @@
 //! What can be done to one page, as data: the vocabulary that the log records speak.
 //!
 //! A [`PageOp`] holds everything its [`apply`] needs besides the page itself, and never names an offset: the same
-//! operation does the same thing to the same page, in forward work, in redo and in undo. `Format` and `FileHeader`
-//! make a page from nothing, so they also mend one that cannot be read.
+//! operation does the same thing to the same page, in forward work, in redo and in undo. `Format`,
+//! `FileHeader` and `Overflow` make a page from nothing, so they also mend one that cannot be read.
 
 mod apply;
 mod build;
@@ -17,6 +17,7 @@ pub(crate) use self::codec::CODES;
 pub(crate) use self::plan::ApplyError;
 use super::file_header::FileHeader;
 use super::header::Kind;
+use super::stored::Extent;
 use crate::ids::{PageId, TableId};
 
 /// One change of one page.
@@ -68,12 +69,26 @@ pub(crate) enum PageOp<'a> {
         count: u32,
         bits: u8,
     },
+    /// Makes the whole page: bytes of a large value. Needs no old contents.
+    Overflow {
+        /// The page's own number: the contents bear it.
+        id: PageId,
+        tree: TableId,
+        /// Where in the value the bytes belong.
+        position: u64,
+        /// On an extent's first page: the extent that follows, if one does.
+        next: Option<Extent>,
+        data: Cow<'a, [u8]>,
+    },
 }
 
 impl PageOp<'_> {
     /// Whether the operation makes the page whole, whatever it was.
     pub(crate) fn makes_whole_page(&self) -> bool {
-        matches!(self, PageOp::Format { .. } | PageOp::FileHeader(_))
+        matches!(
+            self,
+            PageOp::Format { .. } | PageOp::FileHeader(_) | PageOp::Overflow { .. }
+        )
     }
 
     /// A short name, for people.
@@ -89,6 +104,7 @@ impl PageOp<'_> {
             PageOp::SplitLeft { .. } => "split",
             PageOp::InsertChild { .. } => "child",
             PageOp::MapSet { .. } => "map",
+            PageOp::Overflow { .. } => "overflow",
         }
     }
 }

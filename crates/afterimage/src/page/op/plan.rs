@@ -5,16 +5,17 @@
 
 use std::fmt;
 
-use super::super::cell::{GHOST, InnerCell, LeafCell, inner_bytes, leaf_bytes};
+use super::super::cell::{FLAGS, InnerCell, LARGE, LeafCell, inner_bytes, leaf_bytes};
 use super::super::file_header::FileHeader;
 use super::super::map::{BITS_MAX, are_bits, is_map_page, map_bytes};
 use super::super::slotted::{NewCell, offset_entry};
+use super::super::stored::{Address, Extent};
 use super::super::{Kind, Page};
 use super::PageOp;
 use super::codec::Runs;
 use crate::codec::{DecodeError, Reader};
 use crate::ids::{PageId, TableId};
-use crate::limits::{TREE_LEVEL_MAX, key_bytes_max, value_bytes_max};
+use crate::limits::{TREE_LEVEL_MAX, key_bytes_max, overflow_bytes, value_bytes_max};
 
 /// Why an operation cannot be applied to a page. The page is unchanged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -91,6 +92,13 @@ pub(super) fn plan(page: &Page, op: &PageOp<'_>) -> Result<Step, ApplyError> {
             count,
             bits,
         } => plan_map_set(page, *first_index, *count, *bits),
+        PageOp::Overflow {
+            id,
+            tree,
+            next,
+            data,
+            ..
+        } => plan_overflow(page, *id, *tree, *next, data.len()),
     }
 }
 
@@ -139,8 +147,11 @@ fn plan_put(page: &Page, key: &[u8], value: &[u8], flags: u8) -> Result<Step, Ap
     require_covered(page, key)?;
     require_len(key.len(), key_bytes_max(page.size()))?;
     require_len(value.len(), value_bytes_max(page.size()))?;
-    if flags > GHOST {
+    if flags & !FLAGS != 0 {
         return Err(ApplyError::Malformed("an unknown kind of leaf cell"));
+    }
+    if flags & LARGE != 0 {
+        Address::decode(value)?;
     }
     let at = page.search(key);
     require_room(page, at, leaf_bytes(key.len(), value.len()))?;
@@ -150,7 +161,7 @@ fn plan_put(page: &Page, key: &[u8], value: &[u8], flags: u8) -> Result<Step, Ap
 fn plan_xor(page: &Page, key: &[u8], runs: &[u8]) -> Result<Step, ApplyError> {
     let index = find(page, key)?;
     let cell = page.leaf_cell(index);
-    if cell.is_ghost() {
+    if cell.is_ghost() || cell.stored().large {
         return Err(ApplyError::NotFound);
     }
     for run in Runs::new(runs) {
@@ -248,6 +259,22 @@ fn plan_file_header(page: &Page, header: &FileHeader) -> Result<Step, ApplyError
     }
 }
 
+fn plan_overflow(
+    page: &Page,
+    id: PageId,
+    tree: TableId,
+    next: Option<Extent>,
+    len: usize,
+) -> Result<Step, ApplyError> {
+    let place_fits = id != PageId::FILE_HEADER && !is_map_page(id, page.size());
+    let next_fits = next.is_none_or(|next| next.pages > 0 && next.first != PageId::FILE_HEADER);
+    if !place_fits || !next_fits || tree == TableId::NONE || len == 0 {
+        return Err(ApplyError::Malformed("a page that no large value can have"));
+    }
+    require_len(len, overflow_bytes(page.size()))?;
+    Ok(Step::Whole)
+}
+
 fn plan_format(page: &Page, op: &PageOp<'_>) -> Result<Step, ApplyError> {
     let PageOp::Format {
         id,
@@ -263,7 +290,7 @@ fn plan_format(page: &Page, op: &PageOp<'_>) -> Result<Step, ApplyError> {
         unreachable!("only a format is planned as one");
     };
     match kind {
-        Kind::FileHeader => Err(ApplyError::WrongKind),
+        Kind::FileHeader | Kind::Overflow => Err(ApplyError::WrongKind),
         Kind::Map => {
             let bare = low.is_none()
                 && high.is_none()

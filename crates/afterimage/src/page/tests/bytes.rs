@@ -40,7 +40,17 @@ fn lived_in() -> impl Strategy<Value = Page> {
         }
         page
     });
-    prop_oneof![4 => leaf, 2 => inner, 1 => Just(formatted(&PageOp::format_empty_map(PageId::FIRST_MAP)))]
+    let overflow =
+        (any::<u64>(), prop::collection::vec(any::<u8>(), 1..99)).prop_map(|(position, data)| {
+            formatted(&PageOp::Overflow {
+                id: ID,
+                tree: TREE,
+                position,
+                next: None,
+                data: data.into(),
+            })
+        });
+    prop_oneof![4 => leaf, 1 => overflow, 2 => inner, 1 => Just(formatted(&PageOp::format_empty_map(PageId::FIRST_MAP)))]
 }
 
 /// Reads everything that a page which passed its check may be asked for.

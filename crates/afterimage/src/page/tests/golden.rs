@@ -3,7 +3,8 @@
 
 use afterimage_log::Lsn;
 
-use super::super::{Kind, Page, PageOp, apply, file_header, header};
+use super::super::{Address, GHOST, LARGE};
+use super::super::{Extent, Kind, Page, PageOp, apply, file_header, header, overflow};
 use super::{TREE, file_header as sample_file_header, formatted};
 use crate::ids::PageId;
 
@@ -72,6 +73,54 @@ fn a_map() {
 }
 
 #[test]
+fn an_overflow_page() {
+    let mut page = formatted(&PageOp::Overflow {
+        id: PageId(7),
+        tree: TREE,
+        position: 0x0102_0304,
+        next: Some(Extent {
+            first: PageId(9),
+            pages: 0x0506,
+        }),
+        data: b"bytes of a value"[..].into(),
+    });
+    assert_eq!(ends(&mut page, 128, 0).0, GOLDEN_OVERFLOW);
+}
+
+#[test]
+fn a_leaf_with_a_large_value() {
+    let first = Extent {
+        first: PageId(300),
+        pages: 2,
+    };
+    let address = Address { first, len: 9000 }.encode();
+    let mut page = formatted(&PageOp::format_leaf(PageId(7), TREE));
+    let put = PageOp::PutCell {
+        key: b"key"[..].into(),
+        value: address[..].into(),
+        flags: LARGE,
+    };
+    apply(&mut page, &put).expect("room");
+    let bytes = page.bytes();
+    assert_eq!(hex(&bytes[bytes.len() - 26..]), GOLDEN_ADDRESS);
+    let ghost = PageOp::SetGhost {
+        key: b"key"[..].into(),
+        ghost: true,
+    };
+    apply(&mut page, &ghost).expect("is there");
+    assert_eq!(
+        page.leaf_get(b"key").map(|cell| cell.flags),
+        Some(LARGE | GHOST)
+    );
+    let unghost = PageOp::SetGhost {
+        key: b"key"[..].into(),
+        ghost: false,
+    };
+    apply(&mut page, &unghost).expect("is there");
+    assert_eq!(page.leaf_get(b"key").map(|cell| cell.flags), Some(LARGE));
+}
+
+#[test]
 fn a_file_header() {
     let mut page = formatted(&PageOp::FileHeader(sample_file_header()));
     assert_eq!(ends(&mut page, 176, 0).0, GOLDEN_FILE_HEADER);
@@ -103,6 +152,7 @@ fn the_document_states_the_fields_of_the_code() {
     for (heading, fields) in [
         ("### Page header\n", header::FIELDS),
         ("### File header page\n", file_header::FIELDS),
+        ("### Overflow page\n", overflow::FIELDS),
     ] {
         let stated = rows_under(heading);
         let coded: Vec<_> = fields
@@ -133,6 +183,10 @@ const GOLDEN_INNER_HEAP: &str = "00016d090000000000000000000800000000000000";
 const GOLDEN_MAP: &str = "0b8d6d4401a1020001000000000000006745230100000000000000000000000000000000000000000000000000000000\
     0000ffff0000ffff00000000000000000000000000000000000000000000000000000000000000000000000000000000\
     5501";
+const GOLDEN_OVERFLOW: &str = "e48f021901a10500070000000000000067452301000000001000000000000000090000000000000000000000000000000000ffff0000ffff00000000000000000000000000000000000000000000000000000000000000000000000000000000\
+    04030201000000000605000010000000\
+    6279746573206f6620612076616c7565";
+const GOLDEN_ADDRESS: &str = "0203146b65792c01000000000000020000002823000000000000";
 const GOLDEN_FILE_HEADER: &str = "b0c8bdf001a1010000000000000000006745230100000000000000000000000000000000000000000000000000000000\
     0000ffff0000ffff00000000000000000000000000000000000000000000000000000000000000000000000000000000\
     41465452504147450100000000100000100f0e0d0c0b0a090807060504030201201f1e1d1c1b1a191817161514131211\

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use proptest::prelude::*;
 
 use super::file_header::FileHeader;
-use super::{Kind, Page, PageOp};
+use super::{Extent, Kind, Page, PageOp};
 use crate::ids::{PageId, TableId};
 
 /// How many random cases a test tries. Failures print what failed, shrunk; nothing is written to disk.
@@ -105,6 +105,22 @@ pub(crate) fn any_op() -> impl Strategy<Value = PageOp<'static>> {
                 bits,
             }
         }),
+        (
+            any::<u32>(),
+            any::<u64>(),
+            proptest::option::of((any::<u64>(), 1u32..)),
+            bytes()
+        )
+            .prop_map(|(tree, position, next, data)| PageOp::Overflow {
+                id: ID,
+                tree: TableId(tree),
+                position,
+                next: next.map(|(first, pages)| Extent {
+                    first: PageId(first),
+                    pages
+                }),
+                data,
+            }),
     ]
 }
 

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::super::op::ApplyError;
-use super::super::{Kind, Page, PageOp, apply, check_op};
+use super::super::{Extent, Kind, Page, PageOp, apply, check_op};
 use super::{ID, SIZE, TREE, any_op, cases, empty_leaf, file_header, formatted};
 use crate::codec::Reader;
 use crate::ids::{PageId, TableId};
@@ -90,7 +90,21 @@ fn operations_refuse_other_kinds_of_pages() {
             &[(b"", PageId(8)), (b"m", PageId(9))],
         )),
         Page::new(SIZE),
+        formatted(&PageOp::Overflow {
+            id: ID,
+            tree: TREE,
+            position: 5,
+            next: None,
+            data: b"other bytes"[..].into(),
+        }),
     ];
+    let overflow = PageOp::Overflow {
+        id: ID,
+        tree: TREE,
+        position: 0,
+        next: None,
+        data: b"bytes"[..].into(),
+    };
     let put = PageOp::PutCell {
         key: b"k"[..].into(),
         value: b"v"[..].into(),
@@ -104,29 +118,37 @@ fn operations_refuse_other_kinds_of_pages() {
         keys: vec![b"k"[..].into()],
     };
     let cases = [
-        (put, [false, false, true, false, false]),
+        (put, [false, false, true, false, false, false]),
         (
             PageOp::insert_child(b"p", PageId(10)),
-            [false, false, false, true, false],
+            [false, false, false, true, false, false],
         ),
         (
             PageOp::split_left(b"m", PageId(10)),
-            [false, false, true, true, false],
+            [false, false, true, true, false, false],
         ),
         (
             PageOp::map_set(1, 1, true),
-            [false, true, false, false, false],
+            [false, true, false, false, false, false],
         ),
-        (ghost, [false; 5]),
-        (remove, [false; 5]),
-        (PageOp::format_leaf(ID, TREE), [true; 5]),
-        (PageOp::FileHeader(file_header()), [true; 5]),
+        (ghost, [false; 6]),
+        (remove, [false; 6]),
+        (PageOp::format_leaf(ID, TREE), [true; 6]),
+        (PageOp::FileHeader(file_header()), [true; 6]),
+        (overflow.clone(), [true; 6]),
     ];
     for (op, expected) in cases {
         let allowed = pages.each_ref().map(|page| check_op(page, &op).is_ok());
         assert_eq!(allowed, expected, "{}", op.name());
         if op.makes_whole_page() {
-            assert_eq!(expected, [true; 5]);
+            assert_eq!(expected, [true; 6]);
+            // The page's old contents make no difference, so twice is once.
+            for mut page in pages.clone() {
+                apply(&mut page, &op).expect("allowed");
+                assert_eq!(page, formatted(&op));
+                apply(&mut page, &op).expect("allowed");
+                assert_eq!(page, formatted(&op));
+            }
         }
     }
 }
@@ -192,6 +214,48 @@ fn what_cannot_be_is_refused_by_name() {
         check_op(&inner, &PageOp::split_left(b"n", PageId(5))),
         Err(ApplyError::NotFound)
     );
+}
+
+#[test]
+fn overflow_pages_that_cannot_be_are_refused() {
+    let page = Page::new(SIZE);
+    let next = Extent {
+        first: PageId(9),
+        pages: 1,
+    };
+    let op = |id, tree, next, len| PageOp::Overflow {
+        id,
+        tree,
+        position: 0,
+        next: Some(next),
+        data: vec![1; len].into(),
+    };
+    let room = SIZE - 112;
+    assert_eq!(check_op(&page, &op(ID, TREE, next, room)), Ok(()));
+    assert!(check_op(&page, &op(ID, TREE, next, room + 1)).is_err());
+    assert!(check_op(&page, &op(ID, TREE, next, 0)).is_err());
+    assert!(check_op(&page, &op(PageId(0), TREE, next, 1)).is_err());
+    assert!(check_op(&page, &op(PageId(1), TREE, next, 1)).is_err());
+    assert!(check_op(&page, &op(ID, TableId::NONE, next, 1)).is_err());
+    let nowhere = Extent {
+        first: PageId(0),
+        pages: 1,
+    };
+    assert!(check_op(&page, &op(ID, TREE, nowhere, 1)).is_err());
+    let mut leaf = empty_leaf();
+    let put = |value: &'static [u8]| PageOp::PutCell {
+        key: b"k"[..].into(),
+        value: value.into(),
+        flags: 2,
+    };
+    assert!(check_op(&leaf, &put(b"no address")).is_err());
+    assert!(check_op(&leaf, &put(&[0; 20])).is_err());
+    apply(&mut leaf, &put(&[1; 20])).expect("an address");
+    let xor = PageOp::XorValue {
+        key: b"k"[..].into(),
+        runs: b"\x00\x01\xff"[..].into(),
+    };
+    assert_eq!(check_op(&leaf, &xor), Err(ApplyError::NotFound));
 }
 
 #[test]

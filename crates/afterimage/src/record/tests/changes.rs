@@ -170,8 +170,8 @@ fn a_rows_record_stays_within_its_bound() {
         page_prev: Some(lsn(u64::MAX / 2)),
         key: Cow::Borrowed(&value[..1024]),
         change: Change::Put {
-            before: Some(Cow::Borrowed(&value)),
-            after: Cow::Borrowed(&value),
+            before: Some(Stored::from(&value)),
+            after: Stored::from(&value),
         },
     });
     assert!(encoded(&record).len() <= crate::limits::row_bytes_max(1024, 2048, 2048));

@@ -40,9 +40,17 @@ fn clr(undo_next: Option<Lsn>) -> Record<'static> {
         page_prev: None,
         key: b"key"[..].into(),
         change: Change::Delete {
-            before: Cow::Borrowed(b""),
+            before: Stored::from(b""),
         },
     })
+}
+
+fn large() -> Stored<'static> {
+    let first = Extent {
+        first: PageId(300),
+        pages: 2,
+    };
+    Address { first, len: 9000 }.stored()
 }
 
 #[test]
@@ -93,6 +101,18 @@ fn records() {
             begin: lsn(70_000),
             last_commit_time: 1_000_000,
         },
+        Record::Begin,
+        row(
+            false,
+            Some(70_100),
+            Change::of(Some(Stored::from(b"old")), Some(large())),
+        ),
+        row(false, Some(70_100), Change::of(Some(large()), None)),
+        row(
+            false,
+            Some(70_100),
+            Change::of(Some(large()), Some(large())),
+        ),
     ];
     let found: Vec<String> = records.iter().map(|record| hex(&encoded(record))).collect();
     assert_eq!(found, GOLDEN_RECORDS);
@@ -137,6 +157,23 @@ fn operations() {
         op_hex(PageOp::split_left(b"m", PageId(301))),
         op_hex(PageOp::insert_child(b"m", PageId(301))),
         op_hex(PageOp::map_set(300, 2, true)),
+        op_hex(PageOp::Overflow {
+            id: PageId(7),
+            tree: TableId(16),
+            position: 8192,
+            next: Some(Extent {
+                first: PageId(300),
+                pages: 2,
+            }),
+            data: b"bytes"[..].into(),
+        }),
+        op_hex(PageOp::Overflow {
+            id: PageId(7),
+            tree: TableId(16),
+            position: 0,
+            next: None,
+            data: b"bytes"[..].into(),
+        }),
     ];
     assert_eq!(found, GOLDEN_OPERATIONS);
 }
@@ -166,6 +203,7 @@ fn the_document_states_the_kinds_of_the_code() {
         (encode::CHECKPOINT_BEGIN, "checkpoint begin"),
         (encode::CHECKPOINT_TABLES, "checkpoint tables"),
         (encode::CHECKPOINT_END, "checkpoint end"),
+        (encode::BEGIN, "begin"),
     ];
     assert_eq!(
         numbers_under("### Kinds of records\n"),
@@ -197,7 +235,7 @@ fn the_document_states_the_kinds_of_the_code() {
     assert_eq!(numbers_under("### Operations on a page\n"), operations);
 }
 
-const GOLDEN_RECORDS: [&str; 12] = [
+const GOLDEN_RECORDS: [&str; 16] = [
     "010800f0a20410ac02036b6579036e6577",
     "0101d4a30465c70110ac02036b6579036f6c64056e65776572",
     "0102d4a30465c70110ac02036b657904676f6e65",
@@ -210,9 +248,13 @@ const GOLDEN_RECORDS: [&str; 12] = [
     "06",
     "0701d4a304643301ac02f0a204",
     "08f0a204c0843d",
+    "09",
+    "0121d4a30465c70110ac02036b6579036f6c64142c01000000000000020000002823000000000000",
+    "0112d4a30465c70110ac02036b6579142c01000000000000020000002823000000000000",
+    "0131d4a30465c70110ac02036b6579142c01000000000000020000002823000000000000142c01000000000000020000002823000000000000",
 ];
 
-const GOLDEN_OPERATIONS: [&str; 9] = [
+const GOLDEN_OPERATIONS: [&str; 11] = [
     "010401001000150000080000000000000000016d0900000000000000",
     "0301036b65790576616c7565",
     "04036b6579",
@@ -222,4 +264,6 @@ const GOLDEN_OPERATIONS: [&str; 9] = [
     "08016dad02",
     "09016dad02",
     "0a01ac0202",
+    "0b10804002ac02056279746573",
+    "0b100000056279746573",
 ];

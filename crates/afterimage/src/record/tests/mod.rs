@@ -13,7 +13,7 @@ use super::{
     encode_tables,
 };
 use crate::ids::{PageId, TableId};
-use crate::page::{Page, PageOp, any_op, apply, cases};
+use crate::page::{Address, Extent, Page, PageOp, Stored, any_op, apply, cases};
 
 fn lsn(number: u64) -> Lsn {
     Lsn::new(number).expect("not zero")
@@ -29,11 +29,26 @@ fn bytes() -> impl Strategy<Value = Cow<'static, [u8]>> {
     prop::collection::vec(any::<u8>(), 0..50).prop_map(Cow::Owned)
 }
 
+fn stored() -> impl Strategy<Value = Stored<'static>> {
+    let address = (1u64..1 << 40, 1u32.., 1u64..).prop_map(|(first, pages, len)| {
+        let first = Extent {
+            first: PageId(first),
+            pages,
+        };
+        Address { first, len }.stored()
+    });
+    let value = bytes().prop_map(|bytes| Stored {
+        bytes,
+        large: false,
+    });
+    prop_oneof![3 => value, 1 => address]
+}
+
 fn change() -> impl Strategy<Value = Change<'static>> {
     prop_oneof![
-        (proptest::option::of(bytes()), bytes())
+        (proptest::option::of(stored()), stored())
             .prop_map(|(before, after)| Change::Put { before, after }),
-        bytes().prop_map(|before| Change::Delete { before }),
+        stored().prop_map(|before| Change::Delete { before }),
         bytes().prop_map(|runs| Change::Xor { runs }),
     ]
 }
@@ -92,7 +107,7 @@ fn structure() -> impl Strategy<Value = Record<'static>> {
         page_prev,
         op,
     });
-    (1u8..=7, prop::collection::vec(part, 0..5)).prop_map(|(kind, parts)| {
+    (1u8..=10, prop::collection::vec(part, 0..5)).prop_map(|(kind, parts)| {
         let kind = StructureKind::from_byte(kind).expect("a kind that is");
         Record::Structure(Structure { kind, parts })
     })
@@ -118,6 +133,7 @@ fn record() -> impl Strategy<Value = Record<'static>> {
         1 => txn_and_later().prop_map(|(txn, prev)| Record::Commit { txn, prev }),
         1 => txn_and_later().prop_map(|(txn, prev)| Record::End { txn, prev }),
         1 => Just(Record::CheckpointBegin),
+        1 => Just(Record::Begin),
         1 => tables.prop_map(|(att, dpt)| Record::CheckpointTables { att, dpt }),
         1 => (any_lsn(), any::<u64>())
             .prop_map(|(begin, last_commit_time)| Record::CheckpointEnd { begin, last_commit_time }),
@@ -148,7 +164,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_decode_or_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..120), kind in 0u8..10) {
+    fn any_bytes_decode_or_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..120), kind in 0u8..12) {
         for bytes in [&bytes[..], &[&[kind], &bytes[..]].concat()] {
             if let Ok(record) = Record::decode(bytes) {
                 prop_assert_eq!(&encoded(&record)[..], bytes, "what decodes encodes to the same bytes");

@@ -1,0 +1,163 @@
+//! The pending-free tree: pages that are in use and will be free when their owner, a transaction, has ended and nobody can
+//! see any more what it did.
+//!
+//! The pages of a new large value enter it in the record that allocates them, so that no crash leaks them; the transaction
+//! takes them out, undoably, once the value is in its row. Those of a value that goes enter it undoably. What is left
+//! when the owner has ended belongs to nobody: purge frees it.
+
+use afterimage_log::{Log, Lsn, Reservation};
+
+use super::Tree;
+use super::scan::Step;
+use super::split::{Asker, change_structure};
+use crate::buffer::Pager;
+use crate::error::{Error, Result};
+use crate::ids::PageId;
+use crate::interval::Interval;
+use crate::limits::{map_pages, structure_bytes_max};
+use crate::page::{Extent, PageOp, map_position};
+use crate::record::StructureKind;
+
+/// The bytes of an entry's key.
+pub(crate) const KEY_BYTES: usize = 16;
+/// The bytes of an entry's value.
+pub(crate) const VALUE_BYTES: usize = 5;
+/// The entry is a run of pages.
+const KIND_EXTENT: u8 = 1;
+
+/// The key of an entry: those of one owner stand together.
+pub(crate) fn key(owner: Lsn, first: PageId) -> [u8; KEY_BYTES] {
+    let mut key = [0; KEY_BYTES];
+    key[..8].copy_from_slice(&owner.get().to_be_bytes());
+    key[8..].copy_from_slice(&first.get().to_be_bytes());
+    key
+}
+
+/// The value of an entry.
+pub(crate) fn value(extent: Extent) -> [u8; VALUE_BYTES] {
+    let mut value = [KIND_EXTENT; VALUE_BYTES];
+    value[1..].copy_from_slice(&extent.pages.to_le_bytes());
+    value
+}
+
+/// The owner that an entry's key names.
+pub(crate) fn owner_of(key: &[u8]) -> Option<Lsn> {
+    let owner = key.first_chunk::<8>()?;
+    Lsn::new(u64::from_be_bytes(*owner))
+}
+
+fn decode(key: &[u8], value: &[u8]) -> Option<(Lsn, Extent)> {
+    let key: &[u8; KEY_BYTES] = key.try_into().ok()?;
+    let value: &[u8; VALUE_BYTES] = value.try_into().ok()?;
+    let first = u64::from_be_bytes(*key.last_chunk()?);
+    let pages = u32::from_le_bytes(*value.last_chunk()?);
+    let extent = Extent {
+        first: PageId(first),
+        pages,
+    };
+    let sound = value[0] == KIND_EXTENT && first > 0 && pages > 0;
+    let end = first.checked_add(u64::from(pages));
+    (sound && end.is_some()).then_some((owner_of(key)?, extent))
+}
+
+impl Tree {
+    /// The first entries of `within`, those of one leaf, and what is left of it.
+    pub(crate) fn pending_within(
+        &self,
+        pager: &Pager,
+        within: &Interval,
+    ) -> Result<(Vec<(Lsn, Extent)>, Interval)> {
+        let step = self.rows_within(pager, within, false, usize::MAX, &mut |_| true)?;
+        let Step { rows, rest } = step.expect("nobody says no");
+        let entries = rows.iter().map(|(key, value)| {
+            let entry = decode(key, &value.bytes);
+            let most = map_pages(pager.page_size());
+            let entry = entry.filter(|(_, extent)| u64::from(extent.pages) < most);
+            entry.ok_or_else(|| {
+                Error::corruption("the pending-free tree", format!("the entry {key:x?}"))
+            })
+        });
+        Ok((entries.collect::<Result<_>>()?, rest))
+    }
+
+    /// Takes up to `wanted` neighbouring pages into use for `owner`, and enters them here, in one record. `purgeable`: which
+    /// ghosts of this tree may be removed to make room.
+    pub(crate) fn allocate_extent(
+        &self,
+        pager: &Pager,
+        owner: Lsn,
+        wanted: u32,
+        purgeable: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<Extent> {
+        loop {
+            let mut reservation = self.structure_space(pager)?;
+            let permit = pager.permit();
+            let new = pager.new_extent(wanted)?;
+            let key = key(owner, new.first);
+            let mut leaf = self.leaf_exclusive(pager, &key)?;
+            if !leaf.fits_put(&key, VALUE_BYTES) {
+                drop((leaf, new, permit, reservation));
+                let mut asker = Asker {
+                    pager,
+                    purgeable,
+                    kept: None,
+                };
+                self.make_room(&mut asker, &key, VALUE_BYTES)?;
+                continue;
+            }
+            let Some(mut claimed) = new.claim() else {
+                continue;
+            };
+            let extent = claimed.extent;
+            let value = value(extent);
+            let parts = vec![
+                (&mut leaf, PageOp::put_cell(&key, &value)),
+                (
+                    &mut claimed.map,
+                    PageOp::map_set(claimed.index, extent.pages, true),
+                ),
+            ];
+            change_structure(pager, &mut reservation, StructureKind::Allocate, parts)?;
+            pager.pages_taken(&claimed.map, extent.pages);
+            return Ok(extent);
+        }
+    }
+
+    /// Frees the pages of an entry and takes it out, in one record.
+    pub(crate) fn free_extent(&self, pager: &Pager, owner: Lsn, extent: Extent) -> Result<()> {
+        let mut reservation = self.structure_space(pager)?;
+        let _permit = pager.permit();
+        let key = key(owner, extent.first);
+        let (map, index) = map_position(extent.first, pager.page_size())
+            .filter(|(_, index)| {
+                u64::from(*index) + u64::from(extent.pages) <= map_pages(pager.page_size())
+            })
+            .ok_or_else(|| {
+                Error::corruption("the pending-free tree", format!("the entry {key:x?}"))
+            })?;
+        let map = pager.fetch(map)?;
+        let mut leaf = self.leaf_exclusive(pager, &key)?;
+        let Some(mut map) = map.exclusive() else {
+            return Ok(());
+        };
+        let parts = vec![
+            (
+                &mut leaf,
+                PageOp::RemoveCells {
+                    keys: vec![key[..].into()],
+                },
+            ),
+            (&mut map, PageOp::map_set(index, extent.pages, false)),
+        ];
+        change_structure(pager, &mut reservation, StructureKind::Free, parts)?;
+        pager.pages_freed(&map, extent.pages);
+        Ok(())
+    }
+
+    fn structure_space(&self, pager: &Pager) -> Result<Reservation> {
+        pager.reserve(Log::frame_bytes(
+            structure_bytes_max(pager.page_size()),
+            false,
+        ))
+    }
+}
