@@ -1,6 +1,11 @@
 //! The promise: a value may be as long as 1 GiB, through a pool of eight pages and a log of small segments. It is there whole
 //! or not at all, whatever ends the transaction, and its pages are used again when it goes.
 
+#![allow(
+    clippy::disallowed_types,
+    reason = "a hook collects disk states, and nobody waits for it"
+)]
+
 use std::io::Read;
 use std::sync::{Arc, Mutex};
 

@@ -188,7 +188,7 @@ fn begin_report(decided: &Decided, clean: bool) -> RecoveryReport {
 }
 
 /// After a clean stop every page is home, so whatever would make this open fail can be seen before anything is written:
-/// the file header, the allocation maps, the catalogue, the pending-free tree.
+/// the file header, the allocation maps, the catalogue.
 fn check_before_opening(store: &Store) -> Result<()> {
     let mut page = Page::new(store.page_size());
     store.read(PageId::FILE_HEADER, &mut page)?;
@@ -201,8 +201,7 @@ fn check_before_opening(store: &Store) -> Result<()> {
             return Err(store.corrupt(map, what));
         }
     }
-    let roots = vec![PageId::CATALOGUE_ROOT, PageId::PENDING_FREE_ROOT];
-    let (mut todo, mut seen) = (roots, BTreeSet::new());
+    let (mut todo, mut seen) = (vec![PageId::CATALOGUE_ROOT], BTreeSet::new());
     while let Some(id) = todo.pop() {
         store.read(id, &mut page)?;
         if seen.insert(id) && page.kind() == Some(Kind::Inner) {
@@ -295,7 +294,7 @@ fn passes(
     system.catalogue.load(pager)?;
     system.active.restore(&losers);
     report.undone = undo::undo(system, &losers)?;
-    system.load_pending()?;
+    system.purge.begin_at(log.next_lsn());
     report.undo_time = clock.lap();
     Ok(())
 }

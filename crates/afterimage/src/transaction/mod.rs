@@ -43,7 +43,7 @@ pub(crate) struct System {
     pub(crate) catalogue: Catalogue,
     pub(crate) active: ActiveTable,
     locks: LockTable,
-    purge: Purge,
+    pub(crate) purge: Purge,
     next_age: AtomicU64,
     lock_timeout: Duration,
     pub(crate) counters: Counters,

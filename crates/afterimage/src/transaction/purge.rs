@@ -13,19 +13,34 @@ use crate::interval::Interval;
 use crate::tree::pending_key;
 
 /// Who has left pages behind.
-pub(super) struct Purge {
+pub(crate) struct Purge {
     /// (commit or end record, owner), oldest first.
     ended: Mutex<BTreeSet<(Lsn, Lsn)>>,
     /// Held by whoever frees, over I/O.
-    freeing: Mutex<()>,
+    freeing: Mutex<Freeing>,
+}
+
+/// What there is to be freed beside what `ended` says.
+enum Freeing {
+    /// Whatever earlier runs, which had ended at this LSN, have left: the tree has not been read yet.
+    Unread(Lsn),
+    /// Nothing.
+    Read,
+    /// The tree is damaged: nothing is freed any more. `verify` says where.
+    Damaged,
 }
 
 impl Purge {
     pub(super) fn new(io: &Io) -> Purge {
         Purge {
             ended: Mutex::new(io, BTreeSet::new()),
-            freeing: Mutex::new(io, ()),
+            freeing: Mutex::new(io, Freeing::Read),
         }
+    }
+
+    /// A recovered database begins to work at `lsn`: every owner before that has ended.
+    pub(crate) fn begin_at(&self, lsn: Lsn) {
+        *self.freeing.lock() = Freeing::Unread(lsn);
     }
 
     /// `owner` has ended with the record at `end`; what it has left in the pending-free tree is nobody's.
@@ -45,30 +60,48 @@ impl System {
         self.pager.log.durable_lsn()
     }
 
-    /// After a start: whoever has left pages behind has ended by now.
-    pub(crate) fn load_pending(&self) -> Result<()> {
-        let end = self.pager.log.next_lsn();
-        let mut rest = Interval::all();
-        while !rest.is_empty() {
-            let pending = &self.catalogue.pending;
-            let (entries, next) = pending.pending_within(&self.pager, &rest)?;
-            for (owner, _) in entries {
-                // The end of the log stands for an end that it may no longer hold.
-                let ended = Lsn::new(end.get() - 1).unwrap_or(end);
-                self.purge.owner_ended(owner, ended);
-            }
-            rest = next;
-        }
-        Ok(())
-    }
-
     /// Frees the pages that the oldest ended owner has left, if it is old enough. False if there was nothing to free.
     ///
     /// # Errors
     ///
     /// `DiskFull` where there is no log space for it: what is not freed yet stays to be freed.
     pub(crate) fn purge_step(&self) -> Result<bool> {
-        let _freeing = self.purge.freeing.lock();
+        let mut freeing = self.purge.freeing.lock();
+        let result = match *freeing {
+            Freeing::Damaged => return Ok(false),
+            Freeing::Unread(begin) => self.read_pending(begin).map(|()| true),
+            Freeing::Read => self.free_oldest(),
+        };
+        match result {
+            // Pages that stay in use do no harm; everything else goes on.
+            Err(error) if error.is_corruption() => *freeing = Freeing::Damaged,
+            Err(error) => return Err(error),
+            Ok(worked) => {
+                if let Freeing::Unread(_) = *freeing {
+                    *freeing = Freeing::Read;
+                }
+                return Ok(worked);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whoever has left pages behind before `begin` has ended.
+    fn read_pending(&self, begin: Lsn) -> Result<()> {
+        let mut rest = Interval::new(&[], Some(&pending_key(begin, PageId(0))));
+        while !rest.is_empty() {
+            let pending = &self.catalogue.pending;
+            let (entries, next) = pending.pending_within(&self.pager, &rest)?;
+            for (owner, _) in entries {
+                // Where it ended is not known any more: before `begin`, as it did itself.
+                self.purge.owner_ended(owner, owner);
+            }
+            rest = next;
+        }
+        Ok(())
+    }
+
+    fn free_oldest(&self) -> Result<bool> {
         let Some((end, owner)) = self.purge.next(self.purge_horizon()) else {
             return Ok(false);
         };

@@ -1,7 +1,7 @@
 //! What a transaction does: read, write, scan, commit. Lock, then reserve, then latch.
 
 use afterimage_io::planted::{self, Bug};
-use afterimage_log::{Log, Lsn};
+use afterimage_log::{Appended, Log, Lsn};
 
 use super::large::NewValue;
 use super::wish::{Outcome, Wish};
@@ -254,7 +254,7 @@ impl System {
         let result = result.map(|done| done.expect("a large value has been seen to"));
         let commit = result.as_ref().ok().and_then(|(_, commit)| *commit);
         self.locks
-            .release_all(&txn.owner, commit.map(|(lsn, _)| lsn));
+            .release_all(&txn.owner, commit.map(|commit| commit.lsn));
         let (outcome, commit) = result?;
         if commit.is_some() {
             self.counters.commits.add(1);
@@ -263,7 +263,7 @@ impl System {
         Ok((
             outcome,
             commit
-                .map(|(_, end)| end)
+                .map(|commit| commit.end)
                 .or_else(|| txn.seen.map(after_record)),
         ))
     }
@@ -275,7 +275,7 @@ impl System {
         tree: &Tree,
         key: &[u8],
         wish: Wish<'_>,
-    ) -> Result<Option<(Outcome, Option<(Lsn, Lsn)>)>> {
+    ) -> Result<Option<(Outcome, Option<Appended>)>> {
         self.lock(txn, &Resource::Key(tree.id(), key), Mode::Exclusive)?;
         let before_max = value_bytes_max(self.pager.page_size());
         let after = wish.value();
@@ -311,11 +311,7 @@ impl System {
             purgeable: &|ghost| self.is_purgeable(tree, ghost),
         };
         let appended = tree.write_row(&self.pager, &mut space, &mut write)?;
-        let done = (
-            outcome,
-            appended.map(|appended| (appended.lsn, appended.end)),
-        );
-        Ok((!meets_large).then_some(done))
+        Ok((!meets_large).then_some((outcome, appended)))
     }
 
     /// One row in a transaction of its own, of as many records as it takes.
