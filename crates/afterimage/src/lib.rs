@@ -32,3 +32,8 @@ pub use error::{Error, Result};
 pub use options::{Durability, Options};
 pub use recovery::RecoveryReport;
 pub use transaction::Savepoint;
+
+/// The book's chapter, so that what it shows is run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/book/transactions.md")]
+struct TransactionsInTheBook;
