@@ -39,7 +39,7 @@ COMMANDS
             cargo xtask sim help            everything crashtest can do
     planted [ARGS...]
         Builds the engine with its planted bugs, switches on one after another, and shows which test caught each.
-        Ten of them must be caught, else exit 1; one that nothing catches is a hole in the tests.
+        Fifteen of the engine's must be caught, else exit 1; one that nothing catches is a hole in the tests.
     fuzz [--seconds S] [--only TARGET]
         Any bytes in place of each thing that the log reads from a disk, mutated by coverage (cargo-fuzz, installed on
         first use; libFuzzer needs a C++ compiler), S seconds each (60 unless told), and how many executions that were.

@@ -62,6 +62,11 @@ bugs! {
     CleanFlagKept = "T28", "The clean flag is not cleared before the first write after an open.";
     LosersNotRedone = "T29", "Redo skips the records of transactions that did not commit.";
     ClrUndoneTwice = "T30", "Undo after a crash starts again at the end instead of at undoNext.";
+    SnapshotNotDurable = "T42", "A snapshot of what is durable shows commits that are not.";
+    StampedLate = "T43", "A commit's status is set some time after its record is in the log, and a snapshot gets in between.";
+    VersionsGone = "T44", "Old versions are given up as soon as the commit is durable, whatever snapshots there are.";
+    GhostsGone = "T44b", "A deleted row is purged from its page while a snapshot still sees it.";
+    TakenBackTooEarly = "T46", "The versions behind a rollback are given up before the rows are back.";
     SlotNotSynced = "T56", "A slot's move is not durable when the log it has passed is given up.";
     PageLsnNotStamped = "page-lsn", "A change is applied to a page without stamping its LSN.";
 }

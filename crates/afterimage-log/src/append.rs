@@ -124,8 +124,9 @@ impl Shared {
         buffer.advance(draft.len);
         buffer.records += 1;
         buffer.last_record_end = buffer.next;
-        self.next.store(buffer.next, Ordering::Release);
+        // First: whoever reads the log's end sees the effects of all that is before it.
         inside(Lsn::at(lsn), time.unwrap_or(0));
+        self.next.store(buffer.next, Ordering::Release);
         Appended {
             lsn: Lsn::at(lsn),
             end: Lsn::at(lsn + draft.len),

@@ -153,11 +153,58 @@ impl History {
 
     /// The commit is acknowledged.
     pub fn acknowledged(&mut self, txn: TxnNumber, durable: bool) {
-        self.txns[txn.0].fate = if durable {
-            Fate::Durable
-        } else {
-            Fate::InMemory
-        };
+        let fate = &mut self.txns[txn.0].fate;
+        // A snapshot may have shown it as durable before.
+        if *fate != Fate::Durable {
+            *fate = if durable {
+                Fate::Durable
+            } else {
+                Fate::InMemory
+            };
+        }
+    }
+
+    /// Who is acknowledged as durable now: a snapshot of what is durable, taken after this, shows them all.
+    #[must_use]
+    pub fn durable(&self) -> BTreeSet<usize> {
+        let durable = |t: &usize| self.txns[*t].fate == Fate::Durable;
+        (0..self.txns.len()).filter(durable).collect()
+    }
+
+    /// Compares what a snapshot shows with what may be there: the rows of some prefix of the commits, with everything that
+    /// was acknowledged as durable before it was taken.
+    ///
+    /// # Errors
+    /// What is missing, half there, out of order or from nowhere.
+    pub fn check_snapshot(&self, found: &Rows, durable: &BTreeSet<usize>) -> Result<(), Mismatch> {
+        let seen = self.marked(found);
+        if let Some(n) = durable.difference(&seen).next() {
+            let name = self.txns[*n].mark.escape_ascii();
+            return wrong(format!(
+                "{name} was durable, and a later snapshot does not show it"
+            ));
+        }
+        let unfinished = |n: &&usize| matches!(self.txns[**n].fate, Fate::Aborted | Fate::Active);
+        if let Some(n) = seen.iter().find(unfinished) {
+            let name = self.txns[*n].mark.escape_ascii();
+            return wrong(format!("{name} has not committed, and a snapshot shows it"));
+        }
+        self.check_order(&seen)?;
+        self.check_rows(&seen, found)
+    }
+
+    /// A snapshot of what is durable has shown these rows: what they come from is not lost any more.
+    pub fn shown_durable(&mut self, found: &Rows) {
+        for n in self.marked(found) {
+            self.txns[n].fate = Fate::Durable;
+        }
+    }
+
+    /// The transactions whose marks are there.
+    fn marked(&self, found: &Rows) -> BTreeSet<usize> {
+        (0..self.txns.len())
+            .filter(|t| found.contains_key(&self.txns[*t].mark))
+            .collect()
     }
 
     /// The transaction is about to be rolled back, or was by the engine.
@@ -186,9 +233,7 @@ impl History {
     /// # Errors
     /// What is lost, half there, out of order or from nowhere.
     pub fn check(&self, found: &Rows) -> Result<(), Mismatch> {
-        let survived: BTreeSet<usize> = (0..self.txns.len())
-            .filter(|t| found.contains_key(&self.txns[*t].mark))
-            .collect();
+        let survived = self.marked(found);
         self.check_set(&survived)?;
         self.check_order(&survived)?;
         self.check_rows(&survived, found)

@@ -161,6 +161,9 @@ pub enum Error {
     KeyExists,
     /// An update found no value under its key. Nothing was changed, and the transaction goes on.
     KeyNotFound,
+    /// The memory for old versions of rows (`version_store_size`) was needed for what has been written since: this snapshot
+    /// was the oldest, and cannot be read any more. Take a new one; raise the setting if readers take this long.
+    SnapshotTooOld,
     /// The savepoint is of another transaction, or was released, or was set after one that was rolled back to. Nothing was changed.
     NoSuchSavepoint,
     /// The transaction has already ended, or an earlier error has made it fit for rollback only.
@@ -338,6 +341,10 @@ impl fmt::Display for Error {
             ),
             Error::KeyExists => write!(f, "there is a value under this key already"),
             Error::KeyNotFound => write!(f, "there is no value under this key"),
+            Error::SnapshotTooOld => write!(
+                f,
+                "this snapshot is too old: more was written since than version_store_size keeps old versions of; take a new one"
+            ),
             Error::NoSuchSavepoint => write!(
                 f,
                 "this transaction has no such savepoint (any more): it was released, or rolled back over"

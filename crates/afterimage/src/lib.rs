@@ -25,7 +25,7 @@ pub use afterimage_io::{Io, Progress};
 pub use afterimage_log::Lsn;
 pub use afterimage_log::settings::{SettingInfo, Source};
 pub use database::{
-    CommitTicket, Database, Scan, Stats, StatusFile, Table, Transaction, ValueReader,
+    CommitTicket, Database, Scan, Snapshot, Stats, StatusFile, Table, Transaction, ValueReader,
     VerifyFinding, VerifyReport,
 };
 pub use error::{Error, Result};

@@ -33,6 +33,7 @@ pub struct Options {
     pub(crate) max_wal_size: u64,
     pub(crate) checkpoint_timeout: Duration,
     pub(crate) lock_timeout: Duration,
+    pub(crate) version_store_size: u64,
     pub(crate) synchronous_commit: Durability,
     pub(crate) create: bool,
     pub(crate) background: bool,
@@ -58,6 +59,7 @@ impl Options {
             max_wal_size: 1 << 30,
             checkpoint_timeout: Duration::from_secs(300),
             lock_timeout: Duration::from_secs(10),
+            version_store_size: 64 << 20,
             synchronous_commit: Durability::Disk,
             create: true,
             background: true,
@@ -132,6 +134,14 @@ impl Options {
     pub fn wal_buffers(mut self, bytes: u64) -> Options {
         self.log.wal_buffers = bytes;
         self.given("wal_buffers")
+    }
+
+    /// Memory, in bytes, that old versions of rows may take so that snapshots can go on reading: 64 KiB to 1 TiB, default 64 MiB.
+    /// What unfinished transactions have changed counts, and stays in any case. Too small: long readers meet
+    /// [`Error::SnapshotTooOld`](crate::Error::SnapshotTooOld). Too large: one forgotten snapshot takes all of it.
+    pub fn version_store_size(mut self, bytes: u64) -> Options {
+        self.version_store_size = bytes;
+        self.given("version_store_size")
     }
 
     /// How long a call waits for a lock before it answers [`Error::LockTimeout`](crate::Error::LockTimeout): 1 ms to 1 day, default

@@ -110,6 +110,13 @@ fn table(stats: &Stats) -> Vec<(&'static str, String)> {
         count(stats.lock_waits),
         duration(Duration::from_micros(stats.lock_wait_micros))
     );
+    let snapshots = format!(
+        "{} ({} old versions of rows, {}; {} snapshots given up)",
+        count(stats.snapshots),
+        count(stats.versions),
+        size(stats.version_bytes),
+        count(stats.snapshots_too_old)
+    );
     vec![
         ("next LSN", stats.next_lsn.to_string()),
         ("written LSN", stats.written_lsn.to_string()),
@@ -124,6 +131,7 @@ fn table(stats: &Stats) -> Vec<(&'static str, String)> {
         ("lock waits", waits),
         ("deadlocks", count(stats.deadlocks)),
         ("lock timeouts", count(stats.lock_timeouts)),
+        ("snapshots", snapshots),
         (
             "log syncs",
             format!(

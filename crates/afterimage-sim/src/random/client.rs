@@ -7,7 +7,7 @@ use crate::choices::Choices;
 use crate::failure::{Layer, Mismatch};
 use crate::history::TxnNumber;
 use crate::model::Rows;
-use afterimage::{Database, Durability, Error, Savepoint, Table, Transaction};
+use afterimage::{Database, Durability, Error, Savepoint, Snapshot, Table, Transaction};
 use afterimage_io::Io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,7 +100,7 @@ impl Client {
                 self.large()
             };
         }
-        match self.choices.below(12) {
+        match self.choices.below(13) {
             0..=2 => self.transfer(),
             3..=5 => self.rows(),
             6 if self.choices.chance(1, 2) => self.scan(),
@@ -108,6 +108,7 @@ impl Client {
             7 => self.autocommit(),
             8 => self.large(),
             9 | 10 => self.rewind(),
+            11 => self.snapshot(),
             _ => self.glance(),
         }
     }
@@ -333,6 +334,59 @@ impl Client {
             )));
         }
         self.end(open)
+    }
+
+    /// The database at one moment, twice: a prefix of what was committed, and the same however much later it is read.
+    fn snapshot(&mut self) -> Step<()> {
+        let durable = self.board.history().durable();
+        let latest = self.choices.chance(1, 2);
+        let snapshot = if latest {
+            self.database.snapshot_latest()
+        } else {
+            self.database.snapshot()
+        };
+        let snapshot = snapshot.map_err(|e| self.halt("snapshot", &e))?;
+        let mut first = None;
+        for _ in 0..1 + self.choices.below(3) {
+            let rows = match self.rows_of(&snapshot) {
+                Ok(rows) => rows,
+                Err(Error::SnapshotTooOld) => return Ok(()),
+                Err(e) => return Err(self.halt("read a snapshot", &e)),
+            };
+            self.board
+                .history()
+                .check_snapshot(&rows, &durable)
+                .map_err(Halt::Wrong)?;
+            if !latest {
+                self.board.history().shown_durable(&rows);
+            }
+            if first.get_or_insert_with(|| rows.clone()) != &rows {
+                return Err(wrong("a snapshot shows other rows than before"));
+            }
+            self.pause(20);
+        }
+        if latest {
+            let waited = snapshot.wait(Durability::Disk);
+            waited.map_err(|e| self.halt("wait for a snapshot", &e))?;
+        }
+        Ok(())
+    }
+
+    fn rows_of(&mut self, snapshot: &Snapshot) -> afterimage::Result<Rows> {
+        let scan = snapshot.scan::<[u8], _>(&self.table, ..)?;
+        let rows: Rows = if self.choices.chance(1, 2) {
+            scan.collect::<afterimage::Result<_>>()?
+        } else {
+            scan.rev().collect::<afterimage::Result<_>>()?
+        };
+        let n = self.choices.below(ACCOUNTS);
+        let one = snapshot.get(&self.table, &account(n))?;
+        assert_eq!(
+            one.as_ref(),
+            rows.get(&account(n)),
+            "a get and a scan agree"
+        );
+        Ok(rows)
     }
 
     /// One mark, as a change and its commit in one frame.

@@ -121,9 +121,15 @@ impl Episode {
         } else {
             "80MiB"
         };
+        let old = if (bits >> 16).is_multiple_of(3) {
+            "64KiB"
+        } else {
+            "64MiB"
+        };
         let options = Options::new()
             .set("wal_pad_flush", pad)
             .and_then(|o| o.set("min_wal_size", kept))
+            .and_then(|o| o.set("version_store_size", old))
             .map_err(told)?;
         Ok(options
             .io(io.clone())

@@ -106,6 +106,7 @@ pub(super) fn create(io: &Io, directory: &Path, options: &Options) -> Result<Rec
         io,
         Pager::new(io, log, store, doublewrite, options.frames()),
         options.lock_timeout,
+        options.version_store_size,
     );
     format_database(&system.pager, id)?;
     system.pager.load_map()?;

@@ -12,6 +12,7 @@ use afterimage_log::{ControlFile, Lsn};
 
 use super::create::{self, Contents};
 use super::maintenance::REST;
+use super::snapshot::Snapshot;
 use super::stats::Stats;
 use super::status::StatusWriter;
 use super::table::Table;
@@ -382,6 +383,30 @@ impl Database {
         self.enter()?.step()
     }
 
+    /// The database as it is on stable storage now: a moment to read at, without locks. What [`commit`](Transaction::commit)
+    /// has acknowledged at level `Disk` is seen; nothing that is seen can be taken back by a crash.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`].
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        let view = self.enter()?.system.open_view(false);
+        Ok(Snapshot::new(self.clone(), view))
+    }
+
+    /// The database as it is after the last commit, durable or not. [`Snapshot::wait`] waits until what it shows is durable;
+    /// until then a crash could take it back.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`], [`Error::LogFailed`].
+    pub fn snapshot_latest(&self) -> Result<Snapshot> {
+        let inside = self.enter()?;
+        inside.system.check_running()?;
+        let view = inside.system.open_view(true);
+        Ok(Snapshot::new(self.clone(), view))
+    }
+
     /// Checks every page, every tree, the allocation map and the whole log. Meant for a quiet database: changes that go
     /// on meanwhile can look like findings.
     ///
@@ -559,6 +584,7 @@ impl Shared {
         let (pager, log) = (&self.system.pager, self.system.pager.log.stats());
         let (pages, pages_free) = pager.page_counts();
         let (lock_waits, lock_wait_time) = self.system.lock_waits();
+        let (versions, snapshots_too_old) = self.system.version_stats();
         let checkpoints = &self.checkpointer.counters;
         Stats {
             next_lsn: log.next_lsn.get(),
@@ -580,6 +606,11 @@ impl Shared {
             lock_timeouts: self.system.lock_timeouts(),
             lock_waits,
             lock_wait_micros: lock_wait_time.as_micros() as u64,
+            snapshots: versions.views,
+            snapshot_oldest_lsn: versions.oldest_view.map_or(0, Lsn::get),
+            snapshots_too_old,
+            versions: versions.versions,
+            version_bytes: versions.bytes,
             wal_records: log.records,
             wal_bytes: log.bytes,
             wal_writes: log.writes,

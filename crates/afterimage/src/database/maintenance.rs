@@ -37,6 +37,7 @@ impl Shared {
             result => result?,
         };
         worked |= log? == Progress::Worked;
+        worked |= self.system.sweep_versions();
         Ok(if worked {
             Progress::Worked
         } else {

@@ -4,6 +4,7 @@ mod create;
 mod handle;
 mod maintenance;
 mod scan;
+mod snapshot;
 mod stats;
 mod status;
 mod table;
@@ -13,6 +14,7 @@ mod verify;
 
 pub use handle::Database;
 pub use scan::Scan;
+pub use snapshot::Snapshot;
 pub use stats::Stats;
 pub use status::StatusFile;
 pub use table::Table;

@@ -7,7 +7,7 @@ use super::handle::Database;
 use crate::error::Result;
 use crate::interval::Interval;
 use crate::page::Stored;
-use crate::transaction::{Mode, Txn};
+use crate::transaction::{Mode, Txn, View};
 use crate::tree::Tree;
 
 type Row = (Vec<u8>, Vec<u8>);
@@ -16,12 +16,13 @@ type Row = (Vec<u8>, Vec<u8>);
 const AHEAD: usize = 64;
 
 /// The rows of a range in key order; from the other end with [`rev`](Iterator::rev). Holds no latch between rows, so
-/// it may be kept as long as its transaction. Got by [`Transaction::scan`](crate::Transaction::scan).
+/// it may be kept as long as its transaction or snapshot. Got by [`Transaction::scan`](crate::Transaction::scan) and
+/// [`Snapshot::scan`](crate::Snapshot::scan).
 ///
 /// After an error the scan yields nothing more.
 pub struct Scan<'t> {
     db: &'t Database,
-    txn: &'t mut Txn,
+    reader: Reader<'t>,
     tree: Arc<Tree>,
     /// What neither end has read.
     rest: Interval,
@@ -32,16 +33,24 @@ pub struct Scan<'t> {
     failed: bool,
 }
 
+/// On whose behalf a scan reads.
+pub(super) enum Reader<'t> {
+    /// A transaction's, which locks what it sees.
+    Locking(&'t mut Txn),
+    /// A snapshot's.
+    At(Arc<View>),
+}
+
 impl<'t> Scan<'t> {
     pub(super) fn new(
         db: &'t Database,
-        txn: &'t mut Txn,
+        reader: Reader<'t>,
         tree: Arc<Tree>,
         range: Interval,
     ) -> Scan<'t> {
         Scan {
             db,
-            txn,
+            reader,
             tree,
             rest: range,
             front: VecDeque::new(),
@@ -51,13 +60,17 @@ impl<'t> Scan<'t> {
         }
     }
 
-    /// Fetches a large value, which is locked since its row was read.
+    /// Fetches a large value, which is locked since its row was read, or which the view keeps from being freed.
     fn load(&self, (key, stored): (Vec<u8>, Stored<'static>)) -> Result<Row> {
-        let value = match stored.large {
-            true => self.db.enter()?.system.load(&self.tree, stored)?,
-            false => stored.bytes.into_owned(),
-        };
-        Ok((key, value))
+        if !stored.large {
+            return Ok((key, stored.bytes.into_owned()));
+        }
+        let system = &self.db.enter()?.system;
+        let value = system.load(&self.tree, stored);
+        if let Reader::At(view) = &self.reader {
+            system.check_view(view)?;
+        }
+        Ok((key, value?))
     }
 
     fn step(&mut self, backwards: bool) -> Result<Option<Row>> {
@@ -77,7 +90,12 @@ impl<'t> Scan<'t> {
             let limit = 1 + self.yielded / AHEAD;
             let system = &self.db.enter()?.system;
             let (tree, rest) = (&self.tree, &self.rest);
-            let step = system.scan(self.txn, tree, rest, backwards, limit, Mode::Shared)?;
+            let step = match &mut self.reader {
+                Reader::Locking(txn) => {
+                    system.scan(txn, tree, rest, backwards, limit, Mode::Shared)?
+                }
+                Reader::At(view) => system.scan_view(view, tree, rest, backwards)?,
+            };
             near.extend(step.rows);
             self.rest = step.rest;
         }

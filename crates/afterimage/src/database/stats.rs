@@ -44,6 +44,16 @@ pub struct Stats {
     pub lock_waits: u64,
     /// Microseconds spent in those waits.
     pub lock_wait_micros: u64,
+    /// Snapshots open at this moment.
+    pub snapshots: u64,
+    /// The position that the oldest of them reads at; zero if there is none.
+    pub snapshot_oldest_lsn: u64,
+    /// Snapshots given up because the old versions of rows took more than `version_store_size`.
+    pub snapshots_too_old: u64,
+    /// Old versions of rows in memory, for snapshots and for what is not yet durable.
+    pub versions: u64,
+    /// The memory that they take, in bytes.
+    pub version_bytes: u64,
     /// Records appended to the log.
     pub wal_records: u64,
     /// Bytes appended to the log.
@@ -112,6 +122,11 @@ fields!(
     lock_timeouts,
     lock_waits,
     lock_wait_micros,
+    snapshots,
+    snapshot_oldest_lsn,
+    snapshots_too_old,
+    versions,
+    version_bytes,
     wal_records,
     wal_bytes,
     wal_writes,

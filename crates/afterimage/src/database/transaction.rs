@@ -10,7 +10,7 @@ use std::time::Duration;
 use afterimage_log::{Lsn, Ticket};
 
 use super::handle::{Database, Shared};
-use super::scan::Scan;
+use super::scan::{Reader, Scan};
 use super::table::Table;
 use super::value::ValueReader;
 #[cfg(doc)]
@@ -124,7 +124,7 @@ impl Transaction {
         let found = self.with(table, |shared, txn| {
             shared.system.get_reader(txn, &table.tree, key)
         })?;
-        Ok(found.map(|found| ValueReader::new(&self.db, found)))
+        Ok(found.map(|found| ValueReader::new(&self.db, found, None)))
     }
 
     /// Gives `key` a value, if it has none.
@@ -341,7 +341,8 @@ impl Transaction {
         self.with(table, |shared, txn| shared.system.check_alive(txn))?;
         let txn = self.txn.as_mut();
         let txn = txn.expect("taken only where the handle is consumed");
-        Ok(Scan::new(&self.db, txn, table.tree.clone(), range))
+        let reader = Reader::Locking(txn);
+        Ok(Scan::new(&self.db, reader, table.tree.clone(), range))
     }
 
     /// Commits. When this returns, the transaction is as durable as `synchronous_commit`, or
@@ -500,7 +501,7 @@ impl Future for CommitTicket {
 }
 
 /// The keys of `range`.
-fn interval<K: AsRef<[u8]> + ?Sized>(range: &impl RangeBounds<K>) -> Interval {
+pub(super) fn interval<K: AsRef<[u8]> + ?Sized>(range: &impl RangeBounds<K>) -> Interval {
     let low = match range.start_bound() {
         Bound::Included(key) => key.as_ref().to_vec(),
         Bound::Excluded(key) => successor(key.as_ref()),
@@ -515,7 +516,7 @@ fn interval<K: AsRef<[u8]> + ?Sized>(range: &impl RangeBounds<K>) -> Interval {
 }
 
 /// The first key behind all that begin with `prefix`; none where there is no such key.
-fn behind_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn behind_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
     let last = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
     let mut behind = prefix[..=last].to_vec();
     behind[last] += 1;

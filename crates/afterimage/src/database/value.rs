@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::Arc;
 
 use super::handle::Database;
 use crate::error::Result;
-use crate::transaction::Found;
+use crate::transaction::{Found, View};
 
 /// A value that is read piece by piece, from any place; got by [`Transaction::get_reader`](crate::Transaction::get_reader).
 /// Takes memory for one piece, not for the value. Its row stays locked against writers until the transaction ends.
@@ -37,14 +38,17 @@ use crate::transaction::Found;
 pub struct ValueReader<'t> {
     db: &'t Database,
     value: Found,
+    /// The moment that it is of; `None`: its row is locked.
+    view: Option<Arc<View>>,
     position: u64,
 }
 
 impl<'t> ValueReader<'t> {
-    pub(super) fn new(db: &'t Database, value: Found) -> ValueReader<'t> {
+    pub(super) fn new(db: &'t Database, value: Found, view: Option<Arc<View>>) -> ValueReader<'t> {
         ValueReader {
             db,
             value,
+            view,
             position: 0,
         }
     }
@@ -67,12 +71,14 @@ impl<'t> ValueReader<'t> {
     ///
     /// # Errors
     ///
-    /// [`PageCorrupt`](crate::Error::PageCorrupt), [`Io`](crate::Error::Io), [`LogFailed`](crate::Error::LogFailed),
+    /// [`SnapshotTooOld`](crate::Error::SnapshotTooOld), [`PageCorrupt`](crate::Error::PageCorrupt), [`Io`](crate::Error::Io), [`LogFailed`](crate::Error::LogFailed),
     /// [`Closed`](crate::Error::Closed).
     pub fn read_at(&mut self, offset: u64, into: &mut [u8]) -> Result<usize> {
         let inside = self.db.enter()?;
-        inside.system.check_running()?;
-        match &mut self.value {
+        if self.view.is_none() {
+            inside.system.check_running()?;
+        }
+        let count = match &mut self.value {
             Found::Large(value) => value.read_at(&inside.system.pager, offset, into),
             Found::Small(value) => {
                 let from = usize::try_from(offset).unwrap_or(value.len());
@@ -81,7 +87,11 @@ impl<'t> ValueReader<'t> {
                 into[..count].copy_from_slice(&rest[..count]);
                 Ok(count)
             }
+        };
+        if let Some(view) = &self.view {
+            inside.system.check_view(view)?;
         }
+        count
     }
 }
 

@@ -127,6 +127,7 @@ pub(crate) fn recover(
         io,
         Pager::new(io, log, store, doublewrite, options.frames()),
         options.lock_timeout,
+        options.version_store_size,
     );
     let checkpointer = Checkpointer::new(io, file, &decided.area);
     passes(&system, &decided.area, end, clean, &mut report, &mut clock)?;

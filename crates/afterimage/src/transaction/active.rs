@@ -110,6 +110,18 @@ impl ActiveTable {
         [unfinished, finishing].into_iter().flatten().min()
     }
 
+    /// A position of the log, got by `position`, and the first record of the oldest transaction that had not ended before
+    /// it (or the position itself). It may be any that `next_lsn` or `durable_lsn` answers now.
+    pub(super) fn look(&self, position: impl FnOnce() -> Lsn) -> (Lsn, Lsn) {
+        // Asked under the mutex: what has been forgotten ended before the durable LSN of then, so before this position.
+        let inner = self.inner.lock();
+        let lsn = position();
+        let unfinished = inner.unfinished.first_key_value().map(|(&first, _)| first);
+        let ended = inner.finishing.iter().filter(|(end, _)| *end >= lsn);
+        let low = ended.map(|&(_, first)| first).chain(unfinished).min();
+        (lsn, low.map_or(lsn, |low| low.min(lsn)))
+    }
+
     /// Whether the transaction has neither committed nor been rolled back to its end.
     pub(super) fn is_unfinished(&self, txn: Lsn) -> bool {
         self.inner.lock().unfinished.contains_key(&txn)

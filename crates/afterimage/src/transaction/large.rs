@@ -30,7 +30,8 @@ pub(crate) struct NewValue<'a> {
 }
 
 impl System {
-    /// The value that is stored so. What an address leads to must be kept from being freed: by a lock on its row.
+    /// The value that is stored so. What an address leads to must be kept from being freed: by a lock on its row, or a view
+    /// that sees it.
     pub(crate) fn load(&self, tree: &Tree, stored: Stored<'_>) -> Result<Vec<u8>> {
         match stored.address() {
             Some(address) => Large::new(&self.pager, tree.id(), address)?.read_all(&self.pager),
@@ -68,11 +69,12 @@ impl System {
     ) -> Result<Option<Found>> {
         self.check_sizes(key, &[])?;
         self.lock_row(txn, tree, key, Mode::Shared)?;
-        let stored = tree.read(&self.pager, key, |value| value.map(Stored::into_owned))?;
+        let stored = tree.read(&self.pager, key, |_, value| value.map(Stored::into_owned))?;
         stored.map(|stored| self.found(tree, stored)).transpose()
     }
 
-    fn found(&self, tree: &Tree, stored: Stored<'_>) -> Result<Found> {
+    /// The value that is stored so, to be read piece by piece.
+    pub(crate) fn found(&self, tree: &Tree, stored: Stored<'_>) -> Result<Found> {
         Ok(match stored.address() {
             Some(address) => Found::Large(Large::new(&self.pager, tree.id(), address)?),
             None => Found::Small(stored.bytes.into_owned()),
@@ -89,7 +91,7 @@ impl System {
         wish: Wish<'_>,
         value: Option<NewValue<'_>>,
     ) -> Result<Outcome> {
-        let before = tree.read(&self.pager, key, |value| value.map(Stored::into_owned))?;
+        let before = tree.read(&self.pager, key, |_, value| value.map(Stored::into_owned))?;
         let outcome = self.outcome(tree, wish, before.as_ref())?;
         let comes = value.is_some() || wish.value().is_some();
         if !outcome.fulfilled || !(comes || before.is_some()) {

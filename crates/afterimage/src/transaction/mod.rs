@@ -7,6 +7,7 @@ mod locks;
 mod purge;
 mod rollback;
 mod savepoint;
+mod versions;
 mod wish;
 mod work;
 
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use afterimage_io::Io;
+use afterimage_io::planted::{self, Bug};
 use afterimage_io::sync::atomic::{AtomicU64, Ordering};
 use afterimage_log::{Lsn, Reservation};
 
@@ -21,6 +23,7 @@ pub(crate) use active::ActiveTable;
 pub(crate) use large::{Found, NewValue};
 pub(crate) use rollback::{Chain, undo_record};
 pub use savepoint::Savepoint;
+pub(crate) use versions::View;
 pub(crate) use wish::{Outcome, Wish};
 pub(crate) use work::after_record;
 
@@ -30,6 +33,7 @@ use crate::tree::Catalogue;
 pub(crate) use locks::Mode;
 use locks::{Granted, LockError, LockOwner, LockTable, Resource};
 use purge::Purge;
+use versions::{Status, VersionStats, Versions};
 
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -44,6 +48,7 @@ pub(crate) struct System {
     pub(crate) active: ActiveTable,
     locks: LockTable,
     pub(crate) purge: Purge,
+    versions: Versions,
     next_age: AtomicU64,
     lock_timeout: Duration,
     pub(crate) counters: Counters,
@@ -55,6 +60,8 @@ pub(crate) struct Txn {
     age: u64,
     /// Its first and last record, once it has written.
     chain: Option<Chain>,
+    /// What the old versions of its rows know of its end, once it has written.
+    status: Option<Arc<Status>>,
     /// The savepoints that stand, oldest first.
     savepoints: Vec<savepoint::Mark>,
     savepoints_set: u64,
@@ -89,13 +96,19 @@ impl Txn {
 }
 
 impl System {
-    pub(crate) fn new(io: &Io, pager: Pager, lock_timeout: Duration) -> System {
+    pub(crate) fn new(
+        io: &Io,
+        pager: Pager,
+        lock_timeout: Duration,
+        version_store_size: u64,
+    ) -> System {
         System {
             pager,
             catalogue: Catalogue::new(io),
             active: ActiveTable::new(io),
             locks: LockTable::new(io),
             purge: Purge::new(io),
+            versions: Versions::new(io, version_store_size),
             next_age: AtomicU64::new(1),
             lock_timeout,
             counters: Counters::default(),
@@ -111,6 +124,7 @@ impl System {
             owner,
             age,
             chain: None,
+            status: None,
             savepoints: Vec::new(),
             savepoints_set: 0,
             undo_space: None,
@@ -166,6 +180,32 @@ impl System {
     /// Lets go of a transaction without logging anything: its log is closed, and recovery will take it back.
     pub(crate) fn abandon(&self, txn: Txn) {
         self.locks.release_all(&txn.owner, None);
+    }
+
+    /// Opens a view for a snapshot: at the durable LSN, or at the log's end.
+    pub(crate) fn open_view(&self, latest: bool) -> Arc<View> {
+        let log = &self.pager.log;
+        let position = || {
+            if latest || planted::active(Bug::SnapshotNotDurable) {
+                log.next_lsn()
+            } else {
+                log.durable_lsn()
+            }
+        };
+        self.versions.open_view(|| self.active.look(position))
+    }
+
+    pub(crate) fn close_view(&self, view: &View) {
+        self.versions.close_view(view);
+    }
+
+    /// Gives up old versions that nobody needs. True if there were any.
+    pub(crate) fn sweep_versions(&self) -> bool {
+        self.versions.sweep(self.pager.log.durable_lsn())
+    }
+
+    pub(crate) fn version_stats(&self) -> (VersionStats, u64) {
+        (self.versions.stats(), self.versions.too_old.get())
     }
 
     pub(crate) fn lock_waits(&self) -> (u64, Duration) {

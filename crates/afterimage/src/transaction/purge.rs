@@ -57,7 +57,7 @@ impl Purge {
 impl System {
     /// What ended before this LSN did so for good, and nobody can see any more what was there before it.
     fn purge_horizon(&self) -> Lsn {
-        self.pager.log.durable_lsn()
+        self.versions.horizon_now(self.pager.log.durable_lsn())
     }
 
     /// Frees the pages that the oldest ended owner has left, if it is old enough. False if there was nothing to free.

@@ -25,12 +25,19 @@ impl System {
     /// Only what stops the engine, or damage. The locks are released in any case: after such an error nobody writes.
     pub(crate) fn rollback(&self, mut txn: Txn) -> Result<()> {
         txn.owner.set_rolling_back();
+        if planted::active(Bug::TakenBackTooEarly) {
+            txn.status.take().inspect(|status| status.take_back());
+            self.sweep_versions();
+        }
         let result = self.roll_back_chain(&mut txn);
         if let Err(error) = &result {
             // Half a rollback must not be seen: nobody writes or reads any more until recovery has finished it.
             self.pager
                 .log
                 .fail(format!("a rollback could not be finished: {error}"));
+        }
+        if let (Ok(()), Some(status)) = (&result, &txn.status) {
+            status.take_back();
         }
         self.counters.rollbacks.add(1);
         self.locks.release_all(&txn.owner, None);

@@ -1,9 +1,12 @@
 //! What a transaction does: read, write, scan, commit. Lock, then reserve, then latch.
 
+use std::sync::Arc;
+
 use afterimage_io::planted::{self, Bug};
 use afterimage_log::{Appended, Log, Lsn};
 
 use super::large::NewValue;
+use super::versions::{Status, View};
 use super::wish::{Outcome, Wish};
 use super::{Chain, Mode, Resource, System, Txn};
 use crate::error::{Error, Result};
@@ -14,7 +17,7 @@ use crate::limits::{
 };
 use crate::page::Stored;
 use crate::record::{Change, Record, RowRecord};
-use crate::tree::{RowWrite, Step, Tree, pending_owner};
+use crate::tree::{RowWrite, See, Step, Tree, as_is, pending_owner};
 
 /// Structure changes that an undo may need where nobody else gets log space: a leaf, its parent, the root.
 const UNDO_CHANGES: usize = 3;
@@ -77,7 +80,7 @@ impl System {
             Mode::Shared
         };
         self.lock_row(txn, tree, key, mode)?;
-        let stored = tree.read(&self.pager, key, |value| value.map(Stored::into_owned))?;
+        let stored = tree.read(&self.pager, key, |_, value| value.map(Stored::into_owned))?;
         stored.map(|stored| self.load(tree, stored)).transpose()
     }
 
@@ -104,6 +107,7 @@ impl System {
         self.check_sizes(key, wish.value().unwrap_or_default())?;
         self.lock_row(txn, tree, key, Mode::Exclusive)?;
         let result = self.write_locked(txn, tree, key, wish);
+        self.versions.relieve(self.pager.log.durable_lsn());
         self.doom_unless_harmless(txn, &result);
         result
     }
@@ -173,12 +177,15 @@ impl System {
         let mut space = log.reserve(row_max + clr_max + finish)?;
 
         let chain = txn.chain;
+        let status = Arc::clone(txn.status.get_or_insert_default());
         let (mut before_len, mut appended) = (0, None);
         let mut write = RowWrite {
             key,
             decide: &mut |before| {
                 before_len = before.as_ref().map_or(0, |before| before.bytes.len());
-                decide(before)
+                let change = decide(before.as_ref().map(Stored::reborrow))?;
+                self.keep_version(tree, key, &status, before);
+                Some(change)
             },
             record: &|place, change| {
                 Record::Row(RowRecord {
@@ -216,12 +223,22 @@ impl System {
         Ok(())
     }
 
-    /// Whether nobody can want a ghost back: no unfinished transaction has made it one.
+    /// A row is about to be changed, under its lock and its leaf's latch.
+    fn keep_version(&self, tree: &Tree, key: &[u8], by: &Arc<Status>, before: Option<Stored<'_>>) {
+        // Snapshots do not look into the engine's own tables.
+        if tree.id() >= TableId::FIRST_USER {
+            let durable = self.pager.log.durable_lsn();
+            self.versions.keep(tree.id(), key, by, before, durable);
+        }
+    }
+
+    /// Whether nobody can want a ghost back: no unfinished transaction has made it one, and no snapshot sees its row.
     pub(super) fn is_purgeable(&self, tree: &Tree, ghost: &[u8]) -> bool {
         if tree.id() == TableId::PENDING_FREE {
             return pending_owner(ghost).is_none_or(|owner| !self.active.is_unfinished(owner));
         }
         !self.locks.is_locked_exclusively(tree.id(), ghost)
+            && (planted::active(Bug::GhostsGone) || !self.versions.holds(tree.id(), ghost))
     }
 
     /// What the end of a transaction may take: its commit or end record, and the structure changes of an undo that needs
@@ -255,6 +272,7 @@ impl System {
         let commit = result.as_ref().ok().and_then(|(_, commit)| *commit);
         self.locks
             .release_all(&txn.owner, commit.map(|commit| commit.lsn));
+        self.versions.relieve(self.pager.log.durable_lsn());
         let (outcome, commit) = result?;
         if commit.is_some() {
             self.counters.commits.add(1);
@@ -282,6 +300,7 @@ impl System {
         let row_max = row_bytes_max(key.len(), before_max, after.map_or(0, <[u8]>::len));
         let mut space = self.pager.log.reserve(Log::frame_bytes(row_max, true))?;
         let (mut outcome, mut meets_large) = (Outcome::default(), false);
+        let status = Arc::<Status>::default();
         let mut write = RowWrite {
             key,
             decide: &mut |before| {
@@ -289,9 +308,11 @@ impl System {
                 if meets_large {
                     return None;
                 }
-                let before = before.as_ref().map(|before| &*before.bytes);
-                outcome = wish.outcome(before);
-                change(before, after, outcome)
+                let bytes = before.as_ref().map(|before| &*before.bytes);
+                outcome = wish.outcome(bytes);
+                let change = change(bytes, after, outcome)?;
+                self.keep_version(tree, key, &status, before);
+                Some(change)
             },
             record: &|place, change| {
                 Record::Row(RowRecord {
@@ -305,7 +326,7 @@ impl System {
                     change,
                 })
             },
-            inside: &mut |_, _| (),
+            inside: &mut |lsn, _| status.commit(lsn),
             timed: true,
             undoing: false,
             purgeable: &|ghost| self.is_purgeable(tree, ghost),
@@ -345,7 +366,7 @@ impl System {
         key: &[u8],
     ) -> Result<(Option<Vec<u8>>, Option<Lsn>)> {
         self.check_sizes(key, &[])?;
-        let looked = tree.read(&self.pager, key, |value| {
+        let looked = tree.read(&self.pager, key, |_, value| {
             // A large value is not read at once: its key stays locked until it is.
             let large = value.as_ref().is_some_and(|value| value.large);
             let free = !large && !self.locks.is_locked_exclusively(tree.id(), key);
@@ -381,14 +402,15 @@ impl System {
         self.check_alive(txn)?;
         loop {
             let mut refused = None;
-            let step = tree.rows_within(&self.pager, within, backwards, limit, &mut |seen| {
+            let allow = &mut |seen: &Interval| {
                 // How far it goes is known only here, with the leaf latched: so nobody can be waited for.
                 let allowed = self.try_lock(txn, &Resource::Range(tree.id(), seen), mode);
                 if !allowed {
                     refused = Some(seen.clone());
                 }
                 allowed
-            })?;
+            };
+            let step = tree.rows_within(&self.pager, within, backwards, limit, &as_is, allow)?;
             match (step, refused) {
                 (Some(step), _) => {
                     self.check_running()?;
@@ -399,6 +421,60 @@ impl System {
                 (None, None) => unreachable!("it is refused where the lock is"),
             }
         }
+    }
+
+    /// As [`System::scan`], as `view` sees it: a leaf's worth of rows, and nothing is locked.
+    pub(crate) fn scan_view(
+        &self,
+        view: &View,
+        tree: &Tree,
+        within: &Interval,
+        backwards: bool,
+    ) -> Result<Step> {
+        let see: &See<'_> = &|lsn, key, value| self.see(view, tree, lsn, key, value);
+        let limit = usize::MAX;
+        let step = tree.rows_within(&self.pager, within, backwards, limit, see, &mut |_| true);
+        self.check_view(view)?;
+        Ok(step?.expect("nobody says no"))
+    }
+
+    /// The value of `key` as `view` sees it. Takes no lock, and works on when writing has ended for ever: what is durable
+    /// is true.
+    pub(crate) fn read_view(
+        &self,
+        view: &View,
+        tree: &Tree,
+        key: &[u8],
+    ) -> Result<Option<Stored<'static>>> {
+        self.check_sizes(key, &[])?;
+        let value = tree.read(&self.pager, key, |lsn, value| {
+            let seen = self.see(view, tree, lsn, key, value);
+            seen.map(Stored::into_owned)
+        });
+        self.check_view(view)?;
+        value
+    }
+
+    fn see<'v>(
+        &self,
+        view: &View,
+        tree: &Tree,
+        page_lsn: Option<Lsn>,
+        key: &[u8],
+        value: Option<Stored<'v>>,
+    ) -> Option<Stored<'v>> {
+        if view.covers(page_lsn) {
+            return value;
+        }
+        self.versions.seen(view, tree.id(), key, value)
+    }
+
+    /// What was read from pages before this, as `view` saw them, is right.
+    pub(crate) fn check_view(&self, view: &View) -> Result<()> {
+        if view.is_gone() {
+            return Err(Error::SnapshotTooOld);
+        }
+        Ok(())
     }
 
     /// Deletes the rows of `range`, and says how many there were. The range is locked exclusively as it goes.
@@ -438,7 +514,18 @@ impl System {
             .expect("a transaction that wrote has space for its end");
         let appended = log.append(&mut space, &payload, true, |lsn, _| {
             self.active.finished(chain.id, lsn, log.durable_lsn());
+            if let Some(status) = &txn.status
+                && !planted::active(Bug::StampedLate)
+            {
+                status.commit(lsn);
+            }
         });
+        if let (Ok(appended), Some(status), true) =
+            (&appended, &txn.status, planted::active(Bug::StampedLate))
+        {
+            self.pager.io.yield_now();
+            status.commit(appended.lsn);
+        }
         if let (Ok(appended), true) = (&appended, txn.leaves_pages) {
             self.purge.owner_ended(chain.id, appended.lsn);
         }

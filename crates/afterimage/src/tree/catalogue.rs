@@ -74,9 +74,14 @@ impl Catalogue {
         let mut tables = Tables::default();
         let mut rest = Interval::all();
         while !rest.is_empty() {
-            let step = self
-                .tree
-                .rows_within(pager, &rest, false, usize::MAX, &mut |_| true)?;
+            let step = self.tree.rows_within(
+                pager,
+                &rest,
+                false,
+                usize::MAX,
+                &super::as_is,
+                &mut |_| true,
+            )?;
             let step = step.expect("nobody says no");
             for (name, entry) in step.rows {
                 let tree = decode_entry(&self.io, &name, &entry.bytes).ok_or_else(|| {

@@ -18,7 +18,7 @@ pub(crate) use check::check_tree;
 pub(crate) use large::{Large, pages_for, write_page};
 pub(crate) use pending::{key as pending_key, owner_of as pending_owner, value as pending_value};
 pub(crate) use row::RowWrite;
-pub(crate) use scan::Step;
+pub(crate) use scan::{See, Step, as_is};
 
 use crate::ids::{PageId, TableId};
 

@@ -67,7 +67,10 @@ impl Tree {
         pager: &Pager,
         within: &Interval,
     ) -> Result<(Vec<(Lsn, Extent)>, Interval)> {
-        let step = self.rows_within(pager, within, false, usize::MAX, &mut |_| true)?;
+        let step =
+            self.rows_within(pager, within, false, usize::MAX, &super::as_is, &mut |_| {
+                true
+            })?;
         let Step { rows, rest } = step.expect("nobody says no");
         let entries = rows.iter().map(|(key, value)| {
             let entry = decode(key, &value.bytes);

@@ -1,6 +1,8 @@
 //! Reading: one row, or one leaf's worth of rows at a time. Nothing is latched between calls; the next leaf is found
 //! by the fence of the last.
 
+use afterimage_log::Lsn;
+
 use super::Tree;
 use super::descend::Seek;
 use crate::buffer::Pager;
@@ -18,20 +20,29 @@ pub(crate) struct Step {
     pub(crate) rest: Interval,
 }
 
+/// What a reader makes of a row, while the leaf is latched: the leaf's LSN, the key, the value that is there now.
+pub(crate) type See<'s> =
+    dyn for<'v> Fn(Option<Lsn>, &[u8], Option<Stored<'v>>) -> Option<Stored<'v>> + 's;
+
+/// The row as it is.
+pub(crate) fn as_is<'v>(_: Option<Lsn>, _: &[u8], value: Option<Stored<'v>>) -> Option<Stored<'v>> {
+    value
+}
+
 impl Tree {
-    /// Shows `look` the value of `key`, or that there is none, while the leaf is latched.
+    /// Shows `look` the leaf's LSN and the value of `key`, or that there is none, while the leaf is latched.
     pub(crate) fn read<R>(
         &self,
         pager: &Pager,
         key: &[u8],
-        look: impl FnOnce(Option<Stored<'_>>) -> R,
+        look: impl FnOnce(Option<Lsn>, Option<Stored<'_>>) -> R,
     ) -> Result<R> {
         let _permit = pager.permit();
         let leaf = self.leaf_shared(pager, Seek::Key(key))?;
-        Ok(look(visible(&leaf, key)))
+        Ok(look(leaf.lsn(), visible(&leaf, key)))
     }
 
-    /// The next rows from one end of `within`: at most `limit`, of one leaf, perhaps none. `allow` is asked, while the leaf is
+    /// The next rows from one end of `within`, as `see` shows them: at most `limit`, of one leaf, perhaps none. `allow` is asked, while the leaf is
     /// latched, about the interval of exactly the keys that this shows to be there or not; if it says no, the answer is
     /// `None`.
     pub(crate) fn rows_within(
@@ -40,6 +51,7 @@ impl Tree {
         within: &Interval,
         backwards: bool,
         limit: usize,
+        see: &See<'_>,
         allow: &mut dyn FnMut(&Interval) -> bool,
     ) -> Result<Option<Step>> {
         let _permit = pager.permit();
@@ -55,13 +67,13 @@ impl Tree {
         let rows: Rows = if backwards {
             let indexes = (first..end).rev();
             indexes
-                .filter_map(|index| row(&leaf, index))
+                .filter_map(|index| row(&leaf, index, see))
                 .take(limit)
                 .collect()
         } else {
             let indexes = first..end;
             indexes
-                .filter_map(|index| row(&leaf, index))
+                .filter_map(|index| row(&leaf, index, see))
                 .take(limit)
                 .collect()
         };
@@ -86,7 +98,8 @@ pub(super) fn visible<'a>(leaf: &'a Page, key: &[u8]) -> Option<Stored<'a>> {
         .map(|cell| cell.stored())
 }
 
-fn row(leaf: &Page, index: usize) -> Option<(Vec<u8>, Stored<'static>)> {
+fn row(leaf: &Page, index: usize, see: &See<'_>) -> Option<(Vec<u8>, Stored<'static>)> {
     let cell = leaf.leaf_cell(index);
-    (!cell.is_ghost()).then(|| (cell.key.to_vec(), cell.stored().into_owned()))
+    let value = (!cell.is_ghost()).then(|| cell.stored());
+    see(leaf.lsn(), cell.key, value).map(|value| (cell.key.to_vec(), value.into_owned()))
 }

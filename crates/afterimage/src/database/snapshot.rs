@@ -1,0 +1,157 @@
+//! The snapshot handle.
+
+use std::fmt;
+use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
+
+use afterimage_log::Lsn;
+
+use super::handle::Database;
+use super::scan::{Reader, Scan};
+use super::table::Table;
+use super::transaction::{behind_prefix, interval};
+use super::value::ValueReader;
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::Result;
+use crate::options::Durability;
+use crate::transaction::View;
+
+/// The database as it was at one moment, for reading. It takes no locks, waits for nobody, and nobody waits for it.
+///
+/// Got by [`Database::snapshot`], which shows what is durable, or by [`Database::snapshot_latest`]. Commits are seen in the order
+/// of their LSNs: those before [`lsn`](Snapshot::lsn), no others. So two snapshots never disagree about which of two
+/// transactions came first.
+///
+/// While it lives, the rows' older versions that it needs stay in memory, as far as `version_store_size` allows; beyond
+/// that the oldest snapshot is given up, and answers [`Error::SnapshotTooOld`]. Like a transaction it keeps the database open.
+///
+/// # Examples
+///
+/// ```
+/// # let world = afterimage_io::sim::Sim::new(1);
+/// # let db = afterimage::Options::new().io(world.io()).background(false).open("bank")?;
+/// let accounts = db.table("accounts")?;
+/// db.put(&accounts, b"alice", b"100")?;
+/// let before = db.snapshot()?;
+/// db.put(&accounts, b"alice", b"90")?;
+/// assert_eq!(before.get(&accounts, b"alice")?.as_deref(), Some(&b"100"[..]));
+/// assert_eq!(db.get(&accounts, b"alice")?.as_deref(), Some(&b"90"[..]));
+/// # Ok::<(), afterimage::Error>(())
+/// ```
+pub struct Snapshot {
+    db: Database,
+    view: Arc<View>,
+}
+
+impl Snapshot {
+    pub(super) fn new(db: Database, view: Arc<View>) -> Snapshot {
+        Snapshot { db, view }
+    }
+
+    /// The moment: commits whose records are before this position of the log are seen.
+    pub fn lsn(&self) -> Lsn {
+        self.view.lsn()
+    }
+
+    /// The value of `key`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::SnapshotTooOld`], [`Error::KeyTooLarge`], [`Error::PageCorrupt`], [`Error::Io`]. Not [`Error::LogFailed`], as
+    /// long as the pool has room for the page: what a snapshot shows was durable before.
+    pub fn get(&self, table: &Table, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let inside = self.db.enter()?;
+        inside.check_table(table)?;
+        let (system, tree) = (&inside.system, &table.tree);
+        let Some(stored) = system.read_view(&self.view, tree, key)? else {
+            return Ok(None);
+        };
+        let value = system.load(tree, stored);
+        system.check_view(&self.view)?;
+        value.map(Some)
+    }
+
+    /// The value of `key`, to be read piece by piece: for one that is not to be in memory as a whole.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Snapshot::get).
+    pub fn get_reader(&self, table: &Table, key: &[u8]) -> Result<Option<ValueReader<'_>>> {
+        let inside = self.db.enter()?;
+        inside.check_table(table)?;
+        let (system, tree) = (&inside.system, &table.tree);
+        let Some(stored) = system.read_view(&self.view, tree, key)? else {
+            return Ok(None);
+        };
+        let found = system.found(tree, stored);
+        system.check_view(&self.view)?;
+        let view = Some(self.view.clone());
+        Ok(Some(ValueReader::new(&self.db, found?, view)))
+    }
+
+    /// The values of several keys, in the order of `keys`.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Snapshot::get).
+    pub fn get_many<K: AsRef<[u8]>>(
+        &self,
+        table: &Table,
+        keys: &[K],
+    ) -> Result<Vec<Option<Vec<u8>>>> {
+        keys.iter()
+            .map(|key| self.get(table, key.as_ref()))
+            .collect()
+    }
+
+    /// The rows of `range` in key order; `.rev()` for the other way. The full range is written `scan::<[u8], _>(&t, ..)`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadTableName`] for a table of another handle; each row may bring what [`get`](Snapshot::get) may.
+    pub fn scan<K, R>(&self, table: &Table, range: R) -> Result<Scan<'_>>
+    where
+        K: AsRef<[u8]> + ?Sized,
+        R: RangeBounds<K>,
+    {
+        self.db.enter()?.check_table(table)?;
+        let reader = Reader::At(self.view.clone());
+        let range = interval(&range);
+        Ok(Scan::new(&self.db, reader, table.tree.clone(), range))
+    }
+
+    /// The rows whose keys begin with `prefix`, in key order; `.rev()` for the other way.
+    ///
+    /// # Errors
+    ///
+    /// As [`scan`](Snapshot::scan).
+    pub fn scan_prefix(&self, table: &Table, prefix: &[u8]) -> Result<Scan<'_>> {
+        let high = behind_prefix(prefix).map_or(Bound::Unbounded, Bound::Excluded);
+        self.scan::<Vec<u8>, _>(table, (Bound::Included(prefix.to_vec()), high))
+    }
+
+    /// Waits until everything that this snapshot shows is as durable as `durability` says. At once for
+    /// [`Database::snapshot`] at [`Durability::Disk`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutcomeUnknown`]: the engine stopped before that, and what was seen may be gone after a restart.
+    pub fn wait(&self, durability: Durability) -> Result<()> {
+        self.db.enter()?.wait(Some(self.view.lsn()), durability)
+    }
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        self.db.shared().system.close_view(&self.view);
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("lsn", &self.lsn())
+            .finish_non_exhaustive()
+    }
+}
