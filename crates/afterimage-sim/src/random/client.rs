@@ -94,10 +94,10 @@ impl Client {
 
     fn any(&mut self) -> Step<()> {
         if self.choices.chance(self.plan.heavy, 8) {
-            return if self.choices.chance(1, 24) {
-                self.giant()
-            } else {
-                self.large()
+            return match self.choices.below(24) {
+                0 => self.giant(),
+                1..=7 => self.clear(),
+                _ => self.large(),
             };
         }
         match self.choices.below(13) {
@@ -190,6 +190,17 @@ impl Client {
             }
         }
         for key in self.old_marks(3) {
+            self.delete(&mut open, &key)?;
+        }
+        self.end(open)
+    }
+
+    /// Deletes neighbours, so that pages empty and are merged.
+    fn clear(&mut self) -> Step<()> {
+        let mut open = self.begin()?;
+        let first = self.choices.below(48);
+        for n in 0..4 + self.choices.below(20) {
+            let key = format!("l{:03}", (first + n) % 48).into_bytes();
             self.delete(&mut open, &key)?;
         }
         self.end(open)

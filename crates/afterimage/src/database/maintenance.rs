@@ -8,10 +8,12 @@ use afterimage_io::Progress;
 use super::handle::Shared;
 use crate::checkpoint::Cause;
 use crate::error::{Error, Result};
-use crate::transaction::after_record;
+use crate::transaction::{System, after_record};
 
 /// Pages cleaned in one step: little enough that a step is short.
 const CLEAN_BATCH: usize = 64;
+/// Owners' pages freed, and places looked at for merging, in one step.
+const CLEAN_UPS: usize = 16;
 /// Log that gathers without anybody working (heartbeats): no reason for a checkpoint.
 const IDLE_LOG: u64 = 1024;
 /// How often the status file is rewritten.
@@ -32,10 +34,18 @@ impl Shared {
             Err(Error::DiskFull { .. }) => false,
             result => result?,
         };
-        worked |= match self.system.purge_step() {
-            Err(Error::DiskFull { .. }) => false,
-            result => result?,
-        };
+        for clean_up in [System::purge_step, System::merge_step] {
+            for _ in 0..CLEAN_UPS {
+                let cleaned = match clean_up(&self.system) {
+                    Err(Error::DiskFull { .. }) => false,
+                    result => result?,
+                };
+                worked |= cleaned;
+                if !cleaned {
+                    break;
+                }
+            }
+        }
         worked |= log? == Progress::Worked;
         worked |= self.system.sweep_versions();
         Ok(if worked {
@@ -115,6 +125,7 @@ impl Shared {
         } else {
             max / 4 * 3
         };
+        self.system.help_to_merge()?;
         let due = self.checkpointer.age(&self.system.pager.log) > bound;
         if due {
             match self.checkpoint_if_due() {

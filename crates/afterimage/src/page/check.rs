@@ -94,6 +94,7 @@ impl Page {
             Kind::Leaf => self.check_slotted(kind),
             Kind::Inner => self.check_slotted(kind),
             Kind::Overflow => self.check_overflow(),
+            Kind::Free => self.check_free(),
         }
     }
 
@@ -132,6 +133,28 @@ impl Page {
             .map_err(|error| wrong(PAGE_HEADER_BYTES + error.at, error.what))?;
         if head.page_size as usize != self.size() {
             return Err(wrong(PAGE_HEADER_BYTES, "a file of another page size"));
+        }
+        Ok(())
+    }
+
+    fn check_free(&self) -> Result<(), PageError> {
+        self.check_no_cells()?;
+        if self.bytes[PAGE_HEADER_BYTES..]
+            .iter()
+            .any(|&byte| byte != 0)
+        {
+            return Err(wrong(PAGE_HEADER_BYTES, "bytes on a page that is free"));
+        }
+        self.check_not_special()
+    }
+
+    /// Only one page is the file header, and maps stand where maps stand.
+    pub(super) fn check_not_special(&self) -> Result<(), PageError> {
+        if self.id() == PageId::FILE_HEADER || is_map_page(self.id(), self.size()) {
+            return Err(wrong(
+                header::PAGE_NUMBER,
+                "another page where the file header or a map belongs",
+            ));
         }
         Ok(())
     }
@@ -227,12 +250,7 @@ impl Page {
         if self.tree() == TableId::NONE {
             return Err(wrong(header::TREE, "a page of no tree"));
         }
-        if self.id() == PageId::FILE_HEADER || is_map_page(self.id(), self.size()) {
-            return Err(wrong(
-                header::PAGE_NUMBER,
-                "a tree's page where the file header or a map belongs",
-            ));
-        }
+        self.check_not_special()?;
         if kind == Kind::Inner && self.cell_count() == 0 {
             return Err(wrong(header::CELL_COUNT, "an inner page without children"));
         }

@@ -24,6 +24,8 @@ pub(crate) enum Kind {
     Inner = 4,
     /// Bytes of a large value.
     Overflow = 5,
+    /// Nothing: the page was a tree's and is free.
+    Free = 6,
 }
 
 impl Kind {
@@ -34,6 +36,7 @@ impl Kind {
             3 => Some(Kind::Leaf),
             4 => Some(Kind::Inner),
             5 => Some(Kind::Overflow),
+            6 => Some(Kind::Free),
             _ => None,
         }
     }

@@ -7,7 +7,6 @@
 use super::Page;
 use super::check::PageError;
 use super::header::{self, Kind};
-use super::map::is_map_page;
 use super::stored::Extent;
 use crate::ids::{PageId, TableId};
 use crate::limits::{PAGE_HEADER_BYTES, overflow_bytes};
@@ -68,12 +67,7 @@ impl Page {
         if !self.is_without_cells() {
             return wrong(header::LEVEL, "cells on a page that has none");
         }
-        if self.id() == PageId::FILE_HEADER || is_map_page(self.id(), self.size()) {
-            return wrong(
-                header::PAGE_NUMBER,
-                "a value's page where the file header or a map belongs",
-            );
-        }
+        self.check_not_special()?;
         if self.tree() == TableId::NONE {
             return wrong(header::TREE, "a page of no tree");
         }

@@ -149,6 +149,19 @@ impl Page {
 
 /// Room.
 impl Page {
+    /// Bytes that two neighbours' cells and outer fences would take on one page, offsets included, with only those leaf cells
+    /// that are kept.
+    pub(crate) fn merged_bytes(&self, right: &Page, keep: &dyn Fn(&LeafCell<'_>) -> bool) -> usize {
+        let cells = |page: &Page| -> usize {
+            (0..page.cell_count())
+                .filter(|&index| page.kind() == Some(Kind::Inner) || keep(&page.leaf_cell(index)))
+                .map(|index| page.cell_extent(index).len() + CELL_OFFSET_BYTES)
+                .sum()
+        };
+        let fence = |fence: Option<&[u8]>| fence.map_or(0, <[u8]>::len);
+        cells(self) + cells(right) + fence(self.low_fence()) + fence(right.high_fence())
+    }
+
     /// Bytes that new cells and their offsets can have, counting what compaction would take back.
     pub(crate) fn room(&self) -> usize {
         self.contiguous() + self.garbage()

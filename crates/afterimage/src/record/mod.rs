@@ -135,6 +135,10 @@ pub(crate) enum StructureKind {
     LargeValue = 9,
     /// Pages that were waiting in the pending-free tree become free.
     Free = 10,
+    /// A page takes its right neighbour's cells, which becomes free.
+    Merge = 11,
+    /// A root takes the cells of its only child, which becomes free: the tree has one level less.
+    Shrink = 12,
 }
 
 impl StructureKind {
@@ -150,6 +154,8 @@ impl StructureKind {
             8 => Some(StructureKind::Allocate),
             9 => Some(StructureKind::LargeValue),
             10 => Some(StructureKind::Free),
+            11 => Some(StructureKind::Merge),
+            12 => Some(StructureKind::Shrink),
             _ => None,
         }
     }
@@ -167,6 +173,8 @@ impl StructureKind {
             StructureKind::Allocate => "allocate",
             StructureKind::LargeValue => "large value",
             StructureKind::Free => "free",
+            StructureKind::Merge => "merge",
+            StructureKind::Shrink => "shrink",
         }
     }
 }

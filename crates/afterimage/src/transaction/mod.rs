@@ -8,6 +8,7 @@ mod purge;
 mod rollback;
 mod savepoint;
 mod versions;
+mod sparse;
 mod wish;
 mod work;
 
@@ -34,6 +35,7 @@ pub(crate) use locks::Mode;
 use locks::{Granted, LockError, LockOwner, LockTable, Resource};
 use purge::Purge;
 use versions::{Status, VersionStats, Versions};
+use sparse::Sparse;
 
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -49,6 +51,7 @@ pub(crate) struct System {
     locks: LockTable,
     pub(crate) purge: Purge,
     versions: Versions,
+    sparse: Sparse,
     next_age: AtomicU64,
     lock_timeout: Duration,
     pub(crate) counters: Counters,
@@ -109,6 +112,7 @@ impl System {
             locks: LockTable::new(io),
             purge: Purge::new(io),
             versions: Versions::new(io, version_store_size),
+            sparse: Sparse::new(io),
             next_age: AtomicU64::new(1),
             lock_timeout,
             counters: Counters::default(),

@@ -111,7 +111,9 @@ impl System {
         while !rest.is_empty() {
             let (entries, next) = pending.pending_within(&self.pager, &rest)?;
             for (_, extent) in entries {
-                pending.free_extent(&self.pager, owner, extent)?;
+                let leaf = pending.free_extent(&self.pager, owner, extent)?;
+                let key = pending_key(owner, extent.first);
+                self.sparse.note(pending.id(), leaf, &key);
             }
             rest = next;
         }

@@ -165,7 +165,10 @@ fn undo_row(
         undoing: true,
         purgeable: &|_| false,
     };
-    tree.write_row(&system.pager, space, &mut write)?;
+    let written = tree.write_row(&system.pager, space, &mut write)?;
+    if let Some(page) = written.and_then(|written| written.ghost_on) {
+        system.sparse.note(row.table, page, &row.key);
+    }
     chain.last = last;
     Ok(())
 }

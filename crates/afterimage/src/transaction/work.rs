@@ -207,7 +207,10 @@ impl System {
             undoing: false,
             purgeable: &|ghost| self.is_purgeable(tree, ghost),
         };
-        tree.write_row(&self.pager, &mut space, &mut write)?;
+        let written = tree.write_row(&self.pager, &mut space, &mut write)?;
+        if let Some(page) = written.and_then(|written| written.ghost_on) {
+            self.sparse.note(tree.id(), page, key);
+        }
         if let Some(lsn) = appended {
             txn.chain = Some(Chain {
                 id: chain.map_or(lsn, |chain| chain.id),
@@ -331,7 +334,11 @@ impl System {
             undoing: false,
             purgeable: &|ghost| self.is_purgeable(tree, ghost),
         };
-        let appended = tree.write_row(&self.pager, &mut space, &mut write)?;
+        let written = tree.write_row(&self.pager, &mut space, &mut write)?;
+        if let Some(page) = written.as_ref().and_then(|written| written.ghost_on) {
+            self.sparse.note(tree.id(), page, key);
+        }
+        let appended = written.map(|written| written.appended);
         Ok((!meets_large).then_some((outcome, appended)))
     }
 

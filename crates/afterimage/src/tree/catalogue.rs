@@ -100,8 +100,10 @@ impl Catalogue {
     }
 
     pub(crate) fn by_id(&self, id: TableId) -> Option<Arc<Tree>> {
-        if id == TableId::PENDING_FREE {
-            return Some(self.pending.clone());
+        match id {
+            TableId::CATALOGUE => return Some(self.tree.clone()),
+            TableId::PENDING_FREE => return Some(self.pending.clone()),
+            _ => {}
         }
         self.tables.read().by_id.get(&id).cloned()
     }

@@ -153,8 +153,8 @@ impl Tree {
         let Some(parent) = parent.shared() else {
             return Ok(None);
         };
-        self.check_arrival(pager, &parent, None)?;
-        let on_the_way = parent.level() > 0 && seek.is_on(&parent);
+        // It may have become free meanwhile, or something else: then the descent starts again.
+        let on_the_way = self.is_own(&parent) && parent.level() > 0 && seek.is_on(&parent);
         Ok(on_the_way.then_some(parent))
     }
 
@@ -170,19 +170,23 @@ impl Tree {
         (root.level() == level).then_some(Leaf::Exclusive(root))
     }
 
-    /// A link that leads into another tree, or to the wrong level, is damage, not something to follow.
-    fn check_arrival(&self, pager: &Pager, page: &Page, level: Option<u8>) -> Result<()> {
+    /// Whether the page is one of this tree's, and a descent can go on from it.
+    fn is_own(&self, page: &Page) -> bool {
         let kind = if page.level() == 0 {
             Kind::Leaf
         } else {
             Kind::Inner
         };
-        let right_place = page.tree() == self.id && page.kind() == Some(kind);
+        let can_go_on = kind == Kind::Leaf || page.cell_count() > 0;
+        page.tree() == self.id && page.kind() == Some(kind) && can_go_on
+    }
+
+    /// A link that leads into another tree, or to the wrong level, is damage, not something to follow.
+    fn check_arrival(&self, pager: &Pager, page: &Page, level: Option<u8>) -> Result<()> {
         let right_level = level.map_or(page.level() <= TREE_LEVEL_MAX, |level| {
             page.level() == level
         });
-        let can_go_on = kind == Kind::Leaf || page.cell_count() > 0;
-        if right_place && right_level && can_go_on {
+        if self.is_own(page) && right_level {
             return Ok(());
         }
         let what = format!(

@@ -126,35 +126,35 @@ impl Tree {
         }
     }
 
-    /// Frees the pages of an entry and takes it out, in one record.
-    pub(crate) fn free_extent(&self, pager: &Pager, owner: Lsn, extent: Extent) -> Result<()> {
-        let mut reservation = self.structure_space(pager)?;
-        let _permit = pager.permit();
+    /// Frees the pages of an entry and takes it out, in one record. Returns the leaf it was on.
+    pub(crate) fn free_extent(&self, pager: &Pager, owner: Lsn, extent: Extent) -> Result<PageId> {
         let key = key(owner, extent.first);
-        let (map, index) = map_position(extent.first, pager.page_size())
-            .filter(|(_, index)| {
-                u64::from(*index) + u64::from(extent.pages) <= map_pages(pager.page_size())
-            })
-            .ok_or_else(|| {
-                Error::corruption("the pending-free tree", format!("the entry {key:x?}"))
-            })?;
-        let map = pager.fetch(map)?;
-        let mut leaf = self.leaf_exclusive(pager, &key)?;
-        let Some(mut map) = map.exclusive() else {
-            return Ok(());
-        };
-        let parts = vec![
-            (
-                &mut leaf,
-                PageOp::RemoveCells {
-                    keys: vec![key[..].into()],
-                },
-            ),
-            (&mut map, PageOp::map_set(index, extent.pages, false)),
-        ];
-        change_structure(pager, &mut reservation, StructureKind::Free, parts)?;
-        pager.pages_freed(&map, extent.pages);
-        Ok(())
+        let interval = map_pages(pager.page_size());
+        let place = map_position(extent.first, pager.page_size());
+        let place =
+            place.filter(|(_, index)| u64::from(*index) + u64::from(extent.pages) <= interval);
+        let (map, index) = place.ok_or_else(|| {
+            Error::corruption("the pending-free tree", format!("the entry {key:x?}"))
+        })?;
+        loop {
+            let mut reservation = self.structure_space(pager)?;
+            let _permit = pager.permit();
+            let map = pager.fetch(map)?;
+            let mut leaf = self.leaf_exclusive(pager, &key)?;
+            let Some(mut map) = map.exclusive() else {
+                continue;
+            };
+            let entry = PageOp::RemoveCells {
+                keys: vec![key[..].into()],
+            };
+            let parts = vec![
+                (&mut leaf, entry),
+                (&mut map, PageOp::map_set(index, extent.pages, false)),
+            ];
+            change_structure(pager, &mut reservation, StructureKind::Free, parts)?;
+            pager.pages_freed(&map, extent.pages);
+            return Ok(leaf.page_id());
+        }
     }
 
     fn structure_space(&self, pager: &Pager) -> Result<Reservation> {

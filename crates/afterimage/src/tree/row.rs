@@ -37,6 +37,13 @@ pub(crate) struct RowWrite<'a> {
     pub(crate) purgeable: &'a dyn Fn(&[u8]) -> bool,
 }
 
+/// What a write has done.
+pub(crate) struct Written {
+    pub(crate) appended: Appended,
+    /// The leaf, if the row became a ghost on it.
+    pub(crate) ghost_on: Option<PageId>,
+}
+
 impl Tree {
     /// Carries out `write`. `None` if there was nothing to do. Makes room by purging ghosts or splitting, each its own
     /// record. Waits for I/O alone; call it without latches, with `reservation` covering the record.
@@ -45,7 +52,7 @@ impl Tree {
         pager: &Pager,
         reservation: &mut Reservation,
         write: &mut RowWrite<'_>,
-    ) -> Result<Option<Appended>> {
+    ) -> Result<Option<Written>> {
         loop {
             let permit = pager.permit();
             let mut leaf = self.leaf_exclusive(pager, write.key)?;
@@ -67,11 +74,11 @@ impl Tree {
                 page: leaf.page_id(),
                 page_prev: leaf.lsn(),
             };
+            let ghost_on = matches!(change, Change::Delete { .. }).then_some(place.page);
             let record = (write.record)(place, change);
             let pages = &mut [&mut leaf];
-            return pager
-                .mutate(reservation, &record, pages, write.timed, write.inside)
-                .map(Some);
+            let appended = pager.mutate(reservation, &record, pages, write.timed, write.inside)?;
+            return Ok(Some(Written { appended, ghost_on }));
         }
     }
 }

@@ -12,6 +12,7 @@ use super::PageOp;
 use super::codec::Runs;
 use super::plan::{ApplyError, Step, plan, read_cell};
 use crate::codec::Reader;
+use crate::ids::TableId;
 
 /// Changes the page as the operation says, or not at all. The page LSN is the caller's to stamp; an operation that makes
 /// a whole page leaves none.
@@ -38,6 +39,8 @@ fn perform(page: &mut Page, op: &PageOp<'_>, step: Step) {
     match (op, step) {
         (PageOp::Format { .. }, _) => perform_format(page, op),
         (PageOp::FileHeader(header), _) => page.format_file_header(header),
+        (PageOp::Free { id }, _) => page.format(Kind::Free, 0, TableId::NONE, *id),
+        (PageOp::RemoveChild { .. }, Step::Cell(index)) => page.remove_cell(index),
         (
             PageOp::Overflow {
                 id,

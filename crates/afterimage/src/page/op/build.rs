@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::super::cell::{InnerCell, PLAIN};
+use super::super::cell::{InnerCell, LeafCell, PLAIN};
 use super::super::map::USED;
 use super::super::{Kind, Page};
 use super::PageOp;
@@ -37,6 +37,34 @@ impl<'a> PageOp<'a> {
         }
     }
 
+    /// Makes `left` out of its own cells and those of its right neighbour of the same kind, leaving out leaf cells that are
+    /// not to be kept.
+    pub(crate) fn format_merged(
+        left: &'a Page,
+        right: &'a Page,
+        keep: &dyn Fn(&LeafCell<'_>) -> bool,
+    ) -> PageOp<'a> {
+        let kind = left.kind().expect("a page with cells");
+        let mut cells = Vec::with_capacity(left.size());
+        for page in [left, right] {
+            for index in 0..page.cell_count() {
+                if kind == Kind::Inner || keep(&page.leaf_cell(index)) {
+                    cells.extend_from_slice(page.cell_bytes(index));
+                }
+            }
+        }
+        PageOp::Format {
+            id: left.id(),
+            kind,
+            level: left.level(),
+            tree: left.tree(),
+            low: left.low_fence().map(Cow::Borrowed),
+            high: right.high_fence().map(Cow::Borrowed),
+            right: right.right_link(),
+            cells: Cow::Owned(cells),
+        }
+    }
+
     #[cfg(test)]
     /// Makes page `page.id()` again just as it is, without garbage: a full-page image.
     pub(crate) fn image_of(page: &'a Page) -> PageOp<'a> {
@@ -52,6 +80,7 @@ impl<'a> PageOp<'a> {
                 next: page.next_extent(),
                 data: Cow::Borrowed(page.overflow_data()),
             },
+            Kind::Free => PageOp::Free { id: page.id() },
             Kind::Leaf | Kind::Inner => PageOp::format_from(
                 page.id(),
                 page,
@@ -207,6 +236,10 @@ impl<'a> PageOp<'a> {
                 count: *count,
                 bits: *bits,
             },
+            PageOp::RemoveChild { separator } => PageOp::RemoveChild {
+                separator: Cow::Borrowed(separator),
+            },
+            PageOp::Free { id } => PageOp::Free { id: *id },
             PageOp::Overflow {
                 id,
                 tree,
@@ -283,6 +316,10 @@ impl<'a> PageOp<'a> {
                 count,
                 bits,
             },
+            PageOp::RemoveChild { separator } => PageOp::RemoveChild {
+                separator: own(separator),
+            },
+            PageOp::Free { id } => PageOp::Free { id },
             PageOp::Overflow {
                 id,
                 tree,

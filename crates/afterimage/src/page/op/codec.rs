@@ -24,6 +24,8 @@ const SPLIT_LEFT: u8 = 8;
 const INSERT_CHILD: u8 = 9;
 const MAP_SET: u8 = 10;
 const OVERFLOW: u8 = 11;
+const REMOVE_CHILD: u8 = 12;
+const FREE: u8 = 13;
 
 /// Every operation's byte and name, in order.
 #[cfg(test)]
@@ -39,6 +41,8 @@ pub(crate) const CODES: &[(u8, &str)] = &[
     (INSERT_CHILD, "child"),
     (MAP_SET, "map"),
     (OVERFLOW, "overflow"),
+    (REMOVE_CHILD, "remove child"),
+    (FREE, "free"),
 ];
 
 /// In a format's flags: there is a low fence; there is a high fence.
@@ -111,6 +115,11 @@ impl<'a> PageOp<'a> {
                 put_varint(out, u64::from(*first_index));
                 put_varint(out, u64::from(*count));
             }
+            PageOp::RemoveChild { separator } => {
+                out.push(REMOVE_CHILD);
+                put_bytes(out, separator);
+            }
+            PageOp::Free { id: _ } => out.push(FREE),
             PageOp::Overflow {
                 id: _,
                 tree,
@@ -183,6 +192,10 @@ impl<'a> PageOp<'a> {
                 })
             }
             OVERFLOW => decode_overflow(reader, id),
+            REMOVE_CHILD => Ok(PageOp::RemoveChild {
+                separator: reader.bytes()?.into(),
+            }),
+            FREE => Ok(PageOp::Free { id }),
             _ => Err(reader.error("an unknown operation")),
         }
     }

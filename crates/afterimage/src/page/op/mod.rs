@@ -2,7 +2,7 @@
 //!
 //! A [`PageOp`] holds everything its [`apply`] needs besides the page itself, and never names an offset: the same
 //! operation does the same thing to the same page, in forward work, in redo and in undo. `Format`,
-//! `FileHeader` and `Overflow` make a page from nothing, so they also mend one that cannot be read.
+//! `FileHeader`, `Overflow` and `Free` make a page from nothing, so they also mend one that cannot be read.
 
 mod apply;
 mod build;
@@ -63,6 +63,13 @@ pub(crate) enum PageOp<'a> {
         separator: Cow<'a, [u8]>,
         child: PageId,
     },
+    /// Removes the child for the keys from the separator on; those go to the child before it. It is not the first.
+    RemoveChild { separator: Cow<'a, [u8]> },
+    /// Makes a page that holds nothing. Needs no old contents.
+    Free {
+        /// The page's own number: the contents bear it.
+        id: PageId,
+    },
     /// Sets the bits of pages on an allocation map.
     MapSet {
         first_index: u32,
@@ -87,7 +94,10 @@ impl PageOp<'_> {
     pub(crate) fn makes_whole_page(&self) -> bool {
         matches!(
             self,
-            PageOp::Format { .. } | PageOp::FileHeader(_) | PageOp::Overflow { .. }
+            PageOp::Format { .. }
+                | PageOp::FileHeader(_)
+                | PageOp::Overflow { .. }
+                | PageOp::Free { .. }
         )
     }
 
@@ -105,6 +115,8 @@ impl PageOp<'_> {
             PageOp::InsertChild { .. } => "child",
             PageOp::MapSet { .. } => "map",
             PageOp::Overflow { .. } => "overflow",
+            PageOp::RemoveChild { .. } => "remove child",
+            PageOp::Free { .. } => "free",
         }
     }
 }

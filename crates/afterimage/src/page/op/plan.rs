@@ -92,6 +92,11 @@ pub(super) fn plan(page: &Page, op: &PageOp<'_>) -> Result<Step, ApplyError> {
             count,
             bits,
         } => plan_map_set(page, *first_index, *count, *bits),
+        PageOp::RemoveChild { separator } => plan_remove_child(page, separator),
+        PageOp::Free { id } if is_special(page, *id) => {
+            Err(ApplyError::Malformed("a page that cannot be free"))
+        }
+        PageOp::Free { .. } => Ok(Step::Whole),
         PageOp::Overflow {
             id,
             tree,
@@ -227,6 +232,20 @@ fn plan_child(page: &Page, separator: &[u8], child: PageId) -> Result<Step, Appl
     Ok(Step::At(at))
 }
 
+fn plan_remove_child(page: &Page, separator: &[u8]) -> Result<Step, ApplyError> {
+    require_kind(page, Kind::Inner)?;
+    match page.search(separator) {
+        Ok(0) => Err(ApplyError::Malformed("the first child stays")),
+        Ok(index) => Ok(Step::Cell(index)),
+        Err(_) => Err(ApplyError::NotFound),
+    }
+}
+
+/// Whether `id` is the file header's place or a map's.
+fn is_special(page: &Page, id: PageId) -> bool {
+    id == PageId::FILE_HEADER || is_map_page(id, page.size())
+}
+
 fn require_page(link: PageId) -> Result<(), ApplyError> {
     if link == PageId::FILE_HEADER {
         Err(ApplyError::Malformed("a link to the file header"))
@@ -266,7 +285,7 @@ fn plan_overflow(
     next: Option<Extent>,
     len: usize,
 ) -> Result<Step, ApplyError> {
-    let place_fits = id != PageId::FILE_HEADER && !is_map_page(id, page.size());
+    let place_fits = !is_special(page, id);
     let next_fits = next.is_none_or(|next| next.pages > 0 && next.first != PageId::FILE_HEADER);
     if !place_fits || !next_fits || tree == TableId::NONE || len == 0 {
         return Err(ApplyError::Malformed("a page that no large value can have"));
@@ -290,7 +309,7 @@ fn plan_format(page: &Page, op: &PageOp<'_>) -> Result<Step, ApplyError> {
         unreachable!("only a format is planned as one");
     };
     match kind {
-        Kind::FileHeader | Kind::Overflow => Err(ApplyError::WrongKind),
+        Kind::FileHeader | Kind::Overflow | Kind::Free => Err(ApplyError::WrongKind),
         Kind::Map => {
             let bare = low.is_none()
                 && high.is_none()
@@ -311,7 +330,7 @@ fn plan_format(page: &Page, op: &PageOp<'_>) -> Result<Step, ApplyError> {
         }
         Kind::Leaf | Kind::Inner => {
             let level_fits = (*kind == Kind::Leaf) == (*level == 0) && *level <= TREE_LEVEL_MAX;
-            let place_fits = *id != PageId::FILE_HEADER && !is_map_page(*id, page.size());
+            let place_fits = !is_special(page, *id);
             if !level_fits
                 || !place_fits
                 || *tree == TableId::NONE

@@ -98,6 +98,8 @@ pub(crate) fn any_op() -> impl Strategy<Value = PageOp<'static>> {
             separator,
             child: PageId(child)
         }),
+        bytes().prop_map(|separator| PageOp::RemoveChild { separator }),
+        Just(PageOp::Free { id: ID }),
         (any::<u32>(), any::<u32>(), any::<u8>()).prop_map(|(first_index, count, bits)| {
             PageOp::MapSet {
                 first_index,

@@ -136,6 +136,13 @@ fn operations_refuse_other_kinds_of_pages() {
         (PageOp::format_leaf(ID, TREE), [true; 6]),
         (PageOp::FileHeader(file_header()), [true; 6]),
         (overflow.clone(), [true; 6]),
+        (PageOp::Free { id: ID }, [true; 6]),
+        (
+            PageOp::RemoveChild {
+                separator: b"m"[..].into(),
+            },
+            [false, false, false, true, false, false],
+        ),
     ];
     for (op, expected) in cases {
         let allowed = pages.each_ref().map(|page| check_op(page, &op).is_ok());
@@ -256,6 +263,63 @@ fn overflow_pages_that_cannot_be_are_refused() {
         runs: b"\x00\x01\xff"[..].into(),
     };
     assert_eq!(check_op(&leaf, &xor), Err(ApplyError::NotFound));
+}
+
+#[test]
+fn a_page_and_its_neighbour_become_one() {
+    let leaf =
+        |id: u64, low: Option<&'static [u8]>, high: Option<&'static [u8]>, cells: &'static [u8]| {
+            formatted(&PageOp::Format {
+                id: PageId(id),
+                kind: Kind::Leaf,
+                level: 0,
+                tree: TREE,
+                low: low.map(Into::into),
+                high: high.map(Into::into),
+                right: Some(PageId(id + 1)),
+                cells: cells.into(),
+            })
+        };
+    let left = leaf(7, Some(b"b"), Some(b"m"), b"\x00\x01\x01c1\x01\x01\x01d2");
+    let right = leaf(8, Some(b"m"), Some(b"y"), b"\x01\x01\x01m3\x00\x01\x01n4");
+    let all = PageOp::format_merged(&left, &right, &|_| true);
+    let rows = PageOp::format_merged(&left, &right, &|cell| !cell.is_ghost());
+    assert!(
+        left.merged_bytes(&right, &|_| true) > left.merged_bytes(&right, &|cell| !cell.is_ghost())
+    );
+    for (op, keys) in [(all, &[b"c", b"d", b"m", b"n"][..]), (rows, &[b"c", b"n"])] {
+        let mut page = left.clone();
+        apply(&mut page, &op).expect("fits");
+        page.check().expect("sound");
+        let found: Vec<_> = (0..page.cell_count())
+            .map(|index| page.key(index))
+            .collect();
+        assert_eq!(found, keys);
+        assert_eq!(
+            (page.low_fence(), page.high_fence()),
+            (Some(&b"b"[..]), Some(&b"y"[..]))
+        );
+        assert_eq!(page.right_link(), Some(PageId(9)));
+    }
+    let mut parent = formatted(&PageOp::format_root(
+        ID,
+        TREE,
+        1,
+        &[(b"", PageId(8)), (b"m", PageId(9))],
+    ));
+    let remove = |separator: &'static [u8]| PageOp::RemoveChild {
+        separator: separator.into(),
+    };
+    assert!(
+        check_op(&parent, &remove(b"")).is_err(),
+        "the first child stays"
+    );
+    assert_eq!(check_op(&parent, &remove(b"n")), Err(ApplyError::NotFound));
+    apply(&mut parent, &remove(b"m")).expect("is there");
+    parent.check().expect("sound");
+    assert_eq!(parent.cell_count(), 1);
+    assert!(check_op(&parent, &PageOp::Free { id: PageId(1) }).is_err());
+    assert!(check_op(&parent, &PageOp::Free { id: PageId(0) }).is_err());
 }
 
 #[test]

@@ -174,6 +174,10 @@ fn operations() {
             next: None,
             data: b"bytes"[..].into(),
         }),
+        op_hex(PageOp::RemoveChild {
+            separator: b"m"[..].into(),
+        }),
+        op_hex(PageOp::Free { id: PageId(7) }),
     ];
     assert_eq!(found, GOLDEN_OPERATIONS);
 }
@@ -254,7 +258,7 @@ const GOLDEN_RECORDS: [&str; 16] = [
     "0131d4a30465c70110ac02036b6579142c01000000000000020000002823000000000000142c01000000000000020000002823000000000000",
 ];
 
-const GOLDEN_OPERATIONS: [&str; 11] = [
+const GOLDEN_OPERATIONS: [&str; 13] = [
     "010401001000150000080000000000000000016d0900000000000000",
     "0301036b65790576616c7565",
     "04036b6579",
@@ -266,4 +270,6 @@ const GOLDEN_OPERATIONS: [&str; 11] = [
     "0a01ac0202",
     "0b10804002ac02056279746573",
     "0b100000056279746573",
+    "0c016d",
+    "0d",
 ];
