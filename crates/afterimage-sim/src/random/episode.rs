@@ -197,6 +197,9 @@ impl Episode {
             self.room_again(&running, &board, plan)?;
         }
         self.history = board.take_history();
+        let stats = running.database.stats();
+        self.tally.merged += stats.pages_merged;
+        self.tally.purged += stats.pages_purged;
         let (begun, acknowledged) = self.history.counts();
         self.tally.transactions += begun as u64;
         self.tally.acknowledged += acknowledged as u64;

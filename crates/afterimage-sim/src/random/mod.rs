@@ -40,6 +40,10 @@ pub struct Tally {
     pub stops: u64,
     /// Lives on a disk that was full or nearly.
     pub full: u64,
+    /// Pages that became free because a neighbour took their rows.
+    pub merged: u64,
+    /// Pages of large values that became free.
+    pub purged: u64,
     /// Folds the trace hashes of all worlds: equal runs have equal traces.
     pub trace: u64,
 }
@@ -59,6 +63,8 @@ impl Tally {
         self.deadlocks += other.deadlocks;
         self.stops += other.stops;
         self.full += other.full;
+        self.merged += other.merged;
+        self.purged += other.purged;
         self.trace ^= other.trace;
     }
 }
@@ -75,6 +81,11 @@ impl fmt::Display for Tally {
             f,
             "transactions    {:>10} begun, {} acknowledged, {} deadlocks",
             self.transactions, self.acknowledged, self.deadlocks
+        )?;
+        writeln!(
+            f,
+            "pages           {:>10} merged, {} of large values freed",
+            self.merged, self.purged
         )?;
         write!(
             f,

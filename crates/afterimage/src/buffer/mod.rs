@@ -52,6 +52,8 @@ pub(crate) struct Counters {
     pub(crate) pages_read: Counter,
     pub(crate) pages_written: Counter,
     pub(crate) evictions_waited: Counter,
+    pub(crate) pages_merged: Counter,
+    pub(crate) pages_purged: Counter,
 }
 
 /// Pages in memory, their files, and the log they are tied to.

@@ -621,6 +621,8 @@ impl Shared {
             pages_written: pager.counters.pages_written.get(),
             pages,
             pages_free,
+            pages_merged: pager.counters.pages_merged.get(),
+            pages_purged: pager.counters.pages_purged.get(),
             pool_frames: pager.frame_count() as u64,
             pool_dirty: pager.dirty_count() as u64,
             pool_waits: pager.counters.evictions_waited.get(),

@@ -74,6 +74,10 @@ pub struct Stats {
     pub pages: u64,
     /// Of those, free ones.
     pub pages_free: u64,
+    /// Pages that have become free because their rows went, and what was left fitted a neighbour.
+    pub pages_merged: u64,
+    /// Pages of large values that have become free because their values went.
+    pub pages_purged: u64,
     /// Frames of the buffer pool.
     pub pool_frames: u64,
     /// Of those, dirty ones.
@@ -137,6 +141,8 @@ fields!(
     pages_written,
     pages,
     pages_free,
+    pages_merged,
+    pages_purged,
     pool_frames,
     pool_dirty,
     pool_waits,

@@ -138,6 +138,7 @@ impl Tree {
             ];
             change_structure(pager, &mut reservation, StructureKind::Merge, parts)?;
             pager.pages_freed(&map, 1);
+            pager.counters.pages_merged.add(1);
             return Ok(Merged::Done);
         }
     }
@@ -191,6 +192,7 @@ impl Tree {
             ];
             change_structure(pager, &mut reservation, StructureKind::Shrink, parts)?;
             pager.pages_freed(&map, 1);
+            pager.counters.pages_merged.add(1);
             return Ok(true);
         }
     }

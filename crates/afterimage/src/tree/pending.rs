@@ -153,6 +153,7 @@ impl Tree {
             ];
             change_structure(pager, &mut reservation, StructureKind::Free, parts)?;
             pager.pages_freed(&map, extent.pages);
+            pager.counters.pages_purged.add(u64::from(extent.pages));
             return Ok(leaf.page_id());
         }
     }
