@@ -116,12 +116,22 @@ fn a_short_demo_loses_nothing() {
     run(&["demo", "--dir", &bank]).expect(2);
 }
 
-/// Every transfer changes one row, is counted there exactly once, and the row's history is that of the transfers.
+/// Every transfer changes one row, is counted there exactly once, also in every snapshot taken meanwhile; and the row's
+/// history is that of the transfers.
 #[test]
 fn a_hot_demo_counts_every_transfer_once() {
     let scratch = Scratch::new();
     let bank = scratch.path("bank");
-    let clients = ["--clients", "8", "--kills", "2", "--seconds", "2"];
+    let clients = [
+        "--clients",
+        "8",
+        "--kills",
+        "2",
+        "--seconds",
+        "2",
+        "--readers",
+        "2",
+    ];
     let ended = run(&[&["demo", "--hot", "--json", "--dir", &bank], &clients[..]].concat());
     let document: serde_json::Value =
         serde_json::from_str(&ended.expect(0).text()).expect("one JSON document");
@@ -129,6 +139,8 @@ fn a_hot_demo_counts_every_transfer_once() {
         (&document["lost"], &document["half"], &document["sum"]),
         (&json!(0), &json!(0), &json!("ok"))
     );
+    assert!(document["snapshots"].as_u64() > Some(0));
+    assert_eq!(document["taken_back"], json!(0));
     let rounds = document["rounds"].as_array().expect("rounds");
     let clients: Vec<_> = rounds.iter().map(|round| &round["clients"]).collect();
     assert_eq!(clients, [1, 8, 8, 8]);

@@ -5,6 +5,7 @@
 //! row without its money, a row of a transfer that was given up.
 
 use super::bank::{self, Branch, Transfer, TransferId};
+use super::process::Heard;
 use crate::failure::Failure;
 use crate::open::from_engine;
 use afterimage::Database;
@@ -20,7 +21,11 @@ pub struct Audit {
     pub recovered: u64,
     /// Acknowledged transfers that are not there.
     pub lost: u64,
-    /// Accounts and rows that only a part of a transfer explains.
+    /// Transfers seen in snapshots that are not there.
+    pub unseen: u64,
+    /// How often snapshots were looked at while the bank worked.
+    pub looks: u64,
+    /// Accounts and rows that only a part of a transfer explains, and snapshots whose books were wrong.
     pub half: u64,
     /// What all accounts hold together.
     pub sum: i64,
@@ -38,7 +43,7 @@ impl Audit {
 
     /// Whether everything is as promised.
     pub fn is_clean(&self) -> bool {
-        self.lost == 0 && self.half == 0 && self.sum_ok()
+        self.lost == 0 && self.unseen == 0 && self.half == 0 && self.sum_ok()
     }
 
     fn wrong(&mut self, what: impl FnOnce() -> String) {
@@ -46,21 +51,22 @@ impl Audit {
     }
 }
 
-/// Audits the books against the acknowledged transfers, which must be sorted.
-pub fn audit(
-    db: &Database,
-    dir: &Path,
-    acknowledged: &[TransferId],
-    hot: bool,
-) -> Result<Audit, Failure> {
+/// Audits the books against what the bank has said; the acknowledged transfers must be sorted.
+pub fn audit(db: &Database, dir: &Path, heard: &Heard, hot: bool) -> Result<Audit, Failure> {
     let start = Instant::now();
     let mut audit = Audit {
-        acknowledged: acknowledged.len() as u64,
+        acknowledged: heard.acknowledged.len() as u64,
+        looks: heard.looks,
         ..Audit::default()
     };
+    if let Some(wrong) = &heard.wrong {
+        audit.half += 1;
+        audit.wrong(|| wrong.clone());
+    }
     let told = |e| from_engine(e, dir);
-    let (expected, branch) = replay(db, acknowledged, &mut audit).map_err(told)?;
+    let (expected, branch) = replay(db, &heard.acknowledged, &mut audit).map_err(told)?;
     compare(db, &expected, &mut audit).map_err(told)?;
+    look_for(db, &heard.seen, &mut audit).map_err(told)?;
     if hot {
         compare_branch(db, branch, &mut audit).map_err(told)?;
     }
@@ -121,6 +127,18 @@ fn lost(id: TransferId, audit: &mut Audit) {
     audit.wrong(|| format!("transfer {id} was acknowledged, and is not there"));
 }
 
+/// What a snapshot has shown, is there for good.
+fn look_for(db: &Database, seen: &[TransferId], audit: &mut Audit) -> afterimage::Result<()> {
+    let transfers = db.table(bank::TRANSFERS)?;
+    for id in seen {
+        if db.get(&transfers, &id.key())?.is_none() {
+            audit.unseen += 1;
+            audit.wrong(|| format!("transfer {id} was seen in a snapshot, and is not there"));
+        }
+    }
+    Ok(())
+}
+
 /// Compares every account with the balance that the transfers give it.
 fn compare(db: &Database, expected: &[i64], audit: &mut Audit) -> afterimage::Result<()> {
     let accounts = db.table(bank::ACCOUNTS)?;
@@ -159,6 +177,30 @@ mod tests {
     use super::*;
     use afterimage::Options;
     use afterimage_io::sim::Sim;
+
+    /// What a snapshot has shown is asked for; what one has found wrong is not forgotten.
+    #[test]
+    fn what_readers_have_seen_is_asked_for() {
+        let world = Sim::new(1);
+        let options = Options::new().io(world.io()).background(false);
+        let db = options.open("bank").expect("opens");
+        let id = TransferId {
+            round: 1,
+            client: 0,
+            serial: 1,
+        };
+        let heard = Heard {
+            seen: vec![id],
+            looks: 2,
+            wrong: Some("a snapshot was wrong".to_string()),
+            ..Heard::default()
+        };
+        let found = audit(&db, Path::new("bank"), &heard, false).expect("reads");
+        assert_eq!((found.unseen, found.looks), (1, 2));
+        assert!(!found.is_clean());
+        let first = found.first_wrong.expect("something is wrong");
+        assert_eq!(first, "a snapshot was wrong");
+    }
 
     /// A transfer that the branch has not counted, or has counted twice, shows.
     #[test]

@@ -1,10 +1,11 @@
 //! The bank process: opens the database, lets its clients transfer money, and says so on stdout, until it is killed.
 //!
 //! It speaks lines to its parent: `ready` once the bank is open, `ack ID` when the commit of a transfer has returned
-//! (never before: that is the promise under test), `closed` after an orderly end. It listens on stdin: `stop` asks for
+//! (never before: that is the promise under test), what `reader` says, `closed` after an orderly end. It listens on stdin: `stop` asks for
 //! that orderly end; the end of stdin means that the parent has gone, and then this process goes too, at once.
 
 use super::bank::{self, Branch, Transfer, TransferId};
+use super::reader;
 use crate::failure::Failure;
 use crate::open::{self, from_engine};
 use crate::rng::Rng;
@@ -38,6 +39,9 @@ pub struct Args {
     /// Which life of the bank this is
     #[arg(long)]
     round: u16,
+    /// Readers of snapshots
+    #[arg(long)]
+    readers: u16,
     /// Whether every transfer changes the row of the one branch
     #[arg(long)]
     hot: bool,
@@ -61,14 +65,14 @@ pub fn run(args: &Args, settings: &Settings) -> Result<(), Failure> {
     };
     say("ready")?;
     thread::scope(|scope| {
-        let clients: Vec<_> = (0..args.clients)
-            .map(|client| {
-                let (db, books, stop) = (&db, &books, &stop);
-                scope.spawn(move || serve(args, client, db, books, stop))
-            })
-            .collect();
-        clients.into_iter().try_for_each(|client| {
-            client
+        let (db, books, stop, told) = (&db, &books, &*stop, &told);
+        let clients = (0..args.clients)
+            .map(|client| scope.spawn(move || serve(args, client, db, books, stop)));
+        let readers =
+            (0..args.readers).map(|_| scope.spawn(move || reader::look_on(db, books, stop, told)));
+        let all: Vec<_> = clients.chain(readers).collect();
+        all.into_iter().try_for_each(|thread| {
+            thread
                 .join()
                 .unwrap_or_else(|_| Err(Failure::refused("a client of the bank panicked")))
         })
@@ -86,10 +90,14 @@ fn obey(stop: &AtomicBool) {
     }
 }
 
-struct Books {
-    accounts: Table,
-    transfers: Table,
-    branches: Option<Table>,
+/// The bank's tables.
+pub struct Books {
+    /// Balances.
+    pub accounts: Table,
+    /// Transfers.
+    pub transfers: Table,
+    /// Of a hot bank, its branches.
+    pub branches: Option<Table>,
 }
 
 /// One client: transfer after transfer, each reported once its commit has returned.
@@ -211,7 +219,7 @@ fn give_up(
 }
 
 /// One line to the parent, in one write.
-fn say(line: &str) -> Result<(), Failure> {
+pub fn say(line: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     stdout
         .write_all(format!("{line}\n").as_bytes())

@@ -8,6 +8,7 @@ mod audit;
 mod bank;
 pub mod child;
 mod process;
+mod reader;
 pub mod story;
 
 use crate::failure::{Exit, Failure};
@@ -18,8 +19,7 @@ use crate::scratch::Scratch;
 use crate::settings::Settings;
 use crate::units;
 use audit::Audit;
-use bank::TransferId;
-use process::Bank;
+use process::{Bank, Heard};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -44,6 +44,7 @@ Examples:
   afterimage demo
   afterimage demo --kills 10 --seconds 20 --seed 42
   afterimage demo --hot                     every transfer changes one and the same row
+  afterimage demo --readers 4               snapshots are taken meanwhile: in each the sum must hold
   afterimage demo --dir bank --kills 1      keeps the database: look with `afterimage scan bank accounts`")]
 pub struct Args {
     /// Where the bank keeps its database, new or empty; without it a directory that is removed at the end
@@ -58,6 +59,9 @@ pub struct Args {
     /// How often the bank is killed
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(..=10_000))]
     kills: u16,
+    /// Threads that look at snapshots meanwhile: the books of each must add up, and what it shows must survive every kill
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=256))]
+    readers: u16,
     /// Every transfer also changes the one row of its branch; works with one client first, and compares the rates
     #[arg(long)]
     hot: bool,
@@ -79,7 +83,7 @@ pub fn run(args: &Args, settings: &Settings, out: &mut Out) -> Result<(), Failur
         settings,
         seed,
         dir: scratch.path().to_path_buf(),
-        acknowledged: Vec::new(),
+        heard: Heard::default(),
         audit: Audit::default(),
         rounds: Vec::new(),
         alone: None,
@@ -106,8 +110,8 @@ struct Demo<'a> {
     settings: &'a Settings,
     seed: u64,
     dir: PathBuf,
-    /// Every transfer acknowledged so far, sorted.
-    acknowledged: Vec<TransferId>,
+    /// Everything that the bank has said so far; the acknowledged transfers sorted.
+    heard: Heard,
     audit: Audit,
     /// One JSON object a round.
     rounds: Vec<Value>,
@@ -130,7 +134,7 @@ impl Work {
     }
 }
 
-impl Demo<'_> {
+impl<'a> Demo<'a> {
     /// All rounds; stops after the first audit that finds something wrong.
     fn play(
         &mut self,
@@ -146,7 +150,12 @@ impl Demo<'_> {
             let alone = (seconds / 5).min(ALONE_MAX);
             left -= alone;
             story.alone()?;
-            let alone = self.work(0, 1, alone, false, story)?;
+            let one = process::Work {
+                clients: 1,
+                readers: 0,
+                ..self.bank_of(0)
+            };
+            let alone = self.work(&one, alone, false, story)?;
             self.alone = Some(alone);
             self.reopen(false, story)?;
             if !self.audit.is_clean() {
@@ -157,7 +166,7 @@ impl Demo<'_> {
         for (round, &length) in (1..).zip(&lengths) {
             let killed = round <= self.args.kills;
             story.round(round, self.args.kills)?;
-            let work = self.work(round, self.args.clients, length, killed, story)?;
+            let work = self.work(&self.bank_of(round), length, killed, story)?;
             self.together.transfers += work.transfers;
             self.together.time += work.time;
             self.reopen(killed, story)?;
@@ -178,34 +187,55 @@ impl Demo<'_> {
     /// One life of the bank process.
     fn work(
         &mut self,
-        round: u16,
-        clients: u16,
+        work: &process::Work<'_>,
         length: Duration,
         killed: bool,
         story: &mut Story,
     ) -> Result<Work, Failure> {
-        let hot = self.args.hot;
-        let mut bank = Bank::open(&self.dir, clients, self.seed, round, hot, self.settings)?;
+        let mut bank = Bank::open(&self.dir, work)?;
         let pid = bank.pid();
         let start = Instant::now();
         watch(&mut bank, start + length)?;
         let new = if killed { bank.kill()? } else { bank.close()? };
         let worked = start.elapsed();
-        story.worked(new.len() as u64, worked, killed.then_some(pid))?;
-        let work = Work {
-            transfers: new.len() as u64,
-            time: worked,
-        };
+        let transfers = new.acknowledged.len() as u64;
+        story.worked(transfers, worked, killed.then_some(pid))?;
+        if work.readers > 0 {
+            story.looked_on(work.readers, new.looks)?;
+        }
         self.rounds.push(json!({
-            "round": round,
-            "clients": clients,
+            "round": work.round,
+            "clients": work.clients,
+            "readers": work.readers,
             "killed": killed,
             "seconds": worked.as_secs_f64(),
-            "acknowledged": new.len(),
+            "acknowledged": transfers,
+            "snapshots": new.looks,
         }));
-        self.acknowledged.extend(new);
-        self.acknowledged.sort_unstable();
-        Ok(work)
+        let heard = &mut self.heard;
+        heard.acknowledged.extend(new.acknowledged);
+        heard.acknowledged.sort_unstable();
+        heard.seen.extend(new.seen);
+        heard.seen.sort_unstable();
+        heard.seen.dedup();
+        heard.looks += new.looks;
+        heard.wrong = heard.wrong.take().or(new.wrong);
+        Ok(Work {
+            transfers,
+            time: worked,
+        })
+    }
+
+    /// The bank of a round, as the person wants it.
+    fn bank_of(&self, round: u16) -> process::Work<'a> {
+        process::Work {
+            round,
+            clients: self.args.clients,
+            readers: self.args.readers,
+            seed: self.seed,
+            hot: self.args.hot,
+            settings: self.settings,
+        }
     }
 
     /// Recovers the database in this process, and audits it.
@@ -215,7 +245,7 @@ impl Demo<'_> {
         let took = start.elapsed();
         let report = db.recovery_report().clone();
         story.recovery(&report, took, killed)?;
-        self.audit = audit::audit(&db, &self.dir, &self.acknowledged, self.args.hot)?;
+        self.audit = audit::audit(&db, &self.dir, &self.heard, self.args.hot)?;
         story.audit(&self.audit)?;
         db.close().map_err(|e| from_engine(e, &self.dir))?;
         if let Some(Value::Object(round)) = self.rounds.last_mut() {
@@ -232,8 +262,12 @@ impl Demo<'_> {
     fn conclude(self, out: &mut Out) -> Result<(), Failure> {
         let audit = &self.audit;
         let sum = if audit.sum_ok() { "ok" } else { "wrong" };
+        let looks = match self.args.readers {
+            0 => String::new(),
+            _ => format!(" snapshots={} taken-back={}", audit.looks, audit.unseen),
+        };
         let verdict = format!(
-            "kills={} acknowledged={} recovered={} lost={} half={} sum={sum}",
+            "kills={} acknowledged={} recovered={} lost={} half={} sum={sum}{looks}",
             self.rounds
                 .iter()
                 .filter(|round| round["killed"] == json!(true))
@@ -254,6 +288,8 @@ impl Demo<'_> {
                 "recovered": audit.recovered,
                 "lost": audit.lost,
                 "half": audit.half,
+                "snapshots": audit.looks,
+                "taken_back": audit.unseen,
                 "sum": sum,
                 "first_wrong": audit.first_wrong,
                 "verdict": verdict,

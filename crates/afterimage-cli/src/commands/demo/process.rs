@@ -22,35 +22,58 @@ pub struct Bank {
     stdin: ChildStdin,
     ready: Receiver<()>,
     heard: Arc<AtomicU64>,
-    listener: Option<JoinHandle<Vec<TransferId>>>,
+    listener: Option<JoinHandle<Heard>>,
+}
+
+/// What the bank process has said.
+#[derive(Default)]
+pub struct Heard {
+    /// Transfers that clients were told are durable.
+    pub acknowledged: Vec<TransferId>,
+    /// Transfers that readers have seen, and so are durable.
+    pub seen: Vec<TransferId>,
+    /// How often readers have looked.
+    pub looks: u64,
+    /// What they found wrong first.
+    pub wrong: Option<String>,
+}
+
+/// What the bank is to do.
+pub struct Work<'a> {
+    /// Which life of the bank this is.
+    pub round: u16,
+    /// Concurrent clients.
+    pub clients: u16,
+    /// Readers of snapshots.
+    pub readers: u16,
+    /// The demo's seed.
+    pub seed: u64,
+    /// Whether every transfer changes one row.
+    pub hot: bool,
+    /// The settings of its database.
+    pub settings: &'a Settings,
 }
 
 impl Bank {
-    /// Starts this same program as the bank of `round`, and waits until its clients are at work.
-    pub fn open(
-        dir: &Path,
-        clients: u16,
-        seed: u64,
-        round: u16,
-        hot: bool,
-        settings: &Settings,
-    ) -> Result<Self, Failure> {
+    /// Starts this same program as the bank, and waits until its clients are at work.
+    pub fn open(dir: &Path, work: &Work<'_>) -> Result<Self, Failure> {
         let failed = |e: std::io::Error| {
             Failure::refused(format!("the bank process cannot be started: {e}"))
         };
         let mut command = Command::new(std::env::current_exe().map_err(failed)?);
         command.arg("demo-child").arg("--dir").arg(dir);
         for (name, value) in [
-            ("--clients", clients.to_string()),
-            ("--seed", seed.to_string()),
-            ("--round", round.to_string()),
+            ("--clients", work.clients.to_string()),
+            ("--readers", work.readers.to_string()),
+            ("--seed", work.seed.to_string()),
+            ("--round", work.round.to_string()),
         ] {
             command.arg(name).arg(value);
         }
-        if hot {
+        if work.hot {
             command.arg("--hot");
         }
-        for setting in settings.given() {
+        for setting in work.settings.given() {
             command.arg("--set").arg(setting);
         }
         let mut child = command
@@ -113,8 +136,8 @@ impl Bank {
             .advise("what it said stands above")
     }
 
-    /// Kills the process with SIGKILL, and gives every acknowledgement it had sent: those still in the pipe too.
-    pub fn kill(mut self) -> Result<Vec<TransferId>, Failure> {
+    /// Kills the process with SIGKILL, and gives everything it had said: what is still in the pipe too.
+    pub fn kill(mut self) -> Result<Heard, Failure> {
         self.child
             .kill()
             .map_err(|e| Failure::refused(format!("the bank process cannot be killed: {e}")))?;
@@ -127,24 +150,25 @@ impl Bank {
                 "the bank process had ended by itself ({status})"
             )));
         }
-        Ok(self.acknowledgements())
+        Ok(self.all_heard())
     }
 
-    /// Asks the process to end in good order, and gives every acknowledgement.
-    pub fn close(mut self) -> Result<Vec<TransferId>, Failure> {
+    /// Asks the process to end in good order, and gives everything it has said.
+    pub fn close(mut self) -> Result<Heard, Failure> {
         // If the process has gone already, its exit status says more than a broken pipe does.
         let _ = self.stdin.write_all(b"stop\n");
-        let acknowledged = self.acknowledgements();
+        let heard = self.all_heard();
         match self.child.wait() {
-            Ok(status) if status.success() => Ok(acknowledged),
+            Ok(status) if status.success() => Ok(heard),
             _ => Err(self.ended_early()),
         }
     }
 
-    fn acknowledgements(&mut self) -> Vec<TransferId> {
-        self.listener
-            .take()
-            .map_or_else(Vec::new, |listener| listener.join().unwrap_or_default())
+    fn all_heard(&mut self) -> Heard {
+        let listener = self.listener.take();
+        listener.map_or_else(Heard::default, |listener| {
+            listener.join().unwrap_or_default()
+        })
     }
 }
 
@@ -155,22 +179,29 @@ impl Drop for Bank {
     }
 }
 
-/// Collects acknowledgements until the pipe ends. A line without its end was never finished, and does not count.
-fn listen(stdout: ChildStdout, heard: &AtomicU64, ready: &Sender<()>) -> Vec<TransferId> {
-    let mut acknowledged = Vec::new();
+/// Collects what is said until the pipe ends. A line without its end was never finished, and does not count.
+fn listen(stdout: ChildStdout, counter: &AtomicU64, ready: &Sender<()>) -> Heard {
+    let mut heard = Heard::default();
     let mut stdout = BufReader::with_capacity(1 << 16, stdout);
     let mut line = Vec::new();
     loop {
         line.clear();
         match stdout.read_until(b'\n', &mut line) {
             Ok(_) if line.ends_with(b"\n") => line.truncate(line.len() - 1),
-            _ => return acknowledged,
+            _ => return heard,
         }
         if line == b"ready" {
             let _ = ready.send(());
         } else if let Some(id) = line.strip_prefix(b"ack ").and_then(TransferId::parse) {
-            acknowledged.push(id);
-            heard.fetch_add(1, Ordering::Relaxed);
+            heard.acknowledged.push(id);
+            counter.fetch_add(1, Ordering::Relaxed);
+        } else if let Some(last) = line.strip_prefix(b"saw ") {
+            heard.looks += 1;
+            heard.seen.extend(TransferId::parse(last));
+        } else if let Some(what) = line.strip_prefix(b"wrong ") {
+            heard.looks += 1;
+            let what = String::from_utf8_lossy(what).into_owned();
+            heard.wrong.get_or_insert(what);
         }
     }
 }

@@ -117,6 +117,15 @@ impl<'a> Story<'a> {
         }
     }
 
+    /// What readers did meanwhile.
+    pub fn looked_on(&mut self, readers: u16, looks: u64) -> Result<(), Failure> {
+        self.say(format!(
+            "  Meanwhile {} looked at {}, and added up the books in each.",
+            counted(u64::from(readers), "reader", "readers"),
+            counted(looks, "snapshot", "snapshots"),
+        ))
+    }
+
     /// The database has been opened again.
     pub fn recovery(
         &mut self,
