@@ -6,6 +6,7 @@
 mod crash;
 mod deny;
 mod fuzz;
+mod history;
 mod rooms;
 mod run;
 mod schedules;
@@ -27,8 +28,8 @@ USAGE
 COMMANDS
     test [--quick] [--seconds S]
         Everything a change must pass: formatting, tidy, clippy, documentation, dependency rules, the loom and shuttle
-        builds, the crash simulation (S seconds of it, 120 unless told), the planted bugs, the models of loom and
-        shuttle, all tests. Needs nothing but Rust. --quick leaves out the simulation, the planted bugs and the models.
+        builds, the crash simulation (S seconds of it, 120 unless told), the planted bugs, histories, the models of
+        loom and shuttle, all tests. Needs nothing but Rust. --quick leaves out all between the builds and the tests.
     tidy
         The house rules that no other tool knows: imports run one way, the outside world is reached through
         afterimage-io alone, every file says what it is for, links in the documents lead somewhere.
@@ -43,6 +44,12 @@ COMMANDS
     fuzz [--seconds S] [--only TARGET]
         Any bytes in place of each thing that the log reads from a disk, mutated by coverage (cargo-fuzz, installed on
         first use; libFuzzer needs a C++ compiler), S seconds each (60 unless told), and how many executions that were.
+    check-history [ARGS...]
+        What concurrent clients were told, across kills and crashes, checked for every anomaly that no serializable database
+        shows. Works in chunks and goes on where the last call ended. ARGS go to `check-history`:
+            cargo xtask check-history                   one million transactions, ten minutes at most
+            cargo xtask check-history --quick           some 15 seconds
+            cargo xtask check-history weakened          isolation broken on purpose, and what is found
     schedules
         The log under the model checkers: small models through all their schedules (loom), the whole log in some
         hundreds (shuttle; SCHEDULES and SCHEDULES_SEED in the environment choose how many and which).
@@ -94,6 +101,7 @@ fn dispatch(root: &Path, arguments: &[String]) -> Outcome {
         "sim" => crash::sim(root, rest),
         "planted" => crash::planted(root, rest),
         "fuzz" => fuzz::command(root, rest),
+        "check-history" => history::command(root, rest),
         "schedules" => takes_none(rest).and_then(|()| schedules::command(root)),
         "rooms" => takes_none(rest).and_then(|()| rooms::command(root)),
         "deny" => takes_none(rest).and_then(|()| deny::check(root)),

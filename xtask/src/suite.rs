@@ -4,7 +4,7 @@
 //! simulation) has a cap on the wall clock; `--quick` leaves it out for the inner loop.
 
 use crate::run::{Failed, Outcome, Program};
-use crate::{crash, deny, schedules, tidy};
+use crate::{crash, deny, history, schedules, tidy};
 use std::path::Path;
 use std::time::Instant;
 
@@ -96,7 +96,7 @@ fn checks(root: &Path) -> Vec<Step<'_>> {
     ]
 }
 
-/// Every crash that fits the time, the proof that the tests would notice a bug, and the model checkers.
+/// Every crash that fits the time, the proof that the tests would notice a bug, isolation, and the model checkers.
 fn simulation(root: &Path, seconds: u64) -> Vec<Step<'_>> {
     vec![
         (
@@ -104,6 +104,7 @@ fn simulation(root: &Path, seconds: u64) -> Vec<Step<'_>> {
             Box::new(move || crash::ci(root, seconds)),
         ),
         ("planted bugs", Box::new(|| crash::planted(root, &[]))),
+        ("histories", Box::new(|| history::quick(root))),
         ("loom's models", Box::new(|| schedules::loom(root))),
         ("shuttle's models", Box::new(|| schedules::shuttle(root))),
     ]
@@ -159,6 +160,6 @@ mod tests {
         let root = Path::new(".");
         assert_eq!(tests(root).last().map(|step| step.0), Some("tests"));
         assert!(checks(root).iter().all(|step| step.0 != "tests"));
-        assert_eq!(simulation(root, 1).len(), 4);
+        assert_eq!(simulation(root, 1).len(), 5);
     }
 }

@@ -68,6 +68,12 @@ bugs! {
     GhostsGone = "T44b", "A deleted row is purged from its page while a snapshot still sees it.";
     TakenBackTooEarly = "T46", "The versions behind a rollback are given up before the rows are back.";
     SlotNotSynced = "T56", "A slot's move is not durable when the log it has passed is given up.";
+    ReadNotLocked = "no-read-locks", "A read takes no lock: it sees what is not committed.";
+    ReadLockMomentary = "early-read-unlock", "A read lets its lock go at once: what it has seen may change before its transaction ends.";
+    ScanNotLocked = "scan-without-lock", "A scan locks nothing of what it sees.";
+    ScanGapsNotLocked = "scan-without-gaps", "A scan locks the rows that it has found, and not the room between them.";
+    LocksBeforeCommitRecord = "early-write-unlock", "A transaction lets its locks go before its commit record has a place in the log.";
+    AnswerNotVouchedFor = "early-answer", "A transaction that wrote nothing does not wait until what it has read is durable.";
     PageLsnNotStamped = "page-lsn", "A change is applied to a page without stamping its LSN.";
 }
 

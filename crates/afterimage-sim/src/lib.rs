@@ -9,6 +9,7 @@ pub mod engine;
 pub mod exhaustive;
 pub mod failure;
 pub mod history;
+pub mod isolation;
 pub mod life;
 pub mod model;
 pub mod oracle;

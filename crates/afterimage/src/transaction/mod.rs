@@ -7,8 +7,9 @@ mod locks;
 mod purge;
 mod rollback;
 mod savepoint;
-mod versions;
 mod sparse;
+mod versions;
+mod weak;
 mod wish;
 mod work;
 
@@ -34,8 +35,8 @@ use crate::tree::Catalogue;
 pub(crate) use locks::Mode;
 use locks::{Granted, LockError, LockOwner, LockTable, Resource};
 use purge::Purge;
-use versions::{Status, VersionStats, Versions};
 use sparse::Sparse;
+use versions::{Status, VersionStats, Versions};
 
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
