@@ -407,8 +407,8 @@ impl Database {
         Ok(Snapshot::new(self.clone(), view))
     }
 
-    /// Checks every page, every tree, the allocation map and the whole log. Meant for a quiet database: changes that go
-    /// on meanwhile can look like findings.
+    /// Checks every page, every tree, the allocation map and the whole log. Others may go on reading and writing: at most,
+    /// the splitting of a page waits until 32 others of its tree have been looked at. Rows are then counted as they come and go.
     ///
     /// # Errors
     ///

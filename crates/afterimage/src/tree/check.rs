@@ -1,13 +1,22 @@
-//! The structural verifier of one tree: every page is reached once, levels step down by one, fences meet their
-//! parents' separators, siblings link to each other.
+//! The structural verifier of one tree: levels step down by one, fences meet their parents' separators, siblings link to
+//! each other, large values can be read.
+//!
+//! It works while others write. Piece by piece, from the lowest key to the highest, it keeps the tree from being split and
+//! merged for a few leaves; what it finds there is so. Rows come and go meanwhile, and so do the pages of large values:
+//! those are asked about again before they are called damaged.
 
 use std::collections::BTreeSet;
 
 use super::Tree;
+use super::descend::Seek;
 use super::large::{Large, pages_for};
 use crate::buffer::Pager;
+use crate::error::Result;
 use crate::ids::PageId;
-use crate::page::{Address, Kind, Page};
+use crate::page::{Address, Extent, Kind, Page};
+
+/// Leaves that are looked at while the tree's structure stands still.
+const LEAVES: usize = 32;
 
 /// Something that is not as it must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,10 +31,12 @@ pub(crate) struct Finding {
 pub(crate) struct TreeCheck {
     pub(crate) findings: Vec<Finding>,
     pub(crate) pages: BTreeSet<PageId>,
+    /// Pages that two large values were seen to own, perhaps one after the other.
+    pub(crate) twice: Vec<PageId>,
     pub(crate) rows: u64,
     pub(crate) ghosts: u64,
-    /// Large values met and not yet looked at.
-    values: Vec<Address>,
+    /// Large values met and not yet looked at, with their keys.
+    values: Vec<(Vec<u8>, Address)>,
 }
 
 /// What a parent says about a child.
@@ -38,41 +49,24 @@ struct Expected {
     right: Option<Option<PageId>>,
 }
 
-/// Walks the whole of `tree`. Damage is reported, not returned as an error, and the walk goes on around it.
-pub(crate) fn check_tree(pager: &Pager, tree: &Tree) -> TreeCheck {
+/// Walks the whole of `tree`. Damage is reported, not returned as an error, and the walk goes on around it. `values`: whether
+/// large values are read through, not only asked where they lie.
+pub(crate) fn check_tree(pager: &Pager, tree: &Tree, values: bool) -> TreeCheck {
     let mut check = TreeCheck::default();
-    let root = Expected {
-        page: tree.root,
-        level: None,
-        low: None,
-        high: None,
-        right: Some(None),
-    };
-    let mut todo = vec![root];
-    while let Some(expected) = todo.pop() {
-        if !check.pages.insert(expected.page) {
-            check.report(
-                tree,
-                expected.page,
-                "two links lead to this page".to_owned(),
-            );
-            continue;
-        }
-        let page = match pager.fetch_shared(expected.page) {
-            Ok(page) => (*page).clone(),
-            Err(error) => {
-                check.report(tree, expected.page, error.to_string());
-                continue;
-            }
+    let mut from = Vec::new();
+    loop {
+        let next = {
+            let _structure = tree.structure.lock();
+            check.piece(pager, tree, &from)
         };
-        if check.page(tree, &page, &expected) {
-            children(&page, &expected, &mut todo);
+        for (key, address) in std::mem::take(&mut check.values) {
+            check.value(pager, tree, &key, address, values);
         }
-        while let Some(address) = check.values.pop() {
-            check.value(pager, tree, address);
+        match next {
+            Some(next) if next > from => from = next,
+            _ => return check,
         }
     }
-    check
 }
 
 impl TreeCheck {
@@ -84,34 +78,74 @@ impl TreeCheck {
         });
     }
 
-    /// Reads a large value through; its pages are the tree's.
-    fn value(&mut self, pager: &Pager, tree: &Tree, address: Address) {
-        let first = address.first.first;
-        let mut value = match Large::new(pager, tree.id, address) {
-            Ok(value) => value,
-            Err(error) => return self.report(tree, first, error.to_string()),
+    /// Looks at the way from the root to the leaf of `from`, at that leaf, and at some behind it. The first key that was not
+    /// looked at; none at the end. The caller holds the structure mutex.
+    fn piece(&mut self, pager: &Pager, tree: &Tree, from: &[u8]) -> Option<Vec<u8>> {
+        let mut expected = Expected {
+            page: tree.root,
+            level: None,
+            low: None,
+            high: None,
+            right: Some(None),
         };
-        let mut piece = vec![0; pager.page_size()];
-        let mut read = 0;
-        while read < value.len() {
-            match value.read_at(pager, read, &mut piece) {
-                Ok(count) => read += count as u64,
-                Err(error) => return self.report(tree, first, error.to_string()),
+        loop {
+            let parent = match self.look(pager, tree, &expected) {
+                Some(page) if page.level() > 0 => page,
+                // What is below damage cannot be found; what is behind it can.
+                _ => return expected.high,
+            };
+            let first = parent.child_for(from).0;
+            if parent.level() > 1 {
+                expected = child(&parent, &expected, first);
+                continue;
+            }
+            let behind = parent.cell_count().min(first + LEAVES);
+            let leaves = (first..behind).map(|index| child(&parent, &expected, index));
+            let mut next = None;
+            for leaf in leaves {
+                self.look(pager, tree, &leaf);
+                next = leaf.high;
+            }
+            return next;
+        }
+    }
+
+    /// The page, if what is on it can be trusted.
+    fn look(&mut self, pager: &Pager, tree: &Tree, expected: &Expected) -> Option<Page> {
+        self.pages.insert(expected.page);
+        let page = {
+            let _permit = pager.permit();
+            pager
+                .fetch_shared(expected.page)
+                .map(|page| (*page).clone())
+        };
+        match page {
+            Ok(page) => self.page(tree, &page, expected).then_some(page),
+            Err(error) => {
+                self.report(tree, expected.page, error.to_string());
+                None
             }
         }
-        let extents = match value.extents(pager) {
-            Ok(extents) => extents,
-            Err(error) => return self.report(tree, first, error.to_string()),
-        };
-        let owned: u64 = extents.iter().map(|extent| u64::from(extent.pages)).sum();
-        let needed = pages_for(value.len(), pager.page_size());
-        if owned != needed {
-            let what = format!("a large value has {owned} pages and needs {needed}");
-            return self.report(tree, first, what);
+    }
+
+    /// Asks where a large value lies, and reads it through if it should be. Its pages are the tree's.
+    fn value(&mut self, pager: &Pager, tree: &Tree, key: &[u8], address: Address, read: bool) {
+        let mut tried = tried(pager, tree, address, read);
+        if tried.is_err() && !still_there(pager, tree, key, address) {
+            return;
         }
+        if tried.is_err() {
+            // It was there before and after, but perhaps not meanwhile.
+            tried = self::tried(pager, tree, address, read);
+        }
+        let extents = tried.unwrap_or_else(|what| {
+            self.report(tree, address.first.first, what);
+            // Damage inside does not make its pages nobody's.
+            self::tried(pager, tree, address, false).unwrap_or_default()
+        });
         for page in extents.iter().flat_map(|extent| extent.ids()) {
             if !self.pages.insert(page) {
-                self.report(tree, page, "two links lead to this page".to_owned());
+                self.twice.push(page);
             }
         }
     }
@@ -172,6 +206,9 @@ impl TreeCheck {
                 page.level()
             ));
         }
+        if kind == Kind::Inner && page.cell_count() == 0 {
+            complain("it has no children".to_owned());
+        }
         if kind == Kind::Leaf && page.kind() == Some(kind) {
             for index in 0..page.cell_count() {
                 let cell = page.leaf_cell(index);
@@ -180,36 +217,72 @@ impl TreeCheck {
                     continue;
                 }
                 self.rows += 1;
-                self.values.extend(cell.stored().address());
+                let address = cell.stored().address();
+                self.values
+                    .extend(address.map(|address| (cell.key.to_vec(), address)));
             }
         }
         fine
     }
 }
 
-fn children(page: &Page, expected: &Expected, todo: &mut Vec<Expected>) {
-    if page.level() == 0 {
-        return;
+/// What `parent` says about its child `index`.
+fn child(parent: &Page, expected: &Expected, index: usize) -> Expected {
+    let cell = parent.inner_cell(index);
+    let next = (index + 1 < parent.cell_count()).then(|| parent.inner_cell(index + 1));
+    Expected {
+        page: cell.child,
+        level: Some(parent.level() - 1),
+        low: match index {
+            0 => expected.low.clone(),
+            _ => Some(cell.key.to_vec()),
+        },
+        high: match &next {
+            Some(next) => Some(next.key.to_vec()),
+            None => expected.high.clone(),
+        },
+        right: match next {
+            Some(next) => Some(Some(next.child)),
+            None => expected.right.filter(Option::is_none),
+        },
     }
-    let count = page.cell_count();
-    for index in 0..count {
-        let cell = page.inner_cell(index);
-        let next = (index + 1 < count).then(|| page.inner_cell(index + 1));
-        todo.push(Expected {
-            page: cell.child,
-            level: Some(page.level() - 1),
-            low: if index == 0 {
-                expected.low.clone()
-            } else {
-                Some(cell.key.to_vec())
-            },
-            high: next
-                .as_ref()
-                .map_or_else(|| expected.high.clone(), |next| Some(next.key.to_vec())),
-            right: match next {
-                Some(next) => Some(Some(next.child)),
-                None => expected.right.filter(Option::is_none),
-            },
-        });
+}
+
+/// The extents of a large value, if all of it is as it must be.
+fn tried(
+    pager: &Pager,
+    tree: &Tree,
+    address: Address,
+    read: bool,
+) -> std::result::Result<Vec<Extent>, String> {
+    let extents = (|| -> Result<Vec<Extent>> {
+        let mut value = Large::new(pager, tree.id, address)?;
+        let mut piece = vec![0; pager.page_size()];
+        let mut done = if read { 0 } else { value.len() };
+        while done < value.len() {
+            done += value.read_at(pager, done, &mut piece)? as u64;
+        }
+        value.extents(pager)
+    })();
+    let extents = extents.map_err(|error| error.to_string())?;
+    let owned: u64 = extents.iter().map(|extent| u64::from(extent.pages)).sum();
+    let needed = pages_for(address.len, pager.page_size());
+    if owned == needed {
+        return Ok(extents);
     }
+    Err(format!(
+        "a large value has {owned} pages and needs {needed}"
+    ))
+}
+
+/// Whether the row of `key` has that large value now; also where that cannot be known.
+fn still_there(pager: &Pager, tree: &Tree, key: &[u8], address: Address) -> bool {
+    let _permit = pager.permit();
+    let Ok(leaf) = tree.leaf_shared(pager, Seek::Key(key)) else {
+        return true;
+    };
+    leaf.search(key).is_ok_and(|index| {
+        let cell = leaf.leaf_cell(index);
+        !cell.is_ghost() && cell.stored().address() == Some(address)
+    })
 }
