@@ -168,7 +168,10 @@ fn a_key_that_is_too_large_is_refused_by_size_a_value_is_not() {
     // A value has pages of its own where one is too small.
     let large = "v".repeat(100_000);
     ok(&["put", &db, "t", "k", &large]);
-    assert_eq!(ok(&["export", &db, "t"]).text(), format!("a\t1\nk\t{large}\n"));
+    assert_eq!(
+        ok(&["export", &db, "t"]).text(),
+        format!("a\t1\nk\t{large}\n")
+    );
 }
 
 #[test]
