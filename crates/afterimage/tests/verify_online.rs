@@ -26,7 +26,7 @@ fn write(db: &Database, table: &Table, client: u64, n: u64) -> Result<()> {
         for i in n * 8..n * 8 + 8 {
             tx.put(table, &key(i), &value)?;
         }
-        if n % 5 == 0 {
+        if n.is_multiple_of(5) {
             tx.put(table, &key(n), &vec![b'l'; 20_000 + n as usize])?;
         }
         for i in (n * 8).saturating_sub(40)..(n * 8).saturating_sub(20) {
