@@ -141,6 +141,27 @@ fn the_first_failure_ends_a_script() {
 }
 
 #[test]
+fn verify_looks_at_the_open_database_and_fails_when_something_is_wrong() {
+    let scratch = Scratch::new();
+    let db = with_rows(&scratch, &rows_text(0, 3000));
+    let sound = shell(&db, "begin; put t a 1; verify; rollback").expect(0);
+    assert!(
+        sound.text().starts_with("all is as it must be"),
+        "{sound:?}"
+    );
+    // A byte in the middle of the last page that is in use.
+    let path = Path::new(&db).join("pages");
+    let mut bytes = std::fs::read(&path).expect("pages");
+    let used = |page: &[u8]| page.iter().filter(|byte| **byte != 0).count() > 4000;
+    let page = bytes.chunks(8192).rposition(used).expect("a full page");
+    bytes[page * 8192 + 5000] ^= 1;
+    std::fs::write(&path, bytes).expect("written");
+    let wrong = shell(&db, "verify; get t nothing").expect(1);
+    assert!(wrong.text().contains(&format!("page {page}")), "{wrong:?}");
+    assert_eq!(wrong.stderr, "");
+}
+
+#[test]
 fn json_is_one_document_a_line() {
     let scratch = Scratch::new();
     let db = with_rows(&scratch, "a\t1\n");

@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 #[command(after_help = "\
 Reads every page and checks its checksum and structure, walks every tree, compares the allocation map, and reads all
 log from the oldest segment on. Exits 1 if anything is wrong, naming table, page, LSN, segment and offset. Refused
-(3) while another process has the database open. A database that was not closed is recovered in memory first; its
+(3) while another process has the database open; what a program has open it can check itself, while it works, by
+`Database::verify`, and a shell by `verify`. A database that was not closed is recovered in memory first; its
 files stay as they are.
 
 Examples:
@@ -45,7 +46,9 @@ pub fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
     if out.is_json() {
         out.document(&document(&report, start.elapsed()))?;
     } else {
-        print(&report, start.elapsed(), out)?;
+        lines(&report, start.elapsed())
+            .iter()
+            .try_for_each(|line| out.line(line))?;
     }
     if report.is_clean() {
         Ok(())
@@ -77,24 +80,31 @@ fn refused(damage: &Failure, out: &mut Out) -> Result<(), Failure> {
     Err(Failure::Told(Exit::Data))
 }
 
-fn print(report: &VerifyReport, took: Duration, out: &mut Out) -> Result<(), Failure> {
+/// What was found, and what was looked at, for a person.
+pub fn lines(report: &VerifyReport, took: Duration) -> Vec<String> {
+    let mut lines = Vec::new();
     for finding in &report.findings {
-        out.line(format!("wrong: {}", finding.what))?;
-        out.line(format!("  {}", place(finding)))?;
+        lines.push(format!("wrong: {}", finding.what));
+        lines.push(format!("  {}", place(finding)));
     }
     let verdict = match report.findings.len() as u64 {
         0 => "all is as it must be".to_string(),
         wrong => counted(wrong, "thing is wrong", "things are wrong"),
     };
-    out.line(format!(
-        "{verdict}: {} in {}, {} ({} deleted and not yet removed), {}; {}",
+    let pending = match report.pages_pending {
+        0 => String::new(),
+        pending => format!(" ({} yet to be freed)", count(pending)),
+    };
+    lines.push(format!(
+        "{verdict}: {}{pending} in {}, {} ({} deleted and not yet removed), {}; {}",
         counted(report.pages, "page", "pages"),
         counted(report.tables, "tree", "trees"),
         counted(report.rows, "row", "rows"),
         count(report.ghosts),
         counted(report.records, "log record", "log records"),
         duration(took),
-    ))
+    ));
+    lines
 }
 
 fn place(finding: &VerifyFinding) -> String {
@@ -109,7 +119,8 @@ fn place(finding: &VerifyFinding) -> String {
     parts.join(", ")
 }
 
-fn document(report: &VerifyReport, took: Duration) -> Value {
+/// The same, for a program.
+pub fn document(report: &VerifyReport, took: Duration) -> Value {
     let finding = |finding: &VerifyFinding| {
         json!({
             "table": finding.table,
@@ -124,6 +135,7 @@ fn document(report: &VerifyReport, took: Duration) -> Value {
         "complete": true,
         "trees": report.tables,
         "pages": report.pages,
+        "pages_pending": report.pages_pending,
         "rows": report.rows,
         "ghosts": report.ghosts,
         "records": report.records,

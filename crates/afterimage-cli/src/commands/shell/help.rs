@@ -88,6 +88,11 @@ const COMMANDS: &[Command] = &[
     ),
     plain("checkpoint", "checkpoint", "take a checkpoint"),
     plain(
+        "verify",
+        "verify",
+        "check every page, every tree and all log; fails if anything is wrong",
+    ),
+    plain(
         "\\timing",
         "\\timing [on|off]",
         "say how long each command took",

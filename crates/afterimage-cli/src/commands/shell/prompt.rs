@@ -62,6 +62,8 @@ pub fn run(
             Ok(Flow::On) => {}
             Ok(Flow::Quit) => break,
             Err(Failure::BrokenPipe) => break,
+            // It has been shown.
+            Err(Failure::Told(_)) => {}
             Err(failure) => note(failure),
         }
     }

@@ -4,8 +4,8 @@ use super::help;
 use super::show::Show;
 use super::statement::{Statement, Write, parse};
 use super::words::{Word, show, statements};
-use crate::commands::stats;
-use crate::failure::Failure;
+use crate::commands::{stats, verify};
+use crate::failure::{Exit, Failure};
 use crate::open::{self, from_engine};
 use crate::span::{Bounds, Span};
 use crate::units::{counted, duration};
@@ -123,6 +123,7 @@ impl<'a> Session<'a> {
             Statement::Release(name) => self.release(&name),
             Statement::Stats => self.stats(),
             Statement::Checkpoint => self.checkpoint(),
+            Statement::Verify => self.verify(),
             Statement::Timing(on) => {
                 self.show.timing = on.unwrap_or(!self.show.timing);
                 let state = if self.show.timing { "on" } else { "off" };
@@ -412,6 +413,19 @@ impl<'a> Session<'a> {
         self.db.checkpoint().map_err(self.told())?;
         let lsn = self.db.stats().checkpoint_lsn;
         self.show.remark(format_args!("checkpoint at LSN {lsn}"))
+    }
+
+    fn verify(&mut self) -> Result<(), Failure> {
+        let start = Instant::now();
+        let report = self.db.verify().map_err(self.told())?;
+        let took = start.elapsed();
+        let document = verify::document(&report, took);
+        self.show
+            .result(&document, |show| show.lines(verify::lines(&report, took)))?;
+        if report.is_clean() {
+            return Ok(());
+        }
+        Err(Failure::Told(Exit::Data))
     }
 
     /// Rolls back what is open, says so, and closes the database. True if something was open.

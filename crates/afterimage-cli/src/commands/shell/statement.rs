@@ -46,6 +46,7 @@ pub enum Statement {
     Release(String),
     Stats,
     Checkpoint,
+    Verify,
     Timing(Option<bool>),
     Format(Option<Format>),
     Width(Option<usize>),
@@ -152,6 +153,7 @@ impl Rest {
             "release" => Statement::Release(self.text()?),
             "stats" => Statement::Stats,
             "checkpoint" => Statement::Checkpoint,
+            "verify" => Statement::Verify,
             "\\timing" => Statement::Timing(self.one_of(&[("on", true), ("off", false)])?),
             "\\format" => Statement::Format(self.one_of(&[
                 ("text", Format::Text),
