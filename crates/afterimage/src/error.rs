@@ -107,6 +107,16 @@ pub enum Error {
         /// What is wrong with it.
         what: String,
     },
+    /// There is no table of this name, or no longer: it was dropped.
+    NoSuchTable {
+        /// The name.
+        name: String,
+    },
+    /// There is a table of this name already.
+    TableExists {
+        /// The name.
+        name: String,
+    },
     /// The directory holds no database.
     NotADatabase {
         /// The directory.
@@ -306,6 +316,10 @@ impl fmt::Display for Error {
                 "the value could not be read from its reader: {what}; nothing was changed"
             ),
             Error::BadTableName { name, what } => write!(f, "bad table name {name:?}: {what}"),
+            Error::NoSuchTable { name } => write!(f, "there is no table {name:?}"),
+            Error::TableExists { name } => {
+                write!(f, "there is a table {name:?} already; choose another name")
+            }
             Error::NotADatabase { path, what } => {
                 write!(f, "{} is not a database: {what}", path.display())
             }

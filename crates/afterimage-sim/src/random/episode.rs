@@ -3,6 +3,7 @@
 use super::Tally;
 use super::board::Board;
 use super::client::{Client, Plan, opening_rows};
+use super::side;
 use super::trouble::Trouble;
 use crate::check::{World, prove, same};
 use crate::choices::{Choices, mix};
@@ -94,6 +95,7 @@ impl Episode {
             let disk = self.work(running)?;
             running = self.recover(disk)?;
             let rows = running.world.live("reading after recovery", || {
+                side::read(&running.database)?;
                 read_all(&running.database, &running.table)
             })?;
             self.history.check(&rows)?;
@@ -466,10 +468,10 @@ struct Housekeeper {
 impl Housekeeper {
     fn run(mut self) {
         while self.board.is_working() && !self.board.is_over() {
-            let end = if self.choices.chance(1, 12) {
-                self.database.checkpoint().map(|()| Progress::Idle)
-            } else {
-                self.database.step()
+            let end = match self.choices.below(24) {
+                0 | 1 => self.database.checkpoint().map(|()| Progress::Idle),
+                2 => side::work(&self.database, &mut self.choices).map(|()| Progress::Idle),
+                _ => self.database.step(),
             };
             match end {
                 Ok(Progress::Worked) => {}

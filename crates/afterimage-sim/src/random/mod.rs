@@ -7,6 +7,7 @@
 pub mod board;
 pub mod client;
 mod episode;
+mod side;
 pub mod trouble;
 
 pub use episode::episode;

@@ -268,7 +268,7 @@ impl<'p> Exclusive<'p> {
 
     /// Lets the page go again if the change that was to make it did not come about. A dirty one stays: it is an older page
     /// on its way home, or the engine has stopped.
-    pub(crate) fn kept_if(self, changed: Result<()>) -> Result<()> {
+    pub(crate) fn kept_if<T>(self, changed: Result<T>) -> Result<T> {
         if changed.is_err() && self.pin.frame().rec_lsn().is_none() {
             self.discard();
         }

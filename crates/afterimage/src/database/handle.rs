@@ -181,10 +181,53 @@ impl Database {
                 shared.options.synchronous_commit,
             )?;
         }
-        Ok(Table {
-            tree,
-            instance: shared.instance,
-        })
+        Ok(Table::new(tree, shared.instance))
+    }
+
+    /// Drops the table `name`: waits until no transaction uses it, then it is gone, with all its rows, as durably as commits
+    /// are. A snapshot that is older still sees it. Its pages become free in the background. False if there was no such
+    /// table.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LockTimeout`] and [`Error::Deadlock`] where somebody goes on using it, [`Error::DiskFull`],
+    /// [`Error::LogFailed`], [`Error::Io`]: the table is there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let world = afterimage_io::sim::Sim::new(1);
+    /// # let db = afterimage::Options::new().io(world.io()).background(false).open("bank")?;
+    /// let old = db.table("accounts of 2019")?;
+    /// db.rename_table("accounts of 2019", "old accounts")?;
+    /// db.put(&old, b"alice", b"100")?;
+    /// assert!(db.drop_table("old accounts")?);
+    /// assert!(db.get(&old, b"alice").is_err());
+    /// # Ok::<(), afterimage::Error>(())
+    /// ```
+    pub fn drop_table(&self, name: &str) -> Result<bool> {
+        let shared = self.enter()?;
+        shared.system.check_running()?;
+        let end = shared.system.drop_table(name)?;
+        shared.wait(end, shared.options.synchronous_commit)?;
+        Ok(end.is_some())
+    }
+
+    /// Gives the table `from` the name `to`, as durably as commits are. Handles and transactions that have it go on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchTable`], [`Error::TableExists`], [`Error::BadTableName`], [`Error::DiskFull`], [`Error::LogFailed`],
+    /// [`Error::Io`].
+    pub fn rename_table(&self, from: &str, to: &str) -> Result<()> {
+        let shared = self.enter()?;
+        shared.system.check_running()?;
+        let system = &shared.system;
+        system.catalogue.rename_table(&system.pager, from, to)?;
+        shared.wait(
+            Some(system.pager.log.next_lsn()),
+            shared.options.synchronous_commit,
+        )
     }
 
     /// The names of all tables, in order.

@@ -76,7 +76,7 @@ pub struct Stats {
     pub pages_free: u64,
     /// Pages that have become free because their rows went, and what was left fitted a neighbour.
     pub pages_merged: u64,
-    /// Pages of large values that have become free because their values went.
+    /// Pages of large values and of dropped tables that have become free.
     pub pages_purged: u64,
     /// Frames of the buffer pool.
     pub pool_frames: u64,

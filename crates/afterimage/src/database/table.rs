@@ -6,18 +6,29 @@ use std::sync::Arc;
 use crate::tree::Tree;
 
 /// A table: an ordered map from keys to values, both bytes. Got by [`Database::table`](crate::Database::table); cheap to
-/// clone; good for as long as the database is open.
+/// clone; good for as long as the database is open and the
+/// table is not dropped; then every call with it answers [`Error::NoSuchTable`](crate::Error::NoSuchTable).
 #[derive(Clone)]
 pub struct Table {
     pub(super) tree: Arc<Tree>,
+    name: Arc<str>,
     /// Which open of which database it belongs to.
     pub(super) instance: u128,
 }
 
 impl Table {
-    /// Its name.
+    pub(super) fn new(tree: Arc<Tree>, instance: u128) -> Table {
+        let name = tree.name();
+        Table {
+            tree,
+            name,
+            instance,
+        }
+    }
+
+    /// Its name, as it was when this handle was got.
     pub fn name(&self) -> &str {
-        self.tree.name()
+        &self.name
     }
 
     /// Its number in this database, which log records bear. Never used again for another table.

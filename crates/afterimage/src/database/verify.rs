@@ -7,7 +7,7 @@ use crate::interval::Interval;
 use crate::page::{Kind, Page, USED, is_map_page, map_position};
 use crate::record::Record;
 use crate::transaction::System;
-use crate::tree::{Tree, check_tree};
+use crate::tree::{Pending, Tree, check_tree};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -150,7 +150,12 @@ impl Census {
 
     fn tree(&mut self, pager: &Pager, tree: &Tree, look: &mut Look<'_>) {
         let check = check_tree(pager, tree, matches!(look, Look::First(_)));
-        let name = Some(tree.name());
+        // Dropped meanwhile: its pages wait to be freed, or are already, and it need not be a whole tree any more.
+        if tree.dropped_at().is_some() {
+            return;
+        }
+        let name = tree.name();
+        let name = Some(&*name);
         if let Look::First(report) = look {
             report.tables += 1;
             if tree.id() >= TableId::FIRST_USER {
@@ -254,7 +259,15 @@ fn pending_pages(system: &System) -> Result<BTreeSet<PageId>> {
     while !rest.is_empty() {
         let pending = &system.catalogue.pending;
         let (entries, next) = pending.pending_within(&system.pager, &rest)?;
-        pages.extend(entries.iter().flat_map(|(_, extent)| extent.ids()));
+        for (_, pending) in entries {
+            match pending {
+                Pending::Extent(extent) => pages.extend(extent.ids()),
+                Pending::Tree { table, root } => {
+                    let tree = system.catalogue.dropped(table, root);
+                    pages.extend(tree.pages_left(&system.pager)?);
+                }
+            }
+        }
         rest = next;
     }
     Ok(pages)

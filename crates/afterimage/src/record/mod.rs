@@ -139,6 +139,10 @@ pub(crate) enum StructureKind {
     Merge = 11,
     /// A root takes the cells of its only child, which becomes free: the tree has one level less.
     Shrink = 12,
+    /// A table's name goes from the catalogue, and its pages wait to be freed.
+    DropTable = 13,
+    /// A table gets another name.
+    RenameTable = 14,
 }
 
 impl StructureKind {
@@ -156,6 +160,8 @@ impl StructureKind {
             10 => Some(StructureKind::Free),
             11 => Some(StructureKind::Merge),
             12 => Some(StructureKind::Shrink),
+            13 => Some(StructureKind::DropTable),
+            14 => Some(StructureKind::RenameTable),
             _ => None,
         }
     }
@@ -175,6 +181,8 @@ impl StructureKind {
             StructureKind::Free => "free",
             StructureKind::Merge => "merge",
             StructureKind::Shrink => "shrink",
+            StructureKind::DropTable => "drop table",
+            StructureKind::RenameTable => "rename table",
         }
     }
 }

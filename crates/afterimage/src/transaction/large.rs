@@ -122,7 +122,7 @@ impl System {
     }
 
     /// A transaction has its id from its first record; pages that wait for it stand under its id.
-    fn begin_chain(&self, txn: &mut Txn) -> Result<()> {
+    pub(super) fn begin_chain(&self, txn: &mut Txn) -> Result<()> {
         if txn.chain.is_some() {
             return Ok(());
         }

@@ -1,16 +1,20 @@
 //! Freeing what nobody needs any more: the pages that ended transactions have left in the pending-free tree.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use afterimage_io::Io;
 use afterimage_io::sync::Mutex;
 use afterimage_log::Lsn;
 
-use super::{System, after_record};
+use super::{Mode, Resource, System, Txn, after_record};
 use crate::error::Result;
-use crate::ids::PageId;
+use crate::ids::{PageId, TableId};
 use crate::interval::Interval;
-use crate::tree::pending_key;
+use crate::tree::{Pending, Tree, pending_key};
+
+/// Pages of a dropped table that are freed in one step.
+const PAGES_A_STEP: usize = 64;
 
 /// Who has left pages behind.
 pub(crate) struct Purge {
@@ -110,7 +114,16 @@ impl System {
         let mut rest = Interval::new(&pending_key(owner, PageId(0)), Some(&behind));
         while !rest.is_empty() {
             let (entries, next) = pending.pending_within(&self.pager, &rest)?;
-            for (_, extent) in entries {
+            for (_, entry) in entries {
+                let extent = match entry {
+                    Pending::Extent(extent) => extent,
+                    Pending::Tree { table, root } => {
+                        if !self.free_dropped(owner, table, root)? {
+                            return Ok(true);
+                        }
+                        continue;
+                    }
+                };
                 let leaf = pending.free_extent(&self.pager, owner, extent)?;
                 let key = pending_key(owner, extent.first);
                 self.sparse.note(pending.id(), leaf, &key);
@@ -119,5 +132,57 @@ impl System {
         }
         self.purge.ended.lock().remove(&(end, owner));
         Ok(true)
+    }
+
+    /// Frees some pages of a dropped table. True if they were the last.
+    fn free_dropped(&self, owner: Lsn, table: TableId, root: PageId) -> Result<bool> {
+        let tree = self.catalogue.dropped(table, root);
+        for _ in 0..PAGES_A_STEP {
+            let pending = &self.catalogue.pending;
+            if let Some(leaf) = tree.free_page(&self.pager, pending, owner)? {
+                let key = pending_key(owner, root);
+                self.sparse.note(pending.id(), leaf, &key);
+                self.catalogue.forget_dropped(table);
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Drops the table `name`. Returns up to where the log must be durable before that may be told; `None`: there is no
+    /// such table.
+    pub(crate) fn drop_table(&self, name: &str) -> Result<Option<Lsn>> {
+        while let Some(tree) = self.catalogue.by_name(name) {
+            let mut txn = self.begin(None);
+            match self.drop_locked(&mut txn, name, &tree) {
+                Ok(true) => return self.commit(txn).map(|(_, end)| end),
+                // It was dropped or renamed meanwhile.
+                Ok(false) => self.rollback(txn)?,
+                Err(error) => {
+                    self.rollback(txn)?;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn drop_locked(&self, txn: &mut Txn, name: &str, tree: &Arc<Tree>) -> Result<bool> {
+        let everything = Interval::all();
+        self.lock(
+            txn,
+            &Resource::Range(tree.id(), &everything),
+            Mode::Exclusive,
+        )?;
+        self.begin_chain(txn)?;
+        txn.leaves_pages = true;
+        let owner = txn.chain.expect("just begun").id;
+        let purgeable = |ghost: &[u8]| self.is_purgeable(&self.catalogue.pending, ghost);
+        let catalogue = &self.catalogue;
+        let leaf = catalogue.drop_table(&self.pager, owner, name, tree, &purgeable)?;
+        if let Some(leaf) = leaf {
+            self.sparse.note(TableId::CATALOGUE, leaf, name.as_bytes());
+        }
+        Ok(leaf.is_some())
     }
 }

@@ -96,7 +96,8 @@ impl System {
         mode: Mode,
     ) -> Result<()> {
         self.check_alive(txn)?;
-        self.lock(txn, &Resource::Key(tree.id(), key), mode)
+        self.lock(txn, &Resource::Key(tree.id(), key), mode)?;
+        tree.unless_dropped(Ok(()))
     }
 
     /// Fulfils `wish` for the row of `key`, if what is there allows it.
@@ -300,7 +301,7 @@ impl System {
         key: &[u8],
         wish: Wish<'_>,
     ) -> Result<Option<(Outcome, Option<Appended>)>> {
-        self.lock(txn, &Resource::Key(tree.id(), key), Mode::Exclusive)?;
+        self.lock_row(txn, tree, key, Mode::Exclusive)?;
         let before_max = value_bytes_max(self.pager.page_size());
         let after = wish.value();
         let row_max = row_bytes_max(key.len(), before_max, after.map_or(0, <[u8]>::len));
@@ -386,7 +387,8 @@ impl System {
                     self.locks.last_commit(tree.id(), key),
                 )
             })
-        })?;
+        });
+        let looked = tree.unless_dropped(looked)?;
         // A rollback that could not be finished has stopped the engine before it let go of its locks.
         self.check_running()?;
         if let Some((value, seen)) = looked {
@@ -421,7 +423,8 @@ impl System {
                 }
                 allowed
             };
-            let step = tree.rows_within(&self.pager, within, backwards, limit, &as_is, allow)?;
+            let step = tree.rows_within(&self.pager, within, backwards, limit, &as_is, allow);
+            let step = tree.unless_dropped(step)?;
             match (step, refused) {
                 (Some(mut step), _) => {
                     self.check_running()?;
@@ -447,7 +450,7 @@ impl System {
         let limit = usize::MAX;
         let step = tree.rows_within(&self.pager, within, backwards, limit, see, &mut |_| true);
         self.check_view(view)?;
-        Ok(step?.expect("nobody says no"))
+        Ok(in_view(view, tree, step)?.expect("nobody says no"))
     }
 
     /// The value of `key` as `view` sees it. Takes no lock, and works on when writing has ended for ever: what is durable
@@ -464,7 +467,7 @@ impl System {
             seen.map(Stored::into_owned)
         });
         self.check_view(view)?;
-        value
+        in_view(view, tree, value)
     }
 
     fn see<'v>(
@@ -558,6 +561,14 @@ impl System {
             appended.end
         };
         Ok((Some(appended.lsn), Some(end)))
+    }
+}
+
+/// What `view` has seen of the table, if it was not dropped before: its pages are kept for older views only.
+fn in_view<R>(view: &View, tree: &Tree, seen: Result<R>) -> Result<R> {
+    match tree.dropped_at() {
+        Some(dropped) if dropped < view.lsn() => tree.unless_dropped(seen),
+        _ => seen,
     }
 }
 

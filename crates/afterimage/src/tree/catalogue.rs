@@ -27,24 +27,32 @@ const KIND_LOGGED: u8 = 1;
 pub(crate) const NAME_BYTES_MAX: usize = 255;
 
 pub(crate) struct Catalogue {
-    io: Io,
-    tree: Arc<Tree>,
+    pub(super) io: Io,
+    pub(super) tree: Arc<Tree>,
     /// Pages waiting to be free.
     pub(crate) pending: Arc<Tree>,
-    creating: Mutex<()>,
-    tables: RwLock<Tables>,
+    pub(super) creating: Mutex<()>,
+    pub(super) tables: RwLock<Tables>,
 }
 
 #[derive(Default)]
-struct Tables {
-    by_name: BTreeMap<String, Arc<Tree>>,
+pub(super) struct Tables {
+    pub(super) by_name: BTreeMap<String, Arc<Tree>>,
     by_id: HashMap<TableId, Arc<Tree>, FixedState>,
+    /// Dropped, but not yet freed to the last page.
+    pub(super) dropped: HashMap<TableId, Arc<Tree>, FixedState>,
 }
 
 impl Tables {
-    fn add(&mut self, tree: Arc<Tree>) {
-        self.by_name.insert(tree.name().to_owned(), tree.clone());
+    pub(super) fn add(&mut self, tree: Arc<Tree>) {
+        self.by_name.insert(tree.name().to_string(), tree.clone());
         self.by_id.insert(tree.id(), tree);
+    }
+
+    pub(super) fn remove(&mut self, name: &str, tree: &Arc<Tree>) {
+        self.by_name.remove(name);
+        self.by_id.remove(&tree.id());
+        self.dropped.insert(tree.id(), tree.clone());
     }
 }
 
@@ -182,7 +190,7 @@ impl Catalogue {
     }
 }
 
-fn check_name(name: &str) -> Result<()> {
+pub(super) fn check_name(name: &str) -> Result<()> {
     let bad = |what: &str| {
         Err(Error::BadTableName {
             name: name.to_owned(),
@@ -199,9 +207,9 @@ fn check_name(name: &str) -> Result<()> {
 }
 
 /// id u32 | root u64 | kind u8 | flags u8, little-endian.
-const ENTRY_BYTES: usize = 14;
+pub(super) const ENTRY_BYTES: usize = 14;
 
-fn encode_entry(id: TableId, root: PageId) -> [u8; ENTRY_BYTES] {
+pub(super) fn encode_entry(id: TableId, root: PageId) -> [u8; ENTRY_BYTES] {
     let mut entry = [0; ENTRY_BYTES];
     entry[..4].copy_from_slice(&id.get().to_le_bytes());
     entry[4..12].copy_from_slice(&root.get().to_le_bytes());

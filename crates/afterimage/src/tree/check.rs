@@ -72,7 +72,7 @@ pub(crate) fn check_tree(pager: &Pager, tree: &Tree, values: bool) -> TreeCheck 
 impl TreeCheck {
     fn report(&mut self, tree: &Tree, page: PageId, what: String) {
         self.findings.push(Finding {
-            table: tree.name.clone(),
+            table: tree.name().to_string(),
             page,
             what,
         });
@@ -155,7 +155,7 @@ impl TreeCheck {
         let mut fine = true;
         let mut complain = |what: String| {
             self.findings.push(Finding {
-                table: tree.name.clone(),
+                table: tree.name().to_string(),
                 page: page.id(),
                 what,
             });

@@ -171,7 +171,7 @@ impl Tree {
     }
 
     /// Whether the page is one of this tree's, and a descent can go on from it.
-    fn is_own(&self, page: &Page) -> bool {
+    pub(super) fn is_own(&self, page: &Page) -> bool {
         let kind = if page.level() == 0 {
             Kind::Leaf
         } else {
@@ -209,7 +209,7 @@ impl Tree {
                 offset,
                 what,
             } => Error::PageCorrupt {
-                table: Some(self.name.clone()),
+                table: Some(self.name().to_string()),
                 page,
                 file,
                 offset,

@@ -48,6 +48,9 @@ impl Tree {
         purgeable: &dyn Fn(&[u8]) -> bool,
     ) -> Result<Merged> {
         let _structure = self.structure.lock();
+        if self.dropped_at().is_some() {
+            return Ok(Merged::Nothing);
+        }
         let (mut level, mut result) = (0, Merged::Nothing);
         while level < pager.fetch_shared(self.root)?.level() {
             let merged = self.merge_level(pager, key, level, purgeable)?;
@@ -224,7 +227,7 @@ fn structure_space(pager: &Pager) -> Result<Reservation> {
 }
 
 /// Pins the map page that speaks for `page`.
-fn pin_map(pager: &Pager, page: PageId) -> Result<(Pin<'_>, u32)> {
+pub(super) fn pin_map(pager: &Pager, page: PageId) -> Result<(Pin<'_>, u32)> {
     let place = map_position(page, pager.page_size());
     let (map, index) =
         place.ok_or_else(|| Error::corruption("a tree", "it has the file header for a page"))?;

@@ -3,7 +3,9 @@
 
 mod catalogue;
 mod check;
+mod ddl;
 mod descend;
+mod dropped;
 mod large;
 mod merge;
 mod pending;
@@ -11,34 +13,44 @@ mod row;
 mod scan;
 mod split;
 
+use std::sync::Arc;
+
 use afterimage_io::Io;
-use afterimage_io::sync::Mutex;
+use afterimage_io::sync::atomic::{AtomicU64, Ordering};
+use afterimage_io::sync::{Mutex, RwLock};
+use afterimage_log::Lsn;
 
 pub(crate) use catalogue::{Catalogue, format_database};
 pub(crate) use check::check_tree;
 pub(crate) use large::{Large, pages_for, write_page};
 pub(crate) use merge::Merged;
-pub(crate) use pending::{key as pending_key, owner_of as pending_owner, value as pending_value};
+pub(crate) use pending::{
+    Pending, extent_value as pending_value, key as pending_key, owner_of as pending_owner,
+};
 pub(crate) use row::RowWrite;
 pub(crate) use scan::{See, Step, as_is};
 
+use crate::error::{Error, Result};
 use crate::ids::{PageId, TableId};
 
 /// One B+-tree: where it begins, and the right to change its structure.
 pub(crate) struct Tree {
     id: TableId,
-    name: String,
+    name: RwLock<Arc<str>>,
     root: PageId,
     structure: Mutex<()>,
+    /// The LSN of the record that dropped the table; 0: it is there.
+    dropped: AtomicU64,
 }
 
 impl Tree {
     pub(crate) fn new(io: &Io, id: TableId, name: &str, root: PageId) -> Tree {
         Tree {
             id,
-            name: name.to_owned(),
+            name: RwLock::new(io, name.into()),
             root,
             structure: Mutex::new(io, ()),
+            dropped: AtomicU64::new(0),
         }
     }
 
@@ -46,7 +58,31 @@ impl Tree {
         self.id
     }
 
-    pub(crate) fn name(&self) -> &str {
-        &self.name
+    /// The name it has now.
+    pub(crate) fn name(&self) -> Arc<str> {
+        self.name.read().clone()
+    }
+
+    fn set_name(&self, name: &str) {
+        *self.name.write() = name.into();
+    }
+
+    /// When the table was dropped, if it was.
+    pub(crate) fn dropped_at(&self) -> Option<Lsn> {
+        Lsn::new(self.dropped.load(Ordering::Acquire))
+    }
+
+    fn set_dropped(&self, lsn: Lsn) {
+        self.dropped.store(lsn.get(), Ordering::Release);
+    }
+
+    /// What came of using the table, unless it was dropped meanwhile: then whatever was found means nothing.
+    pub(crate) fn unless_dropped<R>(&self, result: Result<R>) -> Result<R> {
+        if self.dropped_at().is_none() {
+            return result;
+        }
+        Err(Error::NoSuchTable {
+            name: self.name().to_string(),
+        })
     }
 }

@@ -12,7 +12,7 @@ use super::scan::Step;
 use super::split::{Asker, change_structure};
 use crate::buffer::Pager;
 use crate::error::{Error, Result};
-use crate::ids::PageId;
+use crate::ids::{PageId, TableId};
 use crate::interval::Interval;
 use crate::limits::{map_pages, structure_bytes_max};
 use crate::page::{Extent, PageOp, map_position};
@@ -24,6 +24,17 @@ pub(crate) const KEY_BYTES: usize = 16;
 pub(crate) const VALUE_BYTES: usize = 5;
 /// The entry is a run of pages.
 const KIND_EXTENT: u8 = 1;
+/// The entry is the tree of a dropped table; its key names the root.
+const KIND_TREE: u8 = 2;
+
+/// What waits to be freed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pending {
+    /// Pages of a large value.
+    Extent(Extent),
+    /// What is left of a dropped table.
+    Tree { table: TableId, root: PageId },
+}
 
 /// The key of an entry: those of one owner stand together.
 pub(crate) fn key(owner: Lsn, first: PageId) -> [u8; KEY_BYTES] {
@@ -33,10 +44,19 @@ pub(crate) fn key(owner: Lsn, first: PageId) -> [u8; KEY_BYTES] {
     key
 }
 
-/// The value of an entry.
-pub(crate) fn value(extent: Extent) -> [u8; VALUE_BYTES] {
-    let mut value = [KIND_EXTENT; VALUE_BYTES];
-    value[1..].copy_from_slice(&extent.pages.to_le_bytes());
+/// The value of an extent's entry.
+pub(crate) fn extent_value(extent: Extent) -> [u8; VALUE_BYTES] {
+    value(KIND_EXTENT, extent.pages)
+}
+
+/// The value of a dropped table's entry.
+pub(super) fn tree_value(table: TableId) -> [u8; VALUE_BYTES] {
+    value(KIND_TREE, table.get())
+}
+
+fn value(kind: u8, number: u32) -> [u8; VALUE_BYTES] {
+    let mut value = [kind; VALUE_BYTES];
+    value[1..].copy_from_slice(&number.to_le_bytes());
     value
 }
 
@@ -46,18 +66,27 @@ pub(crate) fn owner_of(key: &[u8]) -> Option<Lsn> {
     Lsn::new(u64::from_be_bytes(*owner))
 }
 
-fn decode(key: &[u8], value: &[u8]) -> Option<(Lsn, Extent)> {
+/// Reads an entry; an extent of a page's map is not longer than what the map speaks for.
+fn decode(key: &[u8], value: &[u8], page_size: usize) -> Option<(Lsn, Pending)> {
     let key: &[u8; KEY_BYTES] = key.try_into().ok()?;
     let value: &[u8; VALUE_BYTES] = value.try_into().ok()?;
-    let first = u64::from_be_bytes(*key.last_chunk()?);
-    let pages = u32::from_le_bytes(*value.last_chunk()?);
-    let extent = Extent {
-        first: PageId(first),
-        pages,
+    let first = PageId::from_link(u64::from_be_bytes(*key.last_chunk()?))?;
+    let number = u32::from_le_bytes(*value.last_chunk()?);
+    let pending = match value[0] {
+        KIND_EXTENT if number > 0 && u64::from(number) < map_pages(page_size) => {
+            first.get().checked_add(u64::from(number))?;
+            Pending::Extent(Extent {
+                first,
+                pages: number,
+            })
+        }
+        KIND_TREE => Pending::Tree {
+            table: TableId(number),
+            root: first,
+        },
+        _ => return None,
     };
-    let sound = value[0] == KIND_EXTENT && first > 0 && pages > 0;
-    let end = first.checked_add(u64::from(pages));
-    (sound && end.is_some()).then_some((owner_of(key)?, extent))
+    Some((owner_of(key)?, pending))
 }
 
 impl Tree {
@@ -66,17 +95,14 @@ impl Tree {
         &self,
         pager: &Pager,
         within: &Interval,
-    ) -> Result<(Vec<(Lsn, Extent)>, Interval)> {
+    ) -> Result<(Vec<(Lsn, Pending)>, Interval)> {
         let step =
             self.rows_within(pager, within, false, usize::MAX, &super::as_is, &mut |_| {
                 true
             })?;
         let Step { rows, rest } = step.expect("nobody says no");
         let entries = rows.iter().map(|(key, value)| {
-            let entry = decode(key, &value.bytes);
-            let most = map_pages(pager.page_size());
-            let entry = entry.filter(|(_, extent)| u64::from(extent.pages) < most);
-            entry.ok_or_else(|| {
+            decode(key, &value.bytes, pager.page_size()).ok_or_else(|| {
                 Error::corruption("the pending-free tree", format!("the entry {key:x?}"))
             })
         });
@@ -112,7 +138,7 @@ impl Tree {
                 continue;
             };
             let extent = claimed.extent;
-            let value = value(extent);
+            let value = extent_value(extent);
             let parts = vec![
                 (&mut leaf, PageOp::put_cell(&key, &value)),
                 (
@@ -163,5 +189,52 @@ impl Tree {
             structure_bytes_max(pager.page_size()),
             false,
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE_SIZE: usize = 4096;
+
+    fn entry(number: u32) -> Extent {
+        Extent {
+            first: PageId(0x0506),
+            pages: number,
+        }
+    }
+
+    /// If this fails, databases that exist would lose pages: it needs another kind of entry, not another golden value.
+    #[test]
+    fn entries_byte_for_byte() {
+        let owner = Lsn::new(0x0102_0304).expect("not zero");
+        let key = key(owner, PageId(0x0506));
+        assert_eq!(key, [0, 0, 0, 0, 1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 5, 6]);
+        assert_eq!(extent_value(entry(0x0708)), [1, 8, 7, 0, 0]);
+        assert_eq!(tree_value(TableId(0x0910)), [2, 0x10, 9, 0, 0]);
+        let extent = decode(&key, &[1, 8, 7, 0, 0], PAGE_SIZE);
+        assert_eq!(extent, Some((owner, Pending::Extent(entry(0x0708)))));
+        let (table, root) = (TableId(0x0910), PageId(0x0506));
+        let tree = decode(&key, &[2, 0x10, 9, 0, 0], PAGE_SIZE);
+        assert_eq!(tree, Some((owner, Pending::Tree { table, root })));
+    }
+
+    #[test]
+    fn what_cannot_be_an_entry_is_none() {
+        let owner = Lsn::new(9).expect("not zero");
+        let good = key(owner, PageId(5));
+        let value = extent_value(entry(3));
+        assert!(decode(&good, &value, PAGE_SIZE).is_some());
+        assert!(decode(&good[..15], &value, PAGE_SIZE).is_none());
+        assert!(decode(&good, &value[..4], PAGE_SIZE).is_none());
+        assert!(decode(&good, &[3, 3, 0, 0, 0], PAGE_SIZE).is_none());
+        assert!(decode(&key(owner, PageId(0)), &value, PAGE_SIZE).is_none());
+        assert!(decode(&[0; 16], &value, PAGE_SIZE).is_none());
+        for pages in [0, 8192, u32::MAX] {
+            assert!(decode(&good, &extent_value(entry(pages)), PAGE_SIZE).is_none());
+        }
+        let last = key(owner, PageId(u64::MAX));
+        assert!(decode(&last, &value, PAGE_SIZE).is_none());
     }
 }

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use afterimage_log::{Log, Reservation};
+use afterimage_log::{Log, Lsn, Reservation};
 
 use super::Tree;
 use crate::buffer::{Claimed, Exclusive, Pager, Pin};
@@ -238,7 +238,7 @@ pub(super) fn change_structure(
     reservation: &mut Reservation,
     kind: StructureKind,
     parts: Vec<(&mut Exclusive<'_>, PageOp<'_>)>,
-) -> Result<()> {
+) -> Result<Lsn> {
     let mut pages = Vec::with_capacity(parts.len());
     let mut named = Vec::with_capacity(parts.len());
     for (page, op) in parts {
@@ -250,6 +250,6 @@ pub(super) fn change_structure(
         pages.push(page);
     }
     let record = Record::Structure(Structure { kind, parts: named });
-    pager.mutate(reservation, &record, &mut pages, false, &mut |_, _| ())?;
-    Ok(())
+    let appended = pager.mutate(reservation, &record, &mut pages, false, &mut |_, _| ())?;
+    Ok(appended.lsn)
 }

@@ -37,6 +37,49 @@ impl<'a> PageOp<'a> {
         }
     }
 
+    /// Makes leaf `page` out of its own cells, without that of `from`, and with one of `to` that holds `value`.
+    pub(crate) fn format_renamed(
+        page: &'a Page,
+        from: &[u8],
+        to: &[u8],
+        value: &[u8],
+    ) -> PageOp<'a> {
+        let new = LeafCell {
+            flags: PLAIN,
+            key: to,
+            value,
+        };
+        let mut cells = Vec::with_capacity(page.size());
+        let mut put = |cell: &LeafCell<'_>| {
+            let start = cells.len();
+            cells.resize(start + cell.bytes(), 0);
+            cell.write(&mut cells[start..]);
+        };
+        let place = page.search(to).unwrap_or_else(|index| index);
+        for index in 0..page.cell_count() {
+            let cell = page.leaf_cell(index);
+            if index == place {
+                put(&new);
+            }
+            if cell.key != from && cell.key != to {
+                put(&cell);
+            }
+        }
+        if place == page.cell_count() {
+            put(&new);
+        }
+        PageOp::Format {
+            id: page.id(),
+            kind: Kind::Leaf,
+            level: 0,
+            tree: page.tree(),
+            low: page.low_fence().map(Cow::Borrowed),
+            high: page.high_fence().map(Cow::Borrowed),
+            right: page.right_link(),
+            cells: Cow::Owned(cells),
+        }
+    }
+
     /// Makes `left` out of its own cells and those of its right neighbour of the same kind, leaving out leaf cells that are
     /// not to be kept.
     pub(crate) fn format_merged(

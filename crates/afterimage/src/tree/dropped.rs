@@ -1,0 +1,234 @@
+//! Freeing the pages of a dropped table: from the last leaf on, one page or one extent of a large value a record, so that
+//! it may stop anywhere and go on there. What is left is always a tree from its root on, though no longer one with all its
+//! links and fences: whoever walks it follows children and nothing else.
+
+use afterimage_log::{Log, Lsn};
+
+use super::large::pages_for;
+use super::merge::pin_map;
+use super::split::change_structure;
+use super::{Tree, pending_key};
+use crate::buffer::{Exclusive, Pager};
+use crate::error::Result;
+use crate::ids::PageId;
+use crate::limits::{overflow_bytes, structure_bytes_max};
+use crate::page::{Address, Extent, Kind, LARGE, Page, PageOp};
+use crate::record::StructureKind;
+
+/// The last child of an inner page, and what to do to the page when it goes.
+struct LastChild {
+    id: PageId,
+    /// `None`: it is the only one.
+    separator: Option<Vec<u8>>,
+}
+
+impl Tree {
+    /// Frees the next page of this dropped tree. If that was its root, its entry in `pending` is gone: from the leaf that is
+    /// returned. The caller sees to it that nobody else does this, and that nobody can see the tree any more.
+    pub(crate) fn free_page(
+        &self,
+        pager: &Pager,
+        pending: &Tree,
+        owner: Lsn,
+    ) -> Result<Option<PageId>> {
+        let _structure = self.structure.lock();
+        let (mut parent, mut at) = (None, self.root);
+        let leaf = loop {
+            let page = pager.fetch_shared(at)?;
+            match last_child(&page) {
+                Some(child) => {
+                    let id = child.id;
+                    parent = Some((at, child));
+                    at = id;
+                }
+                None => break page,
+            }
+        };
+        if let Some((key, address)) = last_large(&leaf) {
+            drop(leaf);
+            self.free_front(pager, at, &key, address)?;
+            return Ok(None);
+        }
+        drop(leaf);
+        match parent {
+            Some((parent, child)) => self.free_child(pager, parent, &child).map(|()| None),
+            None => self.free_root(pager, pending, owner).map(Some),
+        }
+    }
+
+    /// Frees the first extent of a large value, whose row then has the rest, or goes.
+    fn free_front(&self, pager: &Pager, leaf: PageId, key: &[u8], address: Address) -> Result<()> {
+        let extent = address.first;
+        let rest = {
+            let page = pager.fetch_shared(extent.first)?;
+            let in_extent = u64::from(extent.pages) * overflow_bytes(pager.page_size()) as u64;
+            let is_its = page.kind() == Some(Kind::Overflow) && page.tree() == self.id;
+            if !is_its {
+                let what = "it is not the first page of a large value".to_owned();
+                return Err(pager.corrupt(extent.first, what));
+            }
+            page.next_extent().map(|first| Address {
+                first,
+                len: address.len.saturating_sub(in_extent).max(1),
+            })
+        };
+        loop {
+            let mut reservation = pager.reserve(structure_bytes(pager))?;
+            let _permit = pager.permit();
+            let (map, index) = pin_map(pager, extent.first)?;
+            let mut leaf = pager.fetch_exclusive(leaf)?;
+            let Some(mut map) = map.exclusive() else {
+                continue;
+            };
+            let value = rest.map(|rest| rest.encode());
+            let row = match &value {
+                Some(value) => PageOp::PutCell {
+                    key: key.into(),
+                    value: value[..].into(),
+                    flags: LARGE,
+                },
+                None => PageOp::RemoveCells {
+                    keys: vec![key.into()],
+                },
+            };
+            let parts = vec![
+                (&mut leaf, row),
+                (&mut map, PageOp::map_set(index, extent.pages, false)),
+            ];
+            self.freed(pager, &mut reservation, parts)?;
+            pager.pages_freed(&map, extent.pages);
+            return Ok(());
+        }
+    }
+
+    fn free_child(&self, pager: &Pager, parent: PageId, child: &LastChild) -> Result<()> {
+        loop {
+            let mut reservation = pager.reserve(structure_bytes(pager))?;
+            let _permit = pager.permit();
+            let (page, (map, index)) = (pager.fetch(child.id)?, pin_map(pager, child.id)?);
+            let mut parent = pager.fetch_exclusive(parent)?;
+            let (Some(mut page), Some(mut map)) = (page.exclusive(), map.exclusive()) else {
+                continue;
+            };
+            let above = match &child.separator {
+                Some(separator) => PageOp::RemoveChild {
+                    separator: separator.into(),
+                },
+                // An inner page has a child, so without one it is a leaf, and the next to go.
+                None => PageOp::format_leaf(parent.page_id(), self.id),
+            };
+            let parts = vec![
+                (&mut parent, above),
+                (&mut page, PageOp::Free { id: child.id }),
+                (&mut map, PageOp::map_set(index, 1, false)),
+            ];
+            self.freed(pager, &mut reservation, parts)?;
+            pager.pages_freed(&map, 1);
+            return Ok(());
+        }
+    }
+
+    fn free_root(&self, pager: &Pager, pending: &Tree, owner: Lsn) -> Result<PageId> {
+        let key = pending_key(owner, self.root);
+        loop {
+            let mut reservation = pager.reserve(structure_bytes(pager))?;
+            let _permit = pager.permit();
+            let (root, (map, index)) = (pager.fetch(self.root)?, pin_map(pager, self.root)?);
+            let mut entry = pending.leaf_exclusive(pager, &key)?;
+            let (Some(mut root), Some(mut map)) = (root.exclusive(), map.exclusive()) else {
+                continue;
+            };
+            let remove = PageOp::RemoveCells {
+                keys: vec![key[..].into()],
+            };
+            let parts = vec![
+                (&mut entry, remove),
+                (&mut root, PageOp::Free { id: self.root }),
+                (&mut map, PageOp::map_set(index, 1, false)),
+            ];
+            self.freed(pager, &mut reservation, parts)?;
+            pager.pages_freed(&map, 1);
+            return Ok(entry.page_id());
+        }
+    }
+
+    fn freed(
+        &self,
+        pager: &Pager,
+        reservation: &mut afterimage_log::Reservation,
+        parts: Vec<(&mut Exclusive<'_>, PageOp<'_>)>,
+    ) -> Result<()> {
+        change_structure(pager, reservation, StructureKind::Free, parts)?;
+        pager.counters.pages_purged.add(1);
+        Ok(())
+    }
+
+    /// Every page that is left of this dropped tree, those of large values with it: for the verifier.
+    pub(crate) fn pages_left(&self, pager: &Pager) -> Result<Vec<PageId>> {
+        // Nobody frees any meanwhile; perhaps somebody has freed all of them since the entry was read.
+        let _structure = self.structure.lock();
+        if !self.is_own(&*pager.fetch_shared(self.root)?) {
+            return Ok(Vec::new());
+        }
+        let (mut pages, mut todo) = (Vec::new(), vec![self.root]);
+        let most = pager.page_counts().0 as usize;
+        while let Some(id) = todo.pop().filter(|_| pages.len() <= most) {
+            pages.push(id);
+            let page = pager.fetch_shared(id)?;
+            if page.kind() == Some(Kind::Inner) {
+                todo.extend((0..page.cell_count()).map(|index| page.inner_cell(index).child));
+                continue;
+            }
+            let values: Vec<_> = large_rows(&page).map(|(_, address)| address).collect();
+            drop(page);
+            for address in values {
+                let mut next = Some(address.first);
+                let mut missing = pages_for(address.len, pager.page_size());
+                while let Some(extent) = next.filter(|_| missing > 0) {
+                    pages.extend(extent.ids().take(most));
+                    missing = missing.saturating_sub(u64::from(extent.pages));
+                    next = self.extent_behind(pager, extent)?;
+                }
+            }
+        }
+        Ok(pages)
+    }
+
+    fn extent_behind(&self, pager: &Pager, extent: Extent) -> Result<Option<Extent>> {
+        let page = pager.fetch_shared(extent.first)?;
+        Ok(page.next_extent())
+    }
+}
+
+fn last_child(page: &Page) -> Option<LastChild> {
+    let last = page.cell_count().checked_sub(1)?;
+    (page.kind() == Some(Kind::Inner)).then(|| {
+        let cell = page.inner_cell(last);
+        LastChild {
+            id: cell.child,
+            separator: (last > 0).then(|| cell.key.to_vec()),
+        }
+    })
+}
+
+/// The rows of a leaf that have large values. A ghost's value has gone before it.
+fn large_rows(leaf: &Page) -> impl DoubleEndedIterator<Item = (&[u8], Address)> {
+    let cells = match leaf.kind() {
+        Some(Kind::Leaf) => leaf.cell_count(),
+        _ => 0,
+    };
+    let cells = (0..cells).map(|index| leaf.leaf_cell(index));
+    cells.filter_map(|cell| {
+        let address = cell.stored().address()?;
+        (!cell.is_ghost()).then_some((cell.key, address))
+    })
+}
+
+fn last_large(leaf: &Page) -> Option<(Vec<u8>, Address)> {
+    let (key, address) = large_rows(leaf).next_back()?;
+    Some((key.to_vec(), address))
+}
+
+fn structure_bytes(pager: &Pager) -> usize {
+    Log::frame_bytes(structure_bytes_max(pager.page_size()), false)
+}
