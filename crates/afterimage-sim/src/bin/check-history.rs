@@ -38,7 +38,7 @@ const LIFE: u64 = 4_000;
 const CLIENTS: u32 = 16;
 
 /// What has to be found when isolation is broken so; more may be.
-const WEAKENED: [(Bug, &[&str]); 6] = [
+const WEAKENED: [(Bug, &[&str]); 10] = [
     (Bug::ReadNotLocked, &["G1a", "G1b", "G1c", "G-single"]),
     (
         Bug::ReadLockMomentary,
@@ -46,8 +46,12 @@ const WEAKENED: [(Bug, &[&str]); 6] = [
     ),
     (Bug::ScanNotLocked, &["G1a", "G-single"]),
     (Bug::ScanGapsNotLocked, &["G2"]),
-    (Bug::LocksBeforeCommitRecord, &["lost"]),
-    (Bug::AnswerNotVouchedFor, &["lost"]),
+    (Bug::LocksBeforeCommitRecord, &["G2-realtime"]),
+    (Bug::AnswerNotVouchedFor, &["G-single-realtime"]),
+    (Bug::SnapshotNotDurable, &["G2-realtime"]),
+    (Bug::StampedLate, &["internal", "G-single"]),
+    (Bug::VersionsGone, &["internal", "G-single"]),
+    (Bug::TakenBackTooEarly, &["G1a"]),
 ];
 /// So many chunks are made, in turn of each kind, until all of it was found.
 const HUNTED: u64 = 40;

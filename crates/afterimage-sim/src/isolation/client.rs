@@ -6,21 +6,21 @@ use super::board::Board;
 use super::history::{Key, Op, Outcome, Txn, Value};
 use super::wire::Event;
 use crate::choices::Choices;
-use afterimage::{Database, Error, Table, Transaction};
+use afterimage::{Database, Error, Scan, Table, Transaction};
 use afterimage_io::Io;
 use std::sync::Arc;
 
 /// The name of the one table.
 pub const TABLE: &str = "lists";
 /// So many lists are in use at a time, and so many numbers are handed out before they change.
-const LISTS: u32 = 10;
+pub(super) const LISTS: u32 = 10;
 const NUMBERS: u32 = 10 * 16;
 
 /// Bytes that some values have beside their numbers.
 const LARGE: usize = 6000;
 
 /// Why a transaction did not get to its end.
-enum Halt {
+pub(super) enum Halt {
     /// It is rolled back, and life goes on.
     Rolled,
     /// The engine has stopped or was closed.
@@ -32,7 +32,7 @@ enum Halt {
 impl From<Error> for Halt {
     fn from(e: Error) -> Halt {
         match e {
-            Error::Deadlock | Error::LockTimeout { .. } => Halt::Rolled,
+            Error::Deadlock | Error::LockTimeout { .. } | Error::SnapshotTooOld => Halt::Rolled,
             Error::LogFailed { .. }
             | Error::OutcomeUnknown { .. }
             | Error::TransactionEnded { .. } => Halt::Stopped,
@@ -77,7 +77,7 @@ impl Client {
     }
 
     /// The lists in use now: those of this part of the numbers, and sometimes those of the part before.
-    fn key(&mut self) -> Key {
+    pub(super) fn key(&mut self) -> Key {
         // Between two steps, so that transactions meet also where there are few processors.
         if self.choices.chance(1, 3) {
             self.io.yield_now();
@@ -88,9 +88,15 @@ impl Client {
     }
 
     fn any(&mut self) -> Result<(), Halt> {
-        if self.choices.chance(1, 10) {
-            return self.glance();
+        match self.choices.below(10) {
+            0 => self.glance(),
+            1 | 2 => self.snapshot(),
+            _ => self.transaction(),
         }
+    }
+
+    /// A transaction that reads and writes, from its begin to its end.
+    pub(super) fn transaction(&mut self) -> Result<(), Halt> {
         let began = self.board.tick();
         let mut work = Work {
             tx: self.database.begin(),
@@ -143,21 +149,6 @@ impl Client {
             outcome,
         });
         committed.map_err(Halt::from)
-    }
-
-    /// One key, without a transaction.
-    fn glance(&mut self) -> Result<(), Halt> {
-        let (key, began) = (self.key(), self.board.tick());
-        let list = parse(key, self.database.get(&self.table, &key.to_be_bytes())?)?;
-        let ended = self.board.tick();
-        self.board.tell(Event::Asks(Txn {
-            client: self.number,
-            began,
-            ended,
-            outcome: Outcome::Committed,
-            ops: vec![Op::Read { key, list }],
-        }));
-        Ok(())
     }
 
     fn work(&mut self, work: &mut Work) -> Result<(), Halt> {
@@ -257,21 +248,23 @@ impl Work {
 
     fn scan(&mut self, from: Key, to: Key) -> Result<(), Halt> {
         let range = from.to_be_bytes()..to.to_be_bytes();
-        let found = self
-            .tx
-            .scan::<[u8; 4], _>(&self.table, range)?
-            .map(|row| {
-                let (key, list) = row?;
-                let key: [u8; 4] = key
-                    .try_into()
-                    .map_err(|_| Halt::Wrong("a key of another length".into()))?;
-                let key = Key::from_be_bytes(key);
-                Ok((key, parse(key, Some(list))?))
-            })
-            .collect::<Result<Vec<_>, Halt>>()?;
+        let found = rows(self.tx.scan::<[u8; 4], _>(&self.table, range)?)?;
         self.ops.push(Op::Scan { from, to, found });
         Ok(())
     }
+}
+
+/// The lists that a scan shows.
+pub(super) fn rows(scan: Scan<'_>) -> Result<Vec<(Key, Vec<Value>)>, Halt> {
+    let rows = scan.map(|row| {
+        let (key, list) = row?;
+        let key: [u8; 4] = key
+            .try_into()
+            .map_err(|_| Halt::Wrong("a key of another length".into()))?;
+        let key = Key::from_be_bytes(key);
+        Ok((key, parse(key, Some(list))?))
+    });
+    rows.collect()
 }
 
 /// Reads every list there is, in one transaction.
@@ -314,7 +307,7 @@ fn padding(list: &[Value]) -> u8 {
     list.last().copied().unwrap_or_default() as u8
 }
 
-fn parse(key: Key, found: Option<Vec<u8>>) -> Result<Vec<Value>, Halt> {
+pub(super) fn parse(key: Key, found: Option<Vec<u8>>) -> Result<Vec<Value>, Halt> {
     let Some(found) = found else {
         return Ok(Vec::new());
     };

@@ -16,6 +16,7 @@ pub mod cycles;
 pub mod graph;
 pub mod history;
 pub mod killed;
+mod looks;
 pub mod simulated;
 #[cfg(test)]
 mod tests;
