@@ -81,6 +81,8 @@ enum Command {
     Recover(commands::recover::Args),
     /// Where the log stands, what checkpoints and commits there were; works on a live database
     Stats(commands::stats::Args),
+    /// Who holds the log back, since when and for how much; works on a live database
+    Pins(commands::pins::Args),
     /// Every setting: its value, where that came from, its bounds, and what goes wrong at either end
     Settings(commands::settings::Args),
     /// Check every page, every tree and all log; changes nothing
@@ -129,6 +131,7 @@ fn dispatch(command: Command, settings: &Settings, out: &mut Out) -> Result<(), 
         Command::Checkpoint(args) => commands::checkpoint::run(&args, settings, out),
         Command::Recover(args) => commands::recover::run(&args, settings, out),
         Command::Stats(args) => commands::stats::run(&args, out),
+        Command::Pins(args) => commands::pins::run(&args, out),
         Command::Settings(args) => commands::settings::run(&args, settings, out),
         Command::Verify(args) => commands::verify::run(&args, out),
         Command::Log(command) => commands::log::run(&command, settings, out),

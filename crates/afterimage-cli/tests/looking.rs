@@ -17,6 +17,7 @@ fn look(db: &str, table: &str, key: &str) {
         &["tables", db],
         &["verify", db],
         &["stats", db],
+        &["pins", db],
         &["log", "dump", db],
         &["log", "dump", db, "--images", "--limit", "5"],
     ] {

@@ -21,6 +21,7 @@ fn help_teaches_by_example() {
         "checkpoint",
         "recover",
         "stats",
+        "pins",
         "verify",
         "test-sync",
     ] {

@@ -183,6 +183,12 @@ impl Log {
             .append(reservation, FrameKind::Data, payload, timed, inside)
     }
 
+    /// Bytes that all reservations hold together.
+    #[must_use]
+    pub fn reserved_bytes(&self) -> u64 {
+        self.shared.reserved.load(Ordering::Acquire)
+    }
+
     /// Where the next record will stand, or before: the exclusive end of all that was appended.
     #[must_use]
     pub fn next_lsn(&self) -> Lsn {

@@ -176,6 +176,23 @@ pub enum Error {
     SnapshotTooOld,
     /// The savepoint is of another transaction, or was released, or was set after one that was rolled back to. Nothing was changed.
     NoSuchSavepoint,
+    /// The engine has rolled the transaction back: the log from its first record on had grown to `max_wal_size`, mostly by
+    /// what others wrote, and a recovery must not need more. Begin again, and end sooner; `afterimage pins` shows who
+    /// holds the log back.
+    TransactionTooOld {
+        /// Bytes of log from its first record to the end.
+        held: u64,
+        /// The setting `max_wal_size`, in bytes.
+        max: u64,
+    },
+    /// The engine has rolled the transaction back: what it wrote, with what is kept for taking it back, comes to more than
+    /// half of `max_wal_size`, and there was no room for more. Do it in smaller parts, or make the setting larger.
+    TransactionTooBig {
+        /// Bytes of log that were its own.
+        bytes: u64,
+        /// The setting `max_wal_size`, in bytes.
+        max: u64,
+    },
     /// The transaction has already ended, or an earlier error has made it fit for rollback only.
     TransactionEnded {
         /// Why.
@@ -189,6 +206,14 @@ impl Error {
     /// Is it worth trying the whole transaction again? True for a deadlock, and for nothing else so far.
     pub fn is_retryable(&self) -> bool {
         matches!(self, Error::Deadlock)
+    }
+
+    /// Has the engine rolled the transaction back for the sake of the log?
+    pub(crate) fn is_for_log(&self) -> bool {
+        matches!(
+            self,
+            Error::TransactionTooOld { .. } | Error::TransactionTooBig { .. }
+        )
     }
 
     /// Is stored data damaged?
@@ -362,6 +387,14 @@ impl fmt::Display for Error {
             Error::NoSuchSavepoint => write!(
                 f,
                 "this transaction has no such savepoint (any more): it was released, or rolled back over"
+            ),
+            Error::TransactionTooOld { held, max } => write!(
+                f,
+                "the transaction was rolled back: {held} bytes of log had gathered since its first change, and max_wal_size is {max}; begin again, and end sooner"
+            ),
+            Error::TransactionTooBig { bytes, max } => write!(
+                f,
+                "the transaction was rolled back: its own log and the reserve for its rollback come to {bytes} bytes, and max_wal_size is {max}; do it in smaller parts, or raise max_wal_size"
             ),
             Error::TransactionEnded { reason } => write!(f, "the transaction has ended: {reason}"),
             Error::Closed => write!(f, "the database has been closed"),

@@ -1,5 +1,6 @@
-//! The promise: a value may be as long as 1 GiB, through a pool of eight pages and a log of small segments. It is there whole
-//! or not at all, whatever ends the transaction, and its pages are used again when it goes.
+//! The promise: a value may be as long as 1 GiB, through a pool of eight pages and a log of small segments (all of which
+//! together, `max_wal_size`, must hold it). It is there whole or not at all, whatever ends the transaction, and its pages
+//! are used again when it goes.
 
 #![allow(
     clippy::disallowed_types,
@@ -15,13 +16,17 @@ use afterimage_io::sim::{DiskState, Sim, Survival, Verdict};
 const MIB: u64 = 1 << 20;
 
 fn open(sim: &Sim) -> (Database, Table) {
+    open_with(sim, 256 << 10)
+}
+
+fn open_with(sim: &Sim, max_wal_size: u64) -> (Database, Table) {
     let db = Options::new()
         .io(sim.io())
         .background(false)
         .page_size(4096)
         .buffer_pool_size(8 * 4096)
         .wal_segment_size(64 << 10)
-        .max_wal_size(256 << 10)
+        .max_wal_size(max_wal_size)
         .open("d")
         .expect("opens");
     let table = db.table("t").expect("is there");
@@ -72,7 +77,7 @@ fn used(db: &Database) -> u64 {
 #[test]
 fn values_of_every_length_come_back() {
     let sim = Sim::new(1);
-    let (db, table) = open(&sim);
+    let (db, table) = open_with(&sim, MIB);
     let lengths = [
         0, 1, 1023, 1024, 1025, 3984, 3985, 7968, 7969, 50_000, 300_000,
     ];
@@ -100,8 +105,14 @@ fn values_of_every_length_come_back() {
 #[test]
 fn sixty_four_mebibytes_stream_through_a_pool_of_eight_pages() {
     let sim = Sim::new(2);
-    let (db, table) = open(&sim);
     let len = 64 * MIB;
+    let (db, table) = open(&sim);
+    let mut tx = db.begin();
+    let no = tx.put_reader(&table, b"big", len, &mut Pattern { seed: 5, at: 0 });
+    assert!(matches!(no, Err(Error::TransactionTooBig { .. })), "{no:?}");
+    drop((tx, db));
+    // A transaction's own log is at most max_wal_size.
+    let (db, table) = open_with(&sim, 2 * len);
     let mut tx = db.begin();
     tx.put_reader(&table, b"big", len, &mut Pattern { seed: 5, at: 0 })
         .expect("puts");

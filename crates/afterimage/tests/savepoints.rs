@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use afterimage::{Database, Error, Options, Result, Table};
+use afterimage::{Database, Error, Options, PinHolder, Result, Table};
 use afterimage_io::sim::{Sim, Survival, Verdict};
 
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -165,13 +165,13 @@ fn what_is_taken_back_stays_locked_and_what_was_kept_for_it_is_given_back() {
     let sim = Sim::new(1);
     let db = small(&sim)
         .lock_timeout(Duration::from_millis(1))
+        .max_wal_size(8 << 20)
         .open("db")
         .expect("opens");
     let table = db.table("rows").expect("makes");
     let mut tx = db.begin();
     tx.put(&table, b"a", &[1; 900]).expect("puts");
     let savepoint = tx.savepoint().expect("sets");
-    // Far more than the log could keep space for at once.
     for round in 0..400u32 {
         for key in 0..8u8 {
             tx.put(&table, &[key], &vec![round as u8; 900])
@@ -179,6 +179,17 @@ fn what_is_taken_back_stays_locked_and_what_was_kept_for_it_is_given_back() {
         }
         tx.rollback_to(&savepoint).expect("goes back");
     }
+    let pins = db.pins().expect("open");
+    let own = pins.iter().find_map(|pin| match pin.holder {
+        PinHolder::Transaction { own_bytes, .. } => Some((own_bytes, pin.bytes)),
+        _ => None,
+    });
+    let (own, log) = own.expect("it holds the log");
+    assert!(log > 1 << 20, "{log} bytes prove nothing");
+    assert!(
+        own < log + 50_000,
+        "{own} bytes of {log}: kept for what is taken back"
+    );
     let held = db.put(&table, &[0], b"").expect_err("it is locked");
     assert!(matches!(held, Error::LockTimeout { .. }), "{held}");
     tx.commit().expect("commits");

@@ -8,6 +8,7 @@ pub mod export;
 pub mod get;
 pub mod load;
 pub mod log;
+pub mod pins;
 pub mod put;
 pub mod recover;
 pub mod rows;

@@ -37,8 +37,7 @@ pub fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
     if out.is_json() {
         return out.document(&document(&status, age, state));
     }
-    let written = format!("{} ago, by process {} ({state})", duration(age), status.pid);
-    out.line(line("written", &written))?;
+    out.line(line("written", &written(&status, age, state)))?;
     lines(&status.stats).try_for_each(|line| out.line(line))
 }
 
@@ -52,8 +51,13 @@ fn line(name: &str, value: &str) -> String {
     format!("{name:<22}{value}")
 }
 
+/// When and by whom the status was written.
+pub fn written(status: &StatusFile, age: Duration, state: &str) -> String {
+    format!("{} ago, by process {} ({state})", duration(age), status.pid)
+}
+
 /// The status; it may be being written just now, so it is looked at again before giving up.
-fn read(io: &Io, dir: &Path) -> Result<StatusFile, Failure> {
+pub fn read(io: &Io, dir: &Path) -> Result<StatusFile, Failure> {
     open::must_be_database(dir)?;
     for attempt in 0..10 {
         if attempt > 0 {
@@ -70,7 +74,7 @@ fn read(io: &Io, dir: &Path) -> Result<StatusFile, Failure> {
 }
 
 /// What is known of the process that wrote the status.
-fn state(status: &StatusFile) -> &'static str {
+pub fn state(status: &StatusFile) -> &'static str {
     if status.closed {
         return "closed since";
     }

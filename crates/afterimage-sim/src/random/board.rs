@@ -13,6 +13,7 @@ pub struct Board {
     trouble: AtomicBool,
     over: AtomicBool,
     deadlocks: AtomicU64,
+    too_much: AtomicU64,
     working: AtomicUsize,
 }
 
@@ -75,6 +76,17 @@ impl Board {
     #[must_use]
     pub fn trouble(&self) -> bool {
         self.trouble.load(Ordering::Relaxed)
+    }
+
+    /// A transaction was rolled back for holding too much log.
+    pub fn too_much(&self) {
+        self.too_much.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many were.
+    #[must_use]
+    pub fn rolled_for_log(&self) -> u64 {
+        self.too_much.load(Ordering::Relaxed)
     }
 
     /// A deadlock was ended.

@@ -493,13 +493,15 @@ impl Client {
         self.board.history().asks(number);
         let durable = durability == Durability::Disk;
         if self.choices.chance(1, 2) {
-            transaction.commit().map_err(|e| self.halt("commit", &e))?;
+            transaction
+                .commit()
+                .map_err(|e| self.refused(number, "commit", &e))?;
             self.board.history().acknowledged(number, durable);
             return Ok(());
         }
         let ticket = transaction
             .commit_ticket()
-            .map_err(|e| self.halt("commit_ticket", &e))?;
+            .map_err(|e| self.refused(number, "commit_ticket", &e))?;
         if let Some(lsn) = ticket.lsn() {
             self.board.history().placed(number, lsn.get());
         }
@@ -527,6 +529,14 @@ impl Client {
         self.halt(what, error)
     }
 
+    /// A commit failed; of a transaction that was rolled back for the log's sake nothing may be seen.
+    fn refused(&mut self, number: TxnNumber, what: &str, error: &Error) -> Halt {
+        if let Error::TransactionTooOld { .. } | Error::TransactionTooBig { .. } = error {
+            self.board.history().aborts(number);
+        }
+        self.halt(what, error)
+    }
+
     fn halt(&mut self, what: &str, error: &Error) -> Halt {
         if error.is_retryable() {
             self.board.deadlock();
@@ -535,6 +545,11 @@ impl Client {
         match error {
             // Somebody sleeps in a long transaction.
             Error::LockTimeout { .. } => Halt::Rolled,
+            // Long, or large, where there is little log.
+            Error::TransactionTooOld { .. } | Error::TransactionTooBig { .. } => {
+                self.board.too_much();
+                Halt::Rolled
+            }
             Error::DiskFull { .. } if self.board.trouble() => Halt::Rolled,
             Error::LogFailed { .. } | Error::OutcomeUnknown { .. } | Error::Io { .. }
                 if self.board.trouble() =>

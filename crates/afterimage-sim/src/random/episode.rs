@@ -192,6 +192,7 @@ impl Episode {
         running.world.sim.set_hook(None);
         self.tally.lives += 1;
         self.tally.deadlocks += board.deadlocks();
+        self.tally.too_much += board.rolled_for_log();
         let end = self.judge(&running, &board, end);
         let full = matches!(trouble, Trouble::Full { .. });
         if full && end.is_ok() {

@@ -37,6 +37,8 @@ pub struct Tally {
     pub acknowledged: u64,
     /// Deadlocks ended.
     pub deadlocks: u64,
+    /// Transactions rolled back because they held too much log.
+    pub too_much: u64,
     /// Lives in which the engine stopped after an error.
     pub stops: u64,
     /// Lives on a disk that was full or nearly.
@@ -62,6 +64,7 @@ impl Tally {
         self.transactions += other.transactions;
         self.acknowledged += other.acknowledged;
         self.deadlocks += other.deadlocks;
+        self.too_much += other.too_much;
         self.stops += other.stops;
         self.full += other.full;
         self.merged += other.merged;
@@ -80,8 +83,8 @@ impl fmt::Display for Tally {
         )?;
         writeln!(
             f,
-            "transactions    {:>10} begun, {} acknowledged, {} deadlocks",
-            self.transactions, self.acknowledged, self.deadlocks
+            "transactions    {:>10} begun, {} acknowledged, {} deadlocks, {} rolled back for holding too much log",
+            self.transactions, self.acknowledged, self.deadlocks, self.too_much
         )?;
         writeln!(
             f,

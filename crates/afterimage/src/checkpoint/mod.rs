@@ -63,6 +63,8 @@ pub(crate) struct Checkpointer {
     inner: Mutex<Inner>,
     checkpoint_lsn: AtomicU64,
     redo_lsn: AtomicU64,
+    /// From where on the two control copies need log.
+    kept_lsn: AtomicU64,
     /// Where the log ended behind the last one.
     end_lsn: AtomicU64,
     /// Microseconds of the world's clock at the last one.
@@ -101,6 +103,7 @@ impl Checkpointer {
             inner: Mutex::new(io, Inner { control, space }),
             checkpoint_lsn: AtomicU64::new(0),
             redo_lsn: AtomicU64::new(0),
+            kept_lsn: AtomicU64::new(0),
             end_lsn: AtomicU64::new(0),
             taken_at: AtomicU64::new(io.now().as_micros() as u64),
             counters: Counters::default(),
@@ -113,6 +116,11 @@ impl Checkpointer {
 
     pub(crate) fn redo_lsn(&self) -> Option<Lsn> {
         Lsn::new(self.redo_lsn.load(Ordering::Acquire))
+    }
+
+    /// From where on a recovery by either control copy would read.
+    pub(crate) fn kept_lsn(&self) -> Option<Lsn> {
+        Lsn::new(self.kept_lsn.load(Ordering::Acquire))
     }
 
     /// Bytes of log written since the last checkpoint ended.
@@ -215,6 +223,7 @@ impl Checkpointer {
                 area.scan_lsn
             });
         }
+        self.kept_lsn.store(bound.get(), Ordering::Release);
         let oldest = system.active.oldest_needed(log.durable_lsn());
         if let Some(oldest) = oldest.filter(|_| !planted::active(Bug::TruncateActive)) {
             bound = bound.min(oldest);

@@ -65,6 +65,8 @@ pub(super) struct Shared {
     pub(super) checkpointer: Checkpointer,
     pub(super) status: StatusWriter,
     pub(super) status_written: Mutex<Duration>,
+    /// A position that log needed by a recovery was found to begin at: it may begin later by now.
+    pub(super) needed_from: AtomicU64,
     /// Held by whoever decides whether a checkpoint is due, and takes it.
     pub(super) deciding: Mutex<()>,
     report: RecoveryReport,
@@ -137,6 +139,7 @@ impl Database {
             checkpointer,
             status,
             status_written: Mutex::new(&io, io.now()),
+            needed_from: AtomicU64::new(0),
             deciding: Mutex::new(&io, ()),
             report,
             directory: directory.to_owned(),
@@ -149,7 +152,7 @@ impl Database {
             options,
             io: io.clone(),
         });
-        shared.status.write(&io, shared.stats(), false);
+        shared.write_status(false);
         io.note(Note::RecoveryEnded);
         let background = if shared.options.background {
             Some(start_background(&shared)?)
@@ -323,6 +326,7 @@ impl Database {
         let shared = self.enter()?;
         shared.check_table(table)?;
         shared.help_if_behind()?;
+        shared.keep_bound(None, wish.bytes())?;
         let (outcome, end) = shared.system.autocommit(&table.tree, key, wish)?;
         shared.wait(end, shared.options.synchronous_commit)?;
         Ok(outcome)
@@ -335,12 +339,9 @@ impl Database {
     }
 
     fn begin_at_age(&self, age: Option<u64>) -> Transaction {
-        let txn = self.handle.shared.system.begin(age);
-        Transaction::new(
-            self.clone(),
-            txn,
-            self.handle.shared.options.synchronous_commit,
-        )
+        let shared = &self.handle.shared;
+        let seat = shared.system.seat(age);
+        Transaction::new(self.clone(), seat, shared.options.synchronous_commit)
     }
 
     /// Runs `body` in a transaction and commits it; runs it again, in a new one that counts as old as the first, when it
@@ -565,7 +566,7 @@ impl Handle {
             .pager
             .log
             .fail("the database has been closed".to_owned());
-        shared.status.write(&shared.io, shared.stats(), true);
+        shared.write_status(true);
         *shared.lock.lock() = None;
         result
     }

@@ -55,12 +55,18 @@ impl Shared {
         })
     }
 
+    /// Rewrites the status file.
+    pub(super) fn write_status(&self, closed: bool) {
+        let pins = self.pins();
+        self.status.write(&self.io, self.stats(), pins, closed);
+    }
+
     fn refresh_status(&self) {
         let now = self.io.now();
         let mut last = self.status_written.lock();
         if now.saturating_sub(*last) >= STATUS_EVERY {
             *last = now;
-            self.status.write(&self.io, self.stats(), false);
+            self.write_status(false);
         }
     }
 
@@ -110,7 +116,7 @@ impl Shared {
     }
 
     /// Where the redo point should be after a forced checkpoint.
-    fn half_way_back(&self) -> afterimage_log::Lsn {
+    pub(super) fn half_way_back(&self) -> afterimage_log::Lsn {
         let log = &self.system.pager.log;
         let back = log.next_lsn().get() - self.options.max_wal_size / 4;
         afterimage_log::Lsn::new(back).unwrap_or(log.next_lsn())

@@ -1,8 +1,10 @@
 //! The public handles, thin over the layers below.
 
+mod bound;
 mod create;
 mod handle;
 mod maintenance;
+mod pins;
 mod scan;
 mod snapshot;
 mod stats;
@@ -13,6 +15,7 @@ mod value;
 mod verify;
 
 pub use handle::Database;
+pub use pins::{Pin, PinHolder};
 pub use scan::Scan;
 pub use snapshot::Snapshot;
 pub use stats::Stats;

@@ -7,7 +7,7 @@ use super::handle::Database;
 use crate::error::Result;
 use crate::interval::Interval;
 use crate::page::Stored;
-use crate::transaction::{Mode, Txn, View};
+use crate::transaction::{Mode, Seat, View};
 use crate::tree::Tree;
 
 type Row = (Vec<u8>, Vec<u8>);
@@ -36,7 +36,7 @@ pub struct Scan<'t> {
 /// On whose behalf a scan reads.
 pub(super) enum Reader<'t> {
     /// A transaction's, which locks what it sees.
-    Locking(&'t mut Txn),
+    Locking(&'t Seat),
     /// A snapshot's.
     At(Arc<View>),
 }
@@ -88,13 +88,14 @@ impl<'t> Scan<'t> {
                 return far.pop_back().map(|row| self.load(row)).transpose();
             }
             let limit = 1 + self.yielded / AHEAD;
-            let system = &self.db.enter()?.system;
+            let inside = self.db.enter()?;
             let (tree, rest) = (&self.tree, &self.rest);
-            let step = match &mut self.reader {
-                Reader::Locking(txn) => {
-                    system.scan(txn, tree, rest, backwards, limit, Mode::Shared)?
-                }
-                Reader::At(view) => system.scan_view(view, tree, rest, backwards)?,
+            let step = match &self.reader {
+                Reader::Locking(seat) => seat.with(|txn| {
+                    let system = &inside.system;
+                    system.scan(txn, tree, rest, backwards, limit, Mode::Shared)
+                })?,
+                Reader::At(view) => inside.system.scan_view(view, tree, rest, backwards)?,
             };
             near.extend(step.rows);
             self.rest = step.rest;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use afterimage_io::{File, Io, OpenMode};
 
+use super::pins::{self, Pin};
 use super::stats::Stats;
 use crate::error::{Error, Result};
 
@@ -13,6 +14,7 @@ pub(super) const STATUS_FILE: &str = "status";
 /// Its size, from the first write on.
 const BYTES: usize = 4096;
 const FIRST_LINE: &str = "afterimage status 1";
+const LAST_LINE: &str = "end\n";
 
 /// What the `status` file says, and when it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub struct StatusFile {
     pub closed: bool,
     /// The counters.
     pub stats: Stats,
+    /// Who holds the log back, oldest need first, as many as have room.
+    pub pins: Vec<Pin>,
 }
 
 impl StatusFile {
@@ -39,7 +43,14 @@ impl StatusFile {
         for (name, value) in self.stats.fields() {
             text.push_str(&format!("{name} {value}\n"));
         }
-        text.push_str("end\n");
+        for pin in &self.pins {
+            let line = pins::encode(pin);
+            if text.len() + line.len() + LAST_LINE.len() > BYTES {
+                break;
+            }
+            text.push_str(&line);
+        }
+        text.push_str(LAST_LINE);
         let mut bytes = text.into_bytes();
         assert!(bytes.len() <= BYTES, "the status file has a fixed size");
         bytes.resize(BYTES, b' ');
@@ -58,12 +69,17 @@ impl StatusFile {
             written_at_micros: 0,
             closed: false,
             stats: Stats::default(),
+            pins: Vec::new(),
         };
         for line in lines {
-            if line == "end" {
+            if line == LAST_LINE.trim_end() {
                 return Some(status);
             }
             let (name, value) = line.split_once(' ')?;
+            if name == "pin" {
+                status.pins.extend(pins::decode(value));
+                continue;
+            }
             let value: u64 = value.parse().ok()?;
             match name {
                 "pid" => status.pid = u32::try_from(value).ok()?,
@@ -113,12 +129,13 @@ impl StatusWriter {
     }
 
     /// Best effort: a status that could not be written stops nobody.
-    pub(super) fn write(&self, io: &Io, stats: Stats, closed: bool) {
+    pub(super) fn write(&self, io: &Io, stats: Stats, pins: Vec<Pin>, closed: bool) {
         let status = StatusFile {
             pid: io.process_id(),
             written_at_micros: io.wall_clock(),
             closed,
             stats,
+            pins,
         };
         let _ = self.file.write_all_at(0, &status.encode());
     }
@@ -126,10 +143,16 @@ impl StatusWriter {
 
 #[cfg(test)]
 mod tests {
+    use super::super::pins::PinHolder;
     use super::*;
 
     #[test]
     fn what_is_written_is_read_and_a_part_is_nothing() {
+        let pin = Pin {
+            holder: PinHolder::DirtyPage { page: 7 },
+            lsn: 5,
+            bytes: 7,
+        };
         let stats = Stats {
             next_lsn: 12,
             commits: 5,
@@ -140,9 +163,16 @@ mod tests {
             written_at_micros: 99,
             closed: true,
             stats,
+            pins: vec![pin.clone(); 3],
         };
         let bytes = status.encode();
-        assert_eq!(StatusFile::decode(&bytes), Some(status));
+        assert_eq!(StatusFile::decode(&bytes), Some(status.clone()));
+        let many = StatusFile {
+            pins: vec![pin; 1000],
+            ..status.clone()
+        };
+        let some = StatusFile::decode(&many.encode()).expect("a whole status");
+        assert!(some.pins.len() > 9, "{}", some.pins.len());
         assert_eq!(StatusFile::decode(&bytes[..40]), None);
         assert_eq!(StatusFile::decode(&[0; BYTES]), None);
     }

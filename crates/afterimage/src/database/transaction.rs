@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::Read;
 use std::ops::{Bound, RangeBounds};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,7 +19,12 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::interval::{Interval, successor};
 use crate::options::Durability;
-use crate::transaction::{NewValue, Outcome, Savepoint, Txn, Wish};
+use crate::transaction::{Mode, NewValue, Outcome, Savepoint, Seat, Txn, Wish, check_value_size};
+
+/// Rows that a range delete reads, and locks, at a time.
+const DELETE_BATCH: usize = 256;
+/// What is kept of a label, in bytes.
+const LABEL_BYTES_MAX: usize = 64;
 
 /// A read-write transaction: all of it happens, or none. Serializable by strict two-phase locking: what it read and wrote
 /// stays locked until it ends, conflicts wait, and a deadlock is found at once and ends one of its parties with
@@ -38,22 +44,37 @@ use crate::transaction::{NewValue, Outcome, Savepoint, Txn, Wish};
 /// ```
 pub struct Transaction {
     db: Database,
-    /// `None` once it has ended.
-    txn: Option<Txn>,
+    /// Its state belongs to the engine, which may end it.
+    seat: Arc<Seat>,
     durability: Durability,
 }
 
 impl Transaction {
-    pub(super) fn new(db: Database, txn: Txn, durability: Durability) -> Transaction {
+    pub(super) fn new(db: Database, seat: Arc<Seat>, durability: Durability) -> Transaction {
         Transaction {
             db,
-            txn: Some(txn),
+            seat,
             durability,
         }
     }
 
     pub(super) fn age(&self) -> u64 {
-        self.txn.as_ref().map_or(0, Txn::age)
+        self.seat.age()
+    }
+
+    /// A name for people who ask [who holds the log back](Database::pins); its first 64 bytes count.
+    ///
+    /// ```
+    /// # let world = afterimage_io::sim::Sim::new(1);
+    /// # let db = afterimage::Options::new().io(world.io()).background(false).open("bank")?;
+    /// let mut tx = db.begin();
+    /// tx.set_label("nightly interest");
+    /// # Ok::<(), afterimage::Error>(())
+    /// ```
+    pub fn set_label(&mut self, label: &str) {
+        let end = (0..=label.len().min(LABEL_BYTES_MAX)).rev();
+        let end = end.into_iter().find(|end| label.is_char_boundary(*end));
+        self.seat.set_label(label[..end.unwrap_or(0)].to_owned());
     }
 
     /// What this transaction's commit waits for, in place of the database's `synchronous_commit`.
@@ -74,25 +95,29 @@ impl Transaction {
 
     fn inside<R>(&mut self, work: impl FnOnce(&Shared, &mut Txn) -> Result<R>) -> Result<R> {
         let shared = self.db.enter()?;
-        let txn = self
-            .txn
-            .as_mut()
-            .expect("taken only where the handle is consumed");
-        work(&shared, txn)
+        let result = self.seat.with(|txn| work(&shared, txn));
+        if let Err(error) = &result
+            && error.is_for_log()
+        {
+            shared.system.end_from_outside(&self.seat, error.clone())?;
+        }
+        result
     }
 
     /// Makes `value` the value of `key`.
     ///
     /// # Errors
     ///
-    /// [`Error::KeyTooLarge`], [`Error::ValueTooLarge`] and [`Error::DiskFull`] leave the transaction as it was. After
-    /// [`Error::Deadlock`] and all others it can only be rolled back.
+    /// [`Error::KeyTooLarge`], [`Error::ValueTooLarge`], [`Error::LockTimeout`] and [`Error::DiskFull`] leave the transaction
+    /// as it was. After [`Error::Deadlock`] and all others it can only be rolled back; after
+    /// [`Error::TransactionTooOld`] and [`Error::TransactionTooBig`] it has been.
     pub fn put(&mut self, table: &Table, key: &[u8], value: &[u8]) -> Result<()> {
         self.write(table, key, Wish::Put(value)).map(drop)
     }
 
     /// Makes the `len` bytes that `reader` gives the value of `key`. Takes memory for a page of them, so a value may be larger
-    /// than memory allows [`put`](Transaction::put); the bound is 1 GiB. See [`ValueReader`] for an example.
+    /// than memory allows [`put`](Transaction::put); the bounds are 1 GiB, and about half of `max_wal_size`, which has to hold
+    /// the transaction's log. See [`ValueReader`] for an example.
     ///
     /// # Errors
     ///
@@ -109,6 +134,8 @@ impl Transaction {
             if !txn.has_written() {
                 shared.help_if_behind()?;
             }
+            check_value_size(len)?;
+            shared.keep_bound(Some(txn), len)?;
             let value = NewValue { len, bytes: reader };
             shared.system.put_reader(txn, &table.tree, key, value)
         })
@@ -182,13 +209,19 @@ impl Transaction {
         K: AsRef<[u8]> + ?Sized,
         R: RangeBounds<K>,
     {
-        let range = interval(&range);
-        self.with(table, |shared, txn| {
-            if !txn.has_written() {
-                shared.help_if_behind()?;
+        let (mut rest, mut deleted) = (interval(&range), 0);
+        while !rest.is_empty() {
+            let step = self.with(table, |shared, txn| {
+                let (tree, mode) = (&table.tree, Mode::Exclusive);
+                let system = &shared.system;
+                system.scan(txn, tree, &rest, false, DELETE_BATCH, mode)
+            })?;
+            for (key, _) in &step.rows {
+                deleted += u64::from(self.delete(table, key)?);
             }
-            shared.system.delete_range(txn, &table.tree, &range)
-        })
+            rest = step.rest;
+        }
+        Ok(deleted)
     }
 
     fn write(&mut self, table: &Table, key: &[u8], wish: Wish<'_>) -> Result<Outcome> {
@@ -196,6 +229,7 @@ impl Transaction {
             if !txn.has_written() {
                 shared.help_if_behind()?;
             }
+            shared.keep_bound(Some(txn), wish.bytes())?;
             shared.system.write(txn, &table.tree, key, wish)
         })
     }
@@ -300,9 +334,7 @@ impl Transaction {
     /// How long each of this transaction's calls waits for a lock from now on, in place of the database's `lock_timeout`;
     /// [`Duration::MAX`] for ever, zero for not at all.
     pub fn set_lock_timeout(&mut self, timeout: Duration) {
-        if let Some(txn) = &self.txn {
-            txn.set_lock_timeout(timeout);
-        }
+        self.seat.set_lock_timeout(timeout);
     }
 
     /// The rows of `range` in key order; `.rev()` for the other way. Keys are anything that is bytes; the full range is
@@ -339,9 +371,7 @@ impl Transaction {
     {
         let range = interval(&range);
         self.with(table, |shared, txn| shared.system.check_alive(txn))?;
-        let txn = self.txn.as_mut();
-        let txn = txn.expect("taken only where the handle is consumed");
-        let reader = Reader::Locking(txn);
+        let reader = Reader::Locking(&self.seat);
         Ok(Scan::new(&self.db, reader, table.tree.clone(), range))
     }
 
@@ -377,11 +407,13 @@ impl Transaction {
     }
 
     fn append_commit(&mut self, inside: &Shared) -> Result<(Option<Lsn>, Option<Lsn>)> {
-        let txn = self
-            .txn
-            .take()
-            .expect("taken only where the handle is consumed");
-        inside.system.commit(txn)
+        let txn = self.seat.take()?;
+        let result = match self.seat.ended() {
+            Some(why) => inside.system.rollback(txn).and(Err(why.clone())),
+            None => inside.system.commit(txn),
+        };
+        inside.system.leave(&self.seat);
+        result
     }
 
     /// Takes everything back and releases the locks.
@@ -394,9 +426,10 @@ impl Transaction {
     }
 
     fn undo(&mut self) -> Result<()> {
-        let Some(txn) = self.txn.take() else {
+        let Ok(txn) = self.seat.take() else {
             return Ok(());
         };
+        self.db.shared().system.leave(&self.seat);
         let inside = match self.db.enter() {
             Ok(inside) => inside,
             Err(closed) => {
@@ -417,7 +450,7 @@ impl Transaction {
 impl Drop for Transaction {
     fn drop(&mut self) {
         // In a simulated world that has lost its power nothing can be appended any more.
-        if self.txn.is_some() && !self.db.shared().io.has_crashed() {
+        if !self.db.shared().io.has_crashed() {
             // An error here has stopped the engine, or found it closed: recovery does the rest.
             let _ = self.undo();
         }

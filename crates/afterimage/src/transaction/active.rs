@@ -127,6 +127,12 @@ impl ActiveTable {
         self.inner.lock().unfinished.contains_key(&txn)
     }
 
+    /// The first record of the oldest transaction that has not ended.
+    pub(crate) fn oldest(&self) -> Option<Lsn> {
+        let inner = self.inner.lock();
+        inner.unfinished.first_key_value().map(|(&first, _)| first)
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.inner.lock().unfinished.len()
     }

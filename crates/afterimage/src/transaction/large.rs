@@ -162,6 +162,8 @@ impl System {
             Some(value) => {
                 txn.leaves_pages = true;
                 let (address, extents) = self.write_value(owner, tree, value)?;
+                let pages: u64 = extents.iter().map(|extent| u64::from(extent.pages)).sum();
+                txn.logged += pages * self.pager.page_size() as u64;
                 (Some(address.stored()), extents)
             }
             None => (wish.value().map(Stored::from), Vec::new()),

@@ -7,6 +7,7 @@ mod locks;
 mod purge;
 mod rollback;
 mod savepoint;
+mod seat;
 mod sparse;
 mod versions;
 mod weak;
@@ -25,9 +26,10 @@ pub(crate) use active::ActiveTable;
 pub(crate) use large::{Found, NewValue};
 pub(crate) use rollback::{Chain, undo_record};
 pub use savepoint::Savepoint;
+pub(crate) use seat::{Seat, Seats};
 pub(crate) use versions::View;
 pub(crate) use wish::{Outcome, Wish};
-pub(crate) use work::after_record;
+pub(crate) use work::{after_record, check_value_size};
 
 use crate::buffer::{Counter, Pager};
 use crate::error::{Error, Result};
@@ -49,6 +51,7 @@ pub(crate) struct System {
     pub(crate) pager: Pager,
     pub(crate) catalogue: Catalogue,
     pub(crate) active: ActiveTable,
+    pub(crate) seats: Seats,
     locks: LockTable,
     pub(crate) purge: Purge,
     versions: Versions,
@@ -71,6 +74,8 @@ pub(crate) struct Txn {
     savepoints_set: u64,
     /// Log space for taking it all back.
     undo_space: Option<Reservation>,
+    /// Bytes of log that it has written.
+    logged: u64,
     /// The newest commit whose effects it may have read.
     seen: Option<Lsn>,
     /// It has put pages into the pending-free tree, or has had them put there for it.
@@ -80,13 +85,15 @@ pub(crate) struct Txn {
 }
 
 impl Txn {
-    pub(crate) fn age(&self) -> u64 {
-        self.age
+    /// Its first record.
+    pub(crate) fn first(&self) -> Option<Lsn> {
+        self.chain.map(|chain| chain.id)
     }
 
-    /// How long each wait for a lock may take from now on.
-    pub(crate) fn set_lock_timeout(&self, timeout: Duration) {
-        self.owner.set_patience(timeout);
+    /// Bytes of log that are its own: what it has written, and what is kept for taking that back.
+    pub(crate) fn own_log(&self) -> u64 {
+        let kept = self.undo_space.as_ref().map_or(0, Reservation::bytes);
+        self.logged + kept as u64
     }
 
     pub(crate) fn has_written(&self) -> bool {
@@ -110,6 +117,7 @@ impl System {
             pager,
             catalogue: Catalogue::new(io),
             active: ActiveTable::new(io),
+            seats: Seats::new(io),
             locks: LockTable::new(io),
             purge: Purge::new(io),
             versions: Versions::new(io, version_store_size),
@@ -133,6 +141,7 @@ impl System {
             savepoints: Vec::new(),
             savepoints_set: 0,
             undo_space: None,
+            logged: 0,
             seen: None,
             leaves_pages: false,
             doomed: None,

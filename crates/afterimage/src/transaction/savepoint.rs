@@ -83,6 +83,7 @@ impl System {
             return Ok(());
         };
         space.absorb(extra);
+        let kept = space.bytes();
         let mut next = Some(chain.last);
         while let Some(lsn) = next
             && next > mark.last
@@ -93,6 +94,7 @@ impl System {
             next == mark.last,
             "TXN-3: a partial undo ends at its savepoint"
         );
+        txn.logged += (kept - space.bytes()) as u64;
         let surplus = space.bytes().checked_sub(mark.undo_bytes);
         let surplus = surplus.expect("TXN-4: an undo takes no more log than was kept for it");
         drop(space.split(surplus));

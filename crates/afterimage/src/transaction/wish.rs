@@ -37,6 +37,11 @@ impl<'a> Wish<'a> {
         }
     }
 
+    /// Bytes of that value.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.value().map_or(0, |value| value.len() as u64)
+    }
+
     /// Whether it is fulfilled where `before` is there.
     pub(super) fn outcome(&self, before: Option<&[u8]>) -> Outcome {
         let fulfilled = match self {

@@ -23,8 +23,6 @@ use crate::tree::{RowWrite, See, Step, Tree, as_is, pending_owner};
 const UNDO_CHANGES: usize = 3;
 /// Payload bytes of a commit or end record, at most.
 const FINISH_BYTES: usize = 64;
-/// Rows that a range delete reads, and locks, at a time.
-const DELETE_BATCH: usize = 256;
 
 impl System {
     /// Refuses keys and values that a page cannot take, before anything else.
@@ -212,14 +210,18 @@ impl System {
             purgeable: &|ghost| self.is_purgeable(tree, ghost),
         };
         let written = tree.write_row(&self.pager, &mut space, &mut write)?;
-        if let Some(page) = written.and_then(|written| written.ghost_on) {
+        if let Some(page) = written.as_ref().and_then(|written| written.ghost_on) {
             self.sparse.note(tree.id(), page, key);
         }
+        let appended_bytes = written.map_or(0, |written| {
+            written.appended.end.get() - written.appended.lsn.get()
+        });
         if let Some(lsn) = appended {
             txn.chain = Some(Chain {
                 id: chain.map_or(lsn, |chain| chain.id),
                 last: lsn,
             });
+            txn.logged += appended_bytes;
             let clr = Log::frame_bytes(row_bytes_max(key.len(), 0, before_len), false);
             let kept = space.split(clr + finish);
             match &mut txn.undo_space {
@@ -492,19 +494,6 @@ impl System {
         Ok(())
     }
 
-    /// Deletes the rows of `range`, and says how many there were. The range is locked exclusively as it goes.
-    pub(crate) fn delete_range(&self, txn: &mut Txn, tree: &Tree, range: &Interval) -> Result<u64> {
-        let (mut rest, mut deleted) = (range.clone(), 0);
-        while !rest.is_empty() {
-            let step = self.scan(txn, tree, &rest, false, DELETE_BATCH, Mode::Exclusive)?;
-            for (key, _) in &step.rows {
-                deleted += u64::from(self.write(txn, tree, key, Wish::Delete)?.existed);
-            }
-            rest = step.rest;
-        }
-        Ok(deleted)
-    }
-
     /// Appends the commit and releases the locks. Returns the commit's LSN, if it wrote, and up to where the log must be
     /// durable before the commit may be acknowledged.
     pub(crate) fn commit(&self, mut txn: Txn) -> Result<(Option<Lsn>, Option<Lsn>)> {
@@ -573,7 +562,7 @@ fn in_view<R>(view: &View, tree: &Tree, seen: Result<R>) -> Result<R> {
 }
 
 /// Refuses values that are too long for any page size.
-pub(super) fn check_value_size(bytes: u64) -> Result<()> {
+pub(crate) fn check_value_size(bytes: u64) -> Result<()> {
     if bytes > LARGE_VALUE_BYTES_MAX {
         return Err(Error::ValueTooLarge {
             bytes: usize::try_from(bytes).unwrap_or(usize::MAX),

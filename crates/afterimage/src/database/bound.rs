@@ -1,0 +1,115 @@
+//! `max_wal_size` as a hard bound: the log that a recovery would need, with what is kept for taking everybody back, stays
+//! below it. What holds the log back is moved out of the way: pages go home, and then the oldest transaction is
+//! rolled back, wherever its handle may be.
+
+use std::time::Duration;
+
+use afterimage_io::sync::atomic::Ordering;
+use afterimage_log::Lsn;
+
+use super::handle::Shared;
+use crate::checkpoint::Cause;
+use crate::error::{Error, Result};
+use crate::transaction::Txn;
+
+/// A writer sees to the bound when less than this part of it is left; enough for all who look at the same moment.
+const MARGIN_PART: u64 = 16;
+/// Between two looks at a transaction that is on its way.
+const MOMENT: Duration = Duration::from_micros(50);
+
+impl Shared {
+    /// To be called before each write, of `coming` bytes, without latches. `me` is the writer's own transaction.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TransactionTooOld`], [`Error::TransactionTooBig`] if `me` is the one that has to go: the caller
+    /// rolls it back. What a checkpoint, or somebody's rollback, met.
+    pub(super) fn keep_bound(&self, me: Option<&Txn>, coming: u64) -> Result<()> {
+        let is_over = |from| self.is_over(from, coming);
+        if !is_over(self.needed_from.load(Ordering::Acquire)) {
+            return Ok(());
+        }
+        let mut pages_are_home = false;
+        loop {
+            let log = &self.system.pager.log;
+            let redo = self.checkpointer.redo_lsn().map_or(0, Lsn::get);
+            let needed = self.system.active.oldest_needed(log.durable_lsn());
+            let needed_from = needed.map_or(redo, |needed| needed.get().min(redo));
+            self.needed_from.fetch_max(needed_from, Ordering::AcqRel);
+            if !is_over(needed_from) {
+                return Ok(());
+            }
+            self.system.check_running()?;
+            if is_over(redo) && !pages_are_home {
+                self.bring_home(redo)?;
+                pages_are_home = true;
+                continue;
+            }
+            let Some(oldest) = self.system.active.oldest() else {
+                // Only those are left whose end is in the log and not yet durable.
+                let next = log.next_lsn();
+                if needed.is_none() || log.durable_lsn() >= next {
+                    return self.check_size(coming);
+                }
+                log.wait_durable(next)?;
+                continue;
+            };
+            if let Some(me) = me.filter(|me| me.first() == Some(oldest)) {
+                return Err(self.too_much(oldest, me.own_log() + coming));
+            }
+            self.end_oldest(oldest)?;
+        }
+    }
+
+    /// A single write that is too much by itself.
+    fn check_size(&self, coming: u64) -> Result<()> {
+        let (bytes, max) = (coming, self.options.max_wal_size);
+        if bytes > max / 2 {
+            return Err(Error::TransactionTooBig { bytes, max });
+        }
+        Ok(())
+    }
+
+    /// Would the log from `from` on, with what is coming, be more than a recovery may need?
+    fn is_over(&self, from: u64, coming: u64) -> bool {
+        let (log, max) = (&self.system.pager.log, self.options.max_wal_size);
+        let end = log.next_lsn().get() + log.reserved_bytes() + coming;
+        end.saturating_sub(from) > max - max / MARGIN_PART
+    }
+
+    fn bring_home(&self, redo: u64) -> Result<()> {
+        let _deciding = self.deciding.lock();
+        // Somebody else may have done it while this one waited.
+        if self.checkpointer.redo_lsn().map_or(0, Lsn::get) > redo {
+            return Ok(());
+        }
+        self.system.pager.clean_below(self.half_way_back())?;
+        self.checkpointer.take(&self.system, Cause::Forced)
+    }
+
+    /// Rolls back the transaction whose first record is `first`, or lets it get out of the way by itself.
+    fn end_oldest(&self, first: Lsn) -> Result<()> {
+        let writers = self.system.seats.writers();
+        match writers.iter().find(|seat| seat.first() == Some(first)) {
+            Some(seat) => {
+                let why = self.too_much(first, seat.own_log());
+                self.system.end_from_outside(seat, why)
+            }
+            None => {
+                // It is in its first write, or about to end.
+                self.io.sleep(MOMENT);
+                Ok(())
+            }
+        }
+    }
+
+    fn too_much(&self, first: Lsn, own: u64) -> Error {
+        let max = self.options.max_wal_size;
+        if own > max / 2 {
+            return Error::TransactionTooBig { bytes: own, max };
+        }
+        let next = self.system.pager.log.next_lsn().get();
+        let held = next.saturating_sub(first.get());
+        Error::TransactionTooOld { held, max }
+    }
+}
