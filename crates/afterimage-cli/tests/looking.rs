@@ -121,6 +121,13 @@ fn a_live_database_tells_its_numbers_and_its_log() {
     ] {
         assert!(text.contains(word), "{word}: {text}");
     }
+    let pins = ok(&["pins", &db, "--json"]).json();
+    assert_eq!(pins["holder"]["pid"], json!(holder.pid()), "{pins}");
+    let first = &pins["pins"][0];
+    assert!(first["lsn"].is_u64() && first["bytes"].is_u64(), "{pins}");
+    assert!(first["holder"].is_string(), "{pins}");
+    let text = ok(&["pins", &db]).text();
+    assert!(text.contains("held by"), "{text}");
     let log = ok(&["log", "dump", &db]).lines();
     assert!(
         log.iter().filter(|line| line.contains("commit")).count() >= 10,
