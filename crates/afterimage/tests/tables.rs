@@ -19,7 +19,7 @@ fn open(sim: &Sim) -> Database {
         .page_size(4096)
         .buffer_pool_size(16 * 4096)
         .wal_segment_size(64 << 10)
-        .max_wal_size(256 << 10)
+        .max_wal_size(1 << 20)
         .open("d")
         .expect("opens")
 }
