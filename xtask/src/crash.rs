@@ -19,6 +19,16 @@ pub fn sim(root: &Path, arguments: &[String]) -> Outcome {
     crashtest().words(arguments).run(root)
 }
 
+/// Large data on real files, under SIGKILL.
+///
+/// # Errors
+/// When it cannot be built, or found something.
+pub fn soak(root: &Path, arguments: &[String]) -> Outcome {
+    Program::cargo("run --release -p afterimage-sim --bin soak --")
+        .words(arguments)
+        .run(root)
+}
+
 /// The part of the simulation that every change passes: fixed seeds and exhaustive small workloads for `seconds`.
 ///
 /// # Errors

@@ -50,6 +50,11 @@ COMMANDS
             cargo xtask check-history                   one million transactions, ten minutes at most
             cargo xtask check-history --quick           some 15 seconds
             cargo xtask check-history weakened          isolation broken on purpose, and what is found
+    soak values|rows [ARGS...]
+        Large data on real files, killed with SIGKILL again and again, and compared row by row with what was acknowledged.
+        Takes minutes and gigabytes; `cargo xtask soak help` says what ARGS there are:
+            cargo xtask soak values                     1 GiB of values of 1 KiB to 64 MiB, replaced for a minute
+            cargo xtask soak rows                       10 million rows, a pool of a tenth, five minutes
     schedules
         The log under the model checkers: small models through all their schedules (loom), the whole log in some
         hundreds (shuttle; SCHEDULES and SCHEDULES_SEED in the environment choose how many and which).
@@ -100,6 +105,7 @@ fn dispatch(root: &Path, arguments: &[String]) -> Outcome {
         "tidy" => takes_none(rest).and_then(|()| tidy::command(root)),
         "sim" => crash::sim(root, rest),
         "planted" => crash::planted(root, rest),
+        "soak" => crash::soak(root, rest),
         "fuzz" => fuzz::command(root, rest),
         "check-history" => history::command(root, rest),
         "schedules" => takes_none(rest).and_then(|()| schedules::command(root)),
