@@ -158,7 +158,7 @@ pub fn from_engine(error: Error, dir: &Path) -> Failure {
             operation,
             message,
         } => Failure::refused(format!("could not {operation}: {message}")).at(path.display()),
-        Error::KeyTooLarge { .. } | Error::ValueTooLarge { .. } => {
+        Error::KeyTooLarge { .. } | Error::ValueTooLarge { .. } | Error::TableExists { .. } => {
             Failure::data(error).at(dir.display())
         }
         Error::SettingsFile { path, line, what } => Failure::usage(what)

@@ -110,6 +110,25 @@ fn transactions_and_savepoints() {
 }
 
 #[test]
+fn tables_are_dropped_and_renamed() {
+    let scratch = Scratch::new();
+    let db = with_rows(&scratch, "a\t1\n");
+    let input = "use t; rename t to \"new name\"; get a; create t; tables; drop t; drop \"new name\"; tables; create t; count t";
+    let seen = shell(&db, input).expect(0);
+    assert_eq!(seen.text(), "1\n\"new name\"\nt\n0\n");
+    for (input, code, told) in [
+        ("drop nope", 2, "there are: t"),
+        ("rename t nope", 2, "rename TABLE to NAME"),
+        ("create u; rename t to u", 1, "already"),
+        ("begin; drop t", 2, "a transaction is open"),
+        ("use t; drop t; count", 2, "which table"),
+    ] {
+        let ended = shell(&db, input).expect(code);
+        assert!(ended.stderr.contains(told), "{input}: {}", ended.stderr);
+    }
+}
+
+#[test]
 fn the_first_failure_ends_a_script() {
     let scratch = Scratch::new();
     let db = with_rows(&scratch, "a\t1\n");

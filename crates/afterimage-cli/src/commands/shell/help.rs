@@ -21,6 +21,12 @@ const COMMANDS: &[Command] = &[
     plain("tables", "tables", "the names of all tables"),
     plain("create", "create TABLE", "make a table"),
     plain(
+        "drop",
+        "drop TABLE",
+        "a table less, with all its rows, at once",
+    ),
+    plain("rename", "rename TABLE to NAME", "another name for a table"),
+    plain(
         "use",
         "use [TABLE]",
         "the table that is meant where none is named; none again without a name",

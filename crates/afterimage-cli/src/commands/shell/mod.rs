@@ -1,6 +1,6 @@
 //! `afterimage shell`: a prompt for looking and trying; and the same from a pipe, for scripts.
 //!
-//! `words` reads and writes bytes, `statement` makes a statement of words, `session` does it, `show` says what came of
+//! `words` reads and writes bytes, `statement` makes a statement of words, `session` and `tables` do it, `show` says what came of
 //! it, `help` knows every command, `prompt` is the line editor.
 
 mod help;
@@ -8,6 +8,7 @@ mod prompt;
 mod session;
 mod show;
 mod statement;
+mod tables;
 mod words;
 
 use crate::commands::demo::story;

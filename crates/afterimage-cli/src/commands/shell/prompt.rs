@@ -120,10 +120,12 @@ impl Names {
             return help::names().map(str::to_owned).collect();
         };
         match (help::command(&first.to_lowercase()), before.len()) {
-            (Some("get" | "put" | "insert" | "update" | "use"), 1) => tables().collect(),
+            (Some("get" | "put" | "insert" | "update" | "use" | "drop" | "rename"), 1) => {
+                tables().collect()
+            }
             (Some("delete" | "scan" | "count"), 1) => tables().chain(own(&KEYWORDS)).collect(),
             (Some("delete" | "scan" | "count"), _) => own(&KEYWORDS),
-            (Some("rollback"), 1) => own(&["to"]),
+            (Some("rollback"), 1) | (Some("rename"), 2) => own(&["to"]),
             (Some("rollback"), 2) | (Some("release"), 1) => self.savepoints.clone(),
             (Some("\\timing"), 1) => own(&["on", "off"]),
             (Some("\\format"), 1) => own(&["text", "hex", "escape"]),

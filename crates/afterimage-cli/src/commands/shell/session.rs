@@ -26,16 +26,16 @@ pub enum Flow {
 
 /// A database in the hands of somebody who types.
 pub struct Session<'a> {
-    db: Database,
+    pub(super) db: Database,
     dir: &'a Path,
     /// Where results go.
     pub show: Show<'a>,
-    open: Option<Transaction>,
+    pub(super) open: Option<Transaction>,
     savepoints: Vec<(String, Savepoint)>,
     /// The table of `use`.
-    used: Option<String>,
+    pub(super) used: Option<String>,
     /// The table used last, so that it is not looked for each time.
-    last: Option<(String, Table)>,
+    pub(super) last: Option<(String, Table)>,
     /// Raised by Ctrl-C while something runs.
     stop: &'a AtomicBool,
 }
@@ -98,6 +98,8 @@ impl<'a> Session<'a> {
         match statement {
             Statement::Tables => self.tables(),
             Statement::Create(name) => self.create(&name),
+            Statement::Drop(name) => self.drop_table(&name),
+            Statement::Rename { from, to } => self.rename(&from, to),
             Statement::Use(name) => self.use_table(name),
             Statement::Get { table, key } => self.get(table, &key),
             Statement::Write {
@@ -150,12 +152,14 @@ impl<'a> Session<'a> {
         Ok(Flow::On)
     }
 
-    fn told(&self) -> impl Fn(afterimage::Error) -> Failure + Copy + use<'a> {
+    /// Tells an error of the engine.
+    pub(super) fn told(&self) -> impl Fn(afterimage::Error) -> Failure + Copy + use<'a> {
         let dir = self.dir;
         move |error| from_engine(error, dir)
     }
 
-    fn table(&mut self, name: Option<String>) -> Result<Table, Failure> {
+    /// The table named, or that of `use`.
+    pub(super) fn table(&mut self, name: Option<String>) -> Result<Table, Failure> {
         let Some(name) = name.or_else(|| self.used.clone()) else {
             return Err(Failure::usage("which table?")
                 .advise("name it before the key, or say `use TABLE` first"));
@@ -169,39 +173,6 @@ impl<'a> Session<'a> {
             .map_err(|failure| failure.advise("`create TABLE` makes one"))?;
         self.last = Some((name, table.clone()));
         Ok(table)
-    }
-
-    fn tables(&mut self) -> Result<(), Failure> {
-        let names = self.db.tables().map_err(self.told())?;
-        self.show.result(&json!({ "tables": names }), |show| {
-            let count = names.len() as u64;
-            let format = show.format;
-            show.lines(names.iter().map(|name| self::show(name.as_bytes(), format)))?;
-            show.remark(counted(count, "table", "tables"))
-        })
-    }
-
-    fn create(&mut self, name: &str) -> Result<(), Failure> {
-        let names = self.db.tables().map_err(self.told())?;
-        if names.iter().any(|table| table == name) {
-            return Err(Failure::data("there is a table of this name already").at(name));
-        }
-        let table = self.db.table(name).map_err(self.told())?;
-        self.last = Some((name.to_owned(), table));
-        let alone = if self.open.is_some() {
-            ": it is there now, and stays, whatever becomes of the transaction"
-        } else {
-            ""
-        };
-        self.show.remark(format_args!("created{alone}"))
-    }
-
-    fn use_table(&mut self, name: Option<String>) -> Result<(), Failure> {
-        if name.is_some() {
-            self.table(name.clone())?;
-        }
-        self.used = name;
-        Ok(())
     }
 
     fn get(&mut self, table: Option<String>, key: &[u8]) -> Result<(), Failure> {

@@ -9,6 +9,11 @@ use crate::span::Span;
 pub enum Statement {
     Tables,
     Create(String),
+    Drop(String),
+    Rename {
+        from: String,
+        to: String,
+    },
     Use(Option<String>),
     Get {
         table: Option<String>,
@@ -97,6 +102,15 @@ impl Rest {
         Ok(match self.name {
             "tables" => Statement::Tables,
             "create" => Statement::Create(self.table_name()?),
+            "drop" => Statement::Drop(self.table_name()?),
+            "rename" => {
+                let from = self.table_name()?;
+                if self.words.is_empty() || !self.words.remove(0).is("to") {
+                    return Err(self.wrong());
+                }
+                let to = self.table_name()?;
+                Statement::Rename { from, to }
+            }
             "use" if self.words.is_empty() => Statement::Use(None),
             "use" => Statement::Use(Some(self.table_name()?)),
             "get" => {
