@@ -36,6 +36,15 @@ fn write(db: &Database, table: &Table, client: u64, n: u64) -> Result<()> {
     })
 }
 
+/// A whole table, with a large value, is made and dropped.
+fn come_and_go(db: &Database, client: u64, n: u64) {
+    let name = format!("gone {client}");
+    let table = db.table(&name).expect("creates");
+    write(db, &table, client, n).expect("writes");
+    write(db, &table, client, n + 1).expect("writes");
+    assert!(db.drop_table(&name).expect("drops"));
+}
+
 /// Runs `look` over and over while two clients write to `tables`. How often it did.
 fn while_others_write(
     sim: &Sim,
@@ -51,6 +60,9 @@ fn while_others_write(
             for n in 0..25 {
                 let table = &tables[(n % 2) as usize];
                 write(&db, table, client, n).expect("writes");
+                if n % 8 == client {
+                    come_and_go(&db, client, n);
+                }
                 let _ = db.step().expect("works");
             }
             busy.fetch_sub(1, Ordering::SeqCst);
