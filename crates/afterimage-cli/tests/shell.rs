@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::running::Running;
 use common::{Ended, Holder, Scratch, command, killed, ok, rows_text, run, run_with_input};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::{Value, json};
@@ -238,6 +239,21 @@ fn one_shell_at_a_time_and_the_message_says_what_can_be_done() {
     shell(&db, "count t").expect(0);
     let nothing = run(&["shell", &scratch.path("nothing")]).expect(2);
     assert!(nothing.stderr.contains("--create"), "{}", nothing.stderr);
+}
+
+#[test]
+fn an_open_transaction_is_named_by_pins() {
+    let scratch = Scratch::new();
+    let db = with_rows(&scratch, "a\t1\n");
+    let mut open = Running::start(&["shell", &db]);
+    open.write("begin; put t a 2; get t a\n");
+    assert_eq!(open.line(), "2");
+    // The status is written anew every half second.
+    let look = || ok(&["pins", &db]).text();
+    let pins = (0..1000)
+        .map(|_| look())
+        .find(|pins| pins.contains("shell"));
+    assert!(pins.is_some(), "{}", look());
 }
 
 /// A shell at a terminal of its own.

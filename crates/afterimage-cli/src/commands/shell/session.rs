@@ -310,7 +310,10 @@ impl<'a> Session<'a> {
             return Err(Failure::usage("a transaction is open already")
                 .advise("`commit` or `rollback` ends it; `savepoint NAME` is a place inside it to go back to"));
         }
-        self.open = Some(self.db.begin());
+        let mut tx = self.db.begin();
+        // So `afterimage pins` names it.
+        tx.set_label("shell");
+        self.open = Some(tx);
         Ok(())
     }
 
