@@ -19,7 +19,8 @@ check-history: what concurrent clients were told, across kills and crashes, chec
     check-history [--transactions N] [--seconds S] [--dir DIR]
                                 until N transactions (1000000) have been checked, S seconds (600) at most; goes on where the last
                                 call with this DIR (target/check-history) ended
-    check-history --quick       some 15 seconds, from the beginning
+                                (remove DIR to begin anew)
+    check-history --quick       some 15 seconds, by themselves
     check-history --seed N      one simulated history, exactly as it was
     check-history weakened      isolation broken on purpose, and what is found (needs a build with --cfg planted)
 
@@ -155,7 +156,9 @@ fn one(seed: u64) -> Result<(), String> {
 fn run(asked: &Asked) -> Result<(), String> {
     let told = |e: std::io::Error| format!("{}: {e}", asked.dir.display());
     std::fs::create_dir_all(&asked.dir).map_err(told)?;
-    let results = asked.dir.join("results");
+    let results = asked
+        .dir
+        .join(if asked.quick { "quick" } else { "results" });
     if asked.quick {
         let _ = std::fs::remove_file(&results);
     }
@@ -185,7 +188,12 @@ fn run(asked: &Asked) -> Result<(), String> {
             began.elapsed(),
         );
         println!("{line}");
-        tell(&report)?;
+        if let Err(what) = tell(&report) {
+            // A history of real threads does not come again: what was found stays.
+            let kept = asked.dir.join(format!("anomalies-{chunks}"));
+            std::fs::write(&kept, evidence(&report)).map_err(told)?;
+            return Err(format!("{what}\nall of it: {}", kept.display()));
+        }
         let mut file = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
@@ -283,6 +291,11 @@ fn checked(line: &str) -> u64 {
         .into_iter()
         .filter_map(number)
         .sum()
+}
+
+fn evidence(report: &Report) -> String {
+    let all: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
+    all.join("\n")
 }
 
 fn tell(report: &Report) -> Result<(), String> {

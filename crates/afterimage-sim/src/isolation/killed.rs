@@ -8,12 +8,16 @@ use super::client::{Client, TABLE, read_everything};
 use super::history::History;
 use super::wire;
 use crate::choices::Choices;
+use crate::watchdog;
 use afterimage::{Database, Options, Table};
 use afterimage_io::Io;
-use std::io::{BufReader, Write};
+use std::io::{BufReader, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// What the process is told.
 #[derive(Clone, Copy, Debug)]
@@ -95,7 +99,14 @@ pub fn serve(directory: &Path, orders: Orders) -> Result<(), String> {
                 choices: choices.fork(),
                 io: Io::os(),
             };
-            scope.spawn(|| client.run());
+            let board = Arc::clone(&board);
+            scope.spawn(move || {
+                let life = AssertUnwindSafe(|| client.run());
+                if catch_unwind(life).is_err() {
+                    // The others end too, and the process before it is killed: so it is seen.
+                    board.fail("a client has panicked".into());
+                }
+            });
         }
     });
     board.wrong().map_or(Ok(()), Err)
@@ -149,21 +160,59 @@ pub fn history(
 fn listen(recorder: &mut Recorder, until: u64, mut command: Command) -> Result<bool, String> {
     let told = |e: std::io::Error| format!("the process: {e}");
     let mut child = command.stdout(Stdio::piped()).spawn().map_err(told)?;
-    let Some(pipe) = child.stdout.take() else {
-        return Err("the process has no standard output".into());
-    };
+    let pipe = child.stdout.take().ok_or("the process is silent")?;
     let mut pipe = BufReader::with_capacity(1 << 16, pipe);
+    let (child, heard, over) = (Mutex::new(child), AtomicU64::new(0), AtomicBool::new(false));
+    let kill = || child.lock().unwrap_or_else(PoisonError::into_inner).kill();
     let mut killed = false;
-    while let Some(event) = wire::read(&mut pipe).map_err(told)? {
-        recorder.take(event);
-        if !killed && recorder.len() >= until {
-            child.kill().map_err(told)?;
-            killed = true;
-        }
+    let astray = std::thread::scope(|scope| {
+        let patrol = scope.spawn(|| {
+            let (mut before, mut since) = (0, Instant::now());
+            while !over.load(Ordering::SeqCst) {
+                let now = heard.load(Ordering::SeqCst);
+                if now != before {
+                    (before, since) = (now, Instant::now());
+                } else if since.elapsed() > watchdog::patience() {
+                    // It is alive and says nothing: everybody in it waits.
+                    let _ = kill();
+                    return true;
+                }
+                std::thread::park_timeout(Duration::from_secs(1));
+            }
+            false
+        });
+        let all = take_down(recorder, &mut pipe, |recorder| {
+            heard.fetch_add(1, Ordering::SeqCst);
+            if !killed && recorder.len() >= until {
+                killed = true;
+                kill()?;
+            }
+            Ok(())
+        });
+        over.store(true, Ordering::SeqCst);
+        patrol.thread().unpark();
+        all.map(|()| patrol.join().unwrap_or(false))
+    });
+    let mut child = child.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let status = child.wait();
+    if astray.map_err(told)? {
+        return Err("the process has said nothing for too long".into());
     }
-    let status = child.wait().map_err(told)?;
+    let status = status.map_err(told)?;
     if !killed && !status.success() {
         return Err(format!("the process has failed: {status}"));
     }
     Ok(killed)
+}
+
+fn take_down(
+    recorder: &mut Recorder,
+    pipe: &mut impl Read,
+    mut after: impl FnMut(&Recorder) -> std::io::Result<()>,
+) -> std::io::Result<()> {
+    while let Some(event) = wire::read(pipe)? {
+        recorder.take(event);
+        after(recorder)?;
+    }
+    Ok(())
 }

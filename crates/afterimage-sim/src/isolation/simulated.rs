@@ -7,6 +7,7 @@ use super::history::History;
 use crate::choices::{Choices, mix};
 use crate::cut::survivals;
 use crate::oracle::Layout;
+use crate::watchdog;
 use afterimage::{Database, Options, Table};
 use afterimage_io::sim::{Body, DiskState, RunEnd, Sim, Verdict};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -134,7 +135,10 @@ fn live(
             }
         }),
     ));
-    let end = sim.run_threads(bodies);
+    let (end, astray) = watchdog::watch(sim, || sim.run_threads(bodies));
+    if astray {
+        return Err("the clients do not come to an end".into());
+    }
     sim.set_hook(None);
     match end {
         RunEnd::Deadlock(waits) => return Err(format!("everybody waits: {waits:?}")),
