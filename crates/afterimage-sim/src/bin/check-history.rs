@@ -55,7 +55,7 @@ const WEAKENED: [(Bug, &[&str]); 10] = [
     (Bug::TakenBackTooEarly, &["G1a"]),
 ];
 /// So many chunks are made, in turn of each kind, until all of it was found.
-const HUNTED: u64 = 40;
+const HUNTED: u64 = 80;
 
 struct Asked {
     transactions: u64,

@@ -32,7 +32,11 @@ pub(super) enum Halt {
 impl From<Error> for Halt {
     fn from(e: Error) -> Halt {
         match e {
-            Error::Deadlock | Error::LockTimeout { .. } | Error::SnapshotTooOld => Halt::Rolled,
+            Error::Deadlock
+            | Error::LockTimeout { .. }
+            | Error::SnapshotTooOld
+            | Error::TransactionTooOld { .. }
+            | Error::TransactionTooBig { .. } => Halt::Rolled,
             Error::LogFailed { .. }
             | Error::OutcomeUnknown { .. }
             | Error::TransactionEnded { .. } => Halt::Stopped,
@@ -135,7 +139,12 @@ impl Client {
         };
         let outcome = match &committed {
             Ok(()) => Outcome::Committed,
-            Err(Error::Deadlock | Error::LogFailed { .. }) => Outcome::Aborted,
+            Err(
+                Error::Deadlock
+                | Error::LogFailed { .. }
+                | Error::TransactionTooOld { .. }
+                | Error::TransactionTooBig { .. },
+            ) => Outcome::Aborted,
             Err(_) => Outcome::Unknown,
         };
         let ended = if outcome == Outcome::Unknown {
