@@ -228,3 +228,83 @@ fn a_crash_while_pages_are_merged_loses_nothing() {
         assert_sound(&db);
     }
 }
+
+fn file_pages(sim: &Sim) -> u64 {
+    let file = sim
+        .io()
+        .open("d/pages".as_ref(), afterimage_io::OpenMode::Read);
+    file.expect("is there").len().expect("has a length") / PAGE
+}
+
+/// More than one allocation map's pages come and go, and come again.
+#[test]
+fn a_file_that_was_long_is_given_back() {
+    let sim = Sim::new(6);
+    let (db, table) = open_with(&sim, 16, 128 << 20);
+    let long = vec![7; 40 << 20];
+    for _ in 0..2 {
+        put(&db, &table, 0..100, 100);
+        db.put(&table, b"long", &long).expect("puts");
+        assert_eq!(
+            db.shrink_file().expect("looks"),
+            0,
+            "nothing is free at the end, but for a few"
+        );
+        assert!(file_pages(&sim) > 10_000);
+        assert!(db.delete(&table, b"long").expect("deletes"));
+        settle(&db);
+        let given = db.shrink_file().expect("shrinks");
+        assert!(given > 39 << 20, "{given} bytes");
+        assert!(file_pages(&sim) < 100, "{} pages", file_pages(&sim));
+        assert_eq!(db.stats().pages, file_pages(&sim));
+        assert_sound(&db);
+        let (image, seed) = (sim.snapshot().crash(&Survival::None), 1);
+        let (again, table) = open_with(&Sim::from_image(seed, &image), 16, 128 << 20);
+        assert_eq!(again.get(&table, b"long").expect("gets"), None);
+        assert_sound(&again);
+    }
+}
+
+/// The power goes while the file is cut, and grows again: at every call to the disk.
+#[test]
+fn a_crash_while_the_file_is_cut_loses_nothing() {
+    let sim = Sim::new(7);
+    let (db, table) = open_with(&sim, 8, 2 << 20);
+    put(&db, &table, 0..10, 100);
+    db.put(&table, b"long", &[7; 300_000]).expect("puts");
+    put(&db, &table, 10..20, 900);
+    let images = Arc::new(Mutex::new(Vec::new()));
+    let taken = images.clone();
+    sim.set_hook(Some(Box::new(move |_, disk: &DiskState| {
+        let mut taken = taken.lock().expect("one thread");
+        for survival in [Survival::None, Survival::All, Survival::NewestOnly] {
+            taken.push(disk.crash(&survival));
+        }
+        Verdict::Continue
+    })));
+    for _ in 0..2 {
+        delete(&db, &table, 10..20);
+        assert!(db.delete(&table, b"long").expect("deletes"));
+        settle(&db);
+        assert!(db.shrink_file().expect("shrinks") > 100_000);
+        put(&db, &table, 10..20, 900);
+        db.put(&table, b"long", &[7; 300_000]).expect("puts");
+    }
+    sim.set_hook(None);
+    let images = std::mem::take(&mut *images.lock().expect("one thread"));
+    for image in images.into_iter().step_by(2) {
+        let sim = Sim::from_image(1, &image);
+        let (db, table) = open_with(&sim, 8, 2 << 20);
+        let long = db.get(&table, b"long").expect("gets");
+        assert!(long.is_none_or(|long| long == [7; 300_000]));
+        for n in 0..10 {
+            assert_eq!(
+                db.get(&table, &key(n)).expect("gets"),
+                Some(vec![n as u8; 100])
+            );
+        }
+        put(&db, &table, 20..40, 900);
+        settle(&db);
+        assert_sound(&db);
+    }
+}

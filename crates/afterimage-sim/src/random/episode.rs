@@ -469,9 +469,10 @@ struct Housekeeper {
 impl Housekeeper {
     fn run(mut self) {
         while self.board.is_working() && !self.board.is_over() {
-            let end = match self.choices.below(24) {
-                0 | 1 => self.database.checkpoint().map(|()| Progress::Idle),
-                2 => side::work(&self.database, &mut self.choices).map(|()| Progress::Idle),
+            let end = match self.choices.below(48) {
+                0 => self.database.shrink_file().map(|_| Progress::Idle),
+                1..=3 => self.database.checkpoint().map(|()| Progress::Idle),
+                4 | 5 => side::work(&self.database, &mut self.choices).map(|()| Progress::Idle),
                 _ => self.database.step(),
             };
             match end {

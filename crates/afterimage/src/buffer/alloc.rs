@@ -17,39 +17,39 @@ use crate::record::{PagePart, Record, Structure, StructureKind};
 /// promised to anyone.
 const RESERVE_PAGES: u64 = 8;
 /// The first extent, and the largest, in pages.
-const EXTENT_MIN: u64 = 16;
+pub(super) const EXTENT_MIN: u64 = 16;
 const EXTENT_MAX: u64 = 1024;
 
 pub(crate) struct Allocator {
     /// Held only for a moment: also by those who hold latches.
-    state: Mutex<State>,
-    /// Held while the file grows, over I/O.
-    growing: Mutex<()>,
+    pub(super) state: Mutex<State>,
+    /// Held while the file grows or shrinks, over I/O.
+    pub(super) growing: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+pub(super) struct State {
     /// Pages the file really has room for, on disk and synced.
-    pages: u64,
+    pub(super) pages: u64,
     /// How many of them the maps call free.
-    free: u64,
+    pub(super) free: u64,
     /// What is known of each map page, in their order. Changed under that page's latch.
-    maps: Vec<MapState>,
+    pub(super) maps: Vec<MapState>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-struct MapState {
+pub(super) struct MapState {
     /// How many of its pages are free and in the file.
-    free: u32,
+    pub(super) free: u32,
     /// No more of them than this follow each other.
     run_max: u32,
 }
 
 /// Room for one new page, got before any latch: a pinned map page that had a free bit, and a frame.
 pub(crate) struct NewPage<'p> {
+    alloc: &'p Allocator,
     map: Pin<'p>,
     blank: Blank<'p>,
-    pages: u64,
 }
 
 /// A new page and the map bit that says so, latched, for one record to use together.
@@ -65,6 +65,12 @@ impl Allocator {
             state: Mutex::new(io, State::default()),
             growing: Mutex::new(io, ()),
         }
+    }
+
+    /// How many pages the file has. Asked under a map page's latch, it stays true of what that map speaks for until the latch
+    /// is let go, but for new pages.
+    fn pages(&self) -> u64 {
+        self.state.lock().pages
     }
 }
 
@@ -199,24 +205,24 @@ impl Pager {
     }
 
     fn format_map(&self, map: PageId) -> Result<()> {
-        let op = PageOp::format_empty_map(map);
-        let record = Record::Structure(Structure {
-            kind: StructureKind::Extend,
-            parts: vec![PagePart {
-                page: map,
-                page_prev: None,
-                op,
-            }],
-        });
-        let mut reservation = self.reserve_for(&record)?;
+        let part = |page_prev| PagePart {
+            page: map,
+            page_prev,
+            op: PageOp::format_empty_map(map),
+        };
+        let record = |part| {
+            Record::Structure(Structure {
+                kind: StructureKind::Extend,
+                parts: vec![part],
+            })
+        };
+        // The page's previous LSN makes no difference of more than a few bytes.
+        let longest = record(part(Some(self.log.next_lsn())));
+        let mut reservation = self.reserve_for(&longest)?;
         let mut page = self.frame_for_new(map)?;
-        self.mutate(
-            &mut reservation,
-            &record,
-            &mut [&mut page],
-            false,
-            &mut |_, _| (),
-        )?;
+        let record = record(part(page.lsn()));
+        let pages = &mut [&mut page];
+        self.mutate(&mut reservation, &record, pages, false, &mut |_, _| ())?;
         Ok(())
     }
 
@@ -231,11 +237,12 @@ impl Pager {
                 Err(Error::DiskFull { .. }) if undoing && self.page_counts().1 > 0 => {}
                 result => result?,
             }
-            let Some((map, pages)) = self.map_with(|map| map.free > 0) else {
+            let Some((map, _)) = self.map_with(|map| map.free > 0) else {
                 continue;
             };
             let (map, blank) = (self.fetch(map)?, self.blank_frame()?);
-            return Ok(NewPage { map, blank, pages });
+            let alloc = &self.alloc;
+            return Ok(NewPage { alloc, map, blank });
         }
     }
 
@@ -270,9 +277,9 @@ impl Pager {
             return Ok(NewExtent {
                 first: map_page(map, index),
                 map: page.into_pin(),
+                alloc: &self.alloc,
                 index,
                 wanted,
-                pages,
             });
         }
     }
@@ -319,7 +326,7 @@ impl<'p> NewPage<'p> {
     /// whoever still looks at a page that has become free waits for nobody.
     pub(crate) fn claim(self) -> Option<Claimed<'p>> {
         let map = self.map.exclusive()?;
-        let index = find_free(&map, self.pages)?;
+        let index = find_free(&map, self.alloc.pages())?;
         let page = self.blank.take_over(map_page(map.page_id(), index))?;
         Some(Claimed { map, index, page })
     }
@@ -330,9 +337,9 @@ pub(crate) struct NewExtent<'p> {
     /// The first of them.
     pub(crate) first: PageId,
     map: Pin<'p>,
+    alloc: &'p Allocator,
     index: u32,
     wanted: u32,
-    pages: u64,
 }
 
 /// Free pages that follow each other, and the latched map page that says so.
@@ -347,7 +354,7 @@ impl<'p> NewExtent<'p> {
     /// meantime.
     pub(crate) fn claim(self) -> Option<ClaimedExtent<'p>> {
         let map = self.map.exclusive()?;
-        let pages = run_at(&map, self.pages, self.index, self.wanted);
+        let pages = run_at(&map, self.alloc.pages(), self.index, self.wanted);
         let extent = Extent {
             first: self.first,
             pages,
@@ -386,7 +393,8 @@ fn find_run(map: &Page, pages: u64, wanted: u32) -> (u32, u32) {
 
 /// How many pages from `index` on are free and in the file, up to `wanted`.
 fn run_at(map: &Page, pages: u64, index: u32, wanted: u32) -> u32 {
-    let end = (pages - map.id().get()).min(u64::from(map.map_len())) as u32;
+    let end = pages.saturating_sub(map.id().get());
+    let end = end.min(u64::from(map.map_len())) as u32;
     let most = wanted.min(end.saturating_sub(index));
     let used = |&run: &u32| map.map_get(index + run) & USED != 0;
     (0..most).find(used).unwrap_or(most)

@@ -8,6 +8,7 @@ mod frame;
 mod mutate;
 mod permits;
 mod pool;
+mod shrink;
 mod store;
 
 use std::path::Path;

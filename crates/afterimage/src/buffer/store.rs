@@ -132,6 +132,14 @@ impl Store {
             .map_err(|e| Error::io(&self.path, "extend", &e))
     }
 
+    /// Makes the file end before page `end`, durably.
+    pub(crate) fn cut(&self, end: u64) -> Result<()> {
+        self.file
+            .set_len(end * self.page_size as u64)
+            .map_err(|e| Error::io(&self.path, "cut", &e))?;
+        self.sync_all()
+    }
+
     /// Makes the file's length, and all that was written to it, durable.
     pub(crate) fn sync_all(&self) -> Result<()> {
         self.file

@@ -402,6 +402,38 @@ impl Database {
         shared.checkpointer.take(&shared.system, Cause::Manual)
     }
 
+    /// Gives free pages at the end of the file `pages` back to the file system, but for a few; returns how many bytes. Moves no
+    /// row: pages in use near the end keep the file long. Writes every dirty page home and takes two checkpoints. Other
+    /// work goes on meanwhile, except that the file does not grow.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DiskFull`], with nothing given back; [`Error::LogFailed`], [`Error::Io`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let world = afterimage_io::sim::Sim::new(1);
+    /// # let db = afterimage::Options::new().io(world.io()).background(false).open("bank")?;
+    /// let films = db.table("films")?;
+    /// db.put(&films, b"1", &vec![7; 1 << 20])?;
+    /// db.delete(&films, b"1")?;
+    /// while db.step()? == afterimage::Progress::Worked {}
+    /// assert!(db.shrink_file()? > 1 << 20);
+    /// # Ok::<(), afterimage::Error>(())
+    /// ```
+    pub fn shrink_file(&self) -> Result<u64> {
+        let shared = self.enter()?;
+        shared.system.check_running()?;
+        let (system, pager) = (&shared.system, &shared.system.pager);
+        pager.shrink_file(|| {
+            pager.clean_below(pager.log.next_lsn())?;
+            // One for each copy of the control file.
+            shared.checkpointer.take(system, Cause::Manual)?;
+            shared.checkpointer.take(system, Cause::Manual)
+        })
+    }
+
     /// What opening this database found and did.
     pub fn recovery_report(&self) -> &RecoveryReport {
         &self.handle.shared.report

@@ -233,7 +233,9 @@ fn restore_torn_pages(
     report: &mut RecoveryReport,
 ) -> Result<()> {
     let mut home = Page::new(store.page_size());
-    for copy in copies {
+    // A page beyond the file's end was free when the file was cut.
+    let pages = store.page_count()?;
+    for copy in copies.iter().filter(|copy| copy.page.get() < pages) {
         let found = store.look(copy.page, &mut home)?;
         let newer = matches!(found, Found::Good) && home.lsn() > Some(copy.lsn);
         if !newer {
