@@ -32,7 +32,7 @@ pub fn build(root: &Path, cfg: &str) -> Outcome {
 /// # Errors
 /// When one fails.
 pub fn loom(root: &Path) -> Outcome {
-    let beside = "test --quiet -p afterimage-log --lib -- models";
+    let beside = "test --quiet -p afterimage-log -p afterimage --lib -- models";
     switched(Program::cargo(beside), root, "loom")?;
     let whole = "test --quiet -p afterimage-io -p afterimage-log --test models -- --nocapture";
     switched(Program::cargo(whole), root, "loom")

@@ -1,0 +1,126 @@
+//! The lock table under loom: two or three threads in every order of their steps, with few preemptions. A wake-up that is
+//! lost shows as a deadlock of threads, which loom reports. Built only with `--cfg loom`.
+
+use std::sync::Arc;
+
+use afterimage_io::Io;
+use afterimage_log::Lsn;
+
+use crate::ids::TableId;
+use crate::interval::Interval;
+use crate::transaction::locks::mode::Mode::{Exclusive as X, Shared as S};
+use crate::transaction::locks::{LockError, LockTable, Resource};
+
+const TABLE: TableId = TableId(16);
+
+fn check(model: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(2);
+    builder.max_branches = 100_000;
+    builder.check(model);
+}
+
+fn key(name: &str) -> Resource<'_> {
+    Resource::Key(TABLE, name.as_bytes())
+}
+
+fn assert_nothing_left(locks: &LockTable) {
+    assert_eq!(locks.locks_held(), 0);
+    locks.with_state(|state| {
+        state.check();
+        assert_eq!((state.places(), state.owners()), (0, 0));
+    });
+}
+
+/// Two who want each other's key: exactly one gives way, whoever comes last, and the other goes on.
+#[test]
+fn a_deadlock_has_one_victim() {
+    check(|| {
+        let io = Io::os();
+        let locks = Arc::new(LockTable::new(&io));
+        let run = |locks: &LockTable, age: u64, mine: &str, other: &str| {
+            let owner = locks.owner(age);
+            locks.lock(&owner, &key(mine), X).expect("nobody is older");
+            let answer = locks.lock(&owner, &key(other), X);
+            let died = answer == Err(LockError::Deadlock);
+            if died {
+                owner.set_rolling_back();
+            }
+            locks.release_all(&owner, None);
+            died
+        };
+        let shared = Arc::clone(&locks);
+        let younger = move || _ = run(&shared, 2, "b", "a");
+        let younger = io.spawn("younger", younger).expect("a thread");
+        assert!(!run(&locks, 1, "a", "b"), "the older one lives");
+        younger.join().expect("no panic");
+        assert!(locks.stats().deadlocks <= 1);
+        assert_nothing_left(&locks);
+    });
+}
+
+/// A scan and an insert into its range: one waits for the other, and a scan that comes second knows the commit.
+#[test]
+fn a_range_and_a_key_in_it_exclude_each_other() {
+    check(|| {
+        let io = Io::os();
+        let shared = Arc::new((
+            LockTable::new(&io),
+            afterimage_io::sync::Mutex::new(&io, 0_u32),
+        ));
+        let writing = Arc::clone(&shared);
+        let writer = move || {
+            let (locks, value) = &*writing;
+            let owner = locks.owner(1);
+            locks.lock(&owner, &key("m"), X).expect("no deadlock");
+            for step in [1, 2] {
+                *value.lock() = step;
+            }
+            locks.release_all(&owner, Lsn::new(700));
+        };
+        let writer = io.spawn("writer", writer).expect("a thread");
+        let (locks, value) = &*shared;
+        let owner = locks.owner(2);
+        let all = Interval::all();
+        let granted = locks.lock(&owner, &Resource::Range(TABLE, &all), S);
+        let seen = *value.lock();
+        assert!(seen != 1, "half a change");
+        let told = granted.expect("no deadlock").last_commit;
+        assert!(
+            seen == 0 || told == Lsn::new(700),
+            "the commit was not told"
+        );
+        locks.release_all(&owner, None);
+        writer.join().expect("no panic");
+        assert_nothing_left(locks);
+    });
+}
+
+/// Ended from outside while the lock is handed over: it has it or has not, and nobody sleeps for ever.
+#[test]
+fn being_ended_and_being_granted_meet() {
+    check(|| {
+        let io = Io::os();
+        let locks = Arc::new(LockTable::new(&io));
+        let holder = locks.owner(1);
+        locks.lock(&holder, &key("k"), X).expect("free");
+        let waiter = locks.owner(2);
+        let (shared, owner) = (Arc::clone(&locks), Arc::clone(&waiter));
+        let wait = move || {
+            let answer = shared.lock(&owner, &key("k"), S);
+            assert!(
+                matches!(answer, Ok(_) | Err(LockError::Revoked(_))),
+                "{answer:?}"
+            );
+            shared.release_all(&owner, None);
+        };
+        let thread = io.spawn("waiter", wait).expect("a thread");
+        let shared = Arc::clone(&locks);
+        let end = move || shared.revoke(&waiter, "too old");
+        let ender = io.spawn("ender", end).expect("a thread");
+        locks.release_all(&holder, None);
+        thread.join().expect("no panic");
+        ender.join().expect("no panic");
+        assert_nothing_left(&locks);
+    });
+}
