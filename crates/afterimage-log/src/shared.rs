@@ -60,6 +60,8 @@ pub(crate) struct Shared {
     pub slowest_sync: AtomicU64,
     pub failed: AtomicBool,
     pub failure: Mutex<Option<String>>,
+    /// What background work last met with, until it goes well again.
+    pub background_error: Mutex<Option<String>>,
     pub prepare: Mutex<Preparer>,
     /// The closed segment that was read last.
     pub reading: Mutex<Option<(u64, File)>>,
@@ -146,6 +148,7 @@ impl Shared {
             slowest_sync: AtomicU64::new(0),
             failed: AtomicBool::new(false),
             failure: Mutex::new(io, None),
+            background_error: Mutex::new(io, None),
             prepare: Mutex::new(io, Preparer::new(opening.next_number, next)),
             reading: Mutex::new(io, None),
             flusher: Flusher::new(io),
@@ -221,6 +224,9 @@ impl Shared {
             segments_removed: count(&self.counters.removed),
             wal_buffers_full: count(&self.counters.buffers_full),
             slots_lost: count(&self.counters.slots_lost),
+            sync_micros: count(&self.sync_nanos) / 1000,
+            slowest_sync_micros: count(&self.slowest_sync) / 1000,
+            background_error: self.background_error.lock().clone(),
             segments: buffer.live.len() as u64,
             spare_segments: buffer.prepared.len() as u64,
             segment_bytes: self.segment_bytes,

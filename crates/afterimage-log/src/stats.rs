@@ -28,6 +28,12 @@ pub struct LogStats {
     pub wal_buffers_full: u64,
     /// Slots that were given up at a limit or for a full disk.
     pub slots_lost: u64,
+    /// How long a write or sync that makes a batch durable takes, in microseconds: a moving average.
+    pub sync_micros: u64,
+    /// The longest of them since the log was opened, in microseconds. Everybody who waited then waited as long.
+    pub slowest_sync_micros: u64,
+    /// What background work last met with, and has not got over: preparing segments, limits of slots, the control file.
+    pub background_error: Option<String>,
     /// Segments that hold log now.
     pub segments: u64,
     /// Segments prepared and not yet used.

@@ -163,6 +163,53 @@ fn a_slot_moves_from_outside_without_looking_at_every_segment() {
 }
 
 #[test]
+fn a_slot_behind_log_that_nobody_gives_up_is_kept() {
+    let sim = Sim::new(1);
+    let options = LogOptions {
+        max_slot_wal_keep_size: 4 * SEGMENT,
+        ..options()
+    };
+    let wal = Wal::open(&sim.io(), Path::new(DIR), &options).unwrap();
+    wal.create_slot("slow", Start::Oldest).unwrap();
+    fill(&wal, 8);
+    let _ = wal.step().unwrap();
+    assert_eq!(slot_state(&wal, "slow"), SlotState::Active);
+    wal.truncate_before(wal.durable_lsn()).unwrap();
+    assert!(matches!(slot_state(&wal, "slow"), SlotState::Lost { .. }));
+}
+
+#[test]
+fn a_slot_that_cannot_be_read_keeps_no_other_from_its_limit_and_is_told() {
+    let sim = Sim::new(1);
+    let options = LogOptions {
+        max_slot_wal_keep_size: 4 * SEGMENT,
+        ..options()
+    };
+    let wal = Wal::open(&sim.io(), Path::new(DIR), &options).unwrap();
+    for name in ["a", "dead"] {
+        wal.create_slot(name, Start::Oldest).unwrap();
+    }
+    sim.set_hook_reads(true);
+    sim.set_hook(Some(Box::new(|call, _| {
+        match call.kind == CallKind::Read && call.path.ends_with("slots/a") {
+            true => Verdict::OsError(5),
+            false => Verdict::Continue,
+        }
+    })));
+    fill(&wal, 8);
+    let _ = wal.truncate_before(wal.durable_lsn());
+    assert!(wal.step().is_err());
+    let told = wal.stats().background_error.unwrap();
+    assert!(told.contains("slots"), "{told}");
+    assert_eq!(wal.stats().slots_lost, 1);
+    sim.set_hook(None);
+    fill(&wal, 1);
+    let _ = wal.step().unwrap();
+    assert_eq!(wal.stats().background_error, None);
+    assert!(matches!(slot_state(&wal, "dead"), SlotState::Lost { .. }));
+}
+
+#[test]
 fn at_the_size_limit_the_slot_is_given_up_by_name_and_its_owner_is_told() {
     let sim = Sim::new(1);
     let options = LogOptions {

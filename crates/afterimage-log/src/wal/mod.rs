@@ -253,15 +253,32 @@ impl fmt::Debug for Wal {
 
 impl Core {
     fn step(&self) -> Result<Progress> {
-        let worked = self.log.step()?;
-        self.look_at_slots()?;
+        // Each by itself: what one of them meets with keeps none of the others from its work.
+        let worked = self.log.step();
+        let looked = self.look_at_slots();
+        let noted = self.note_if_due();
+        let failed = [
+            worked.as_ref().err(),
+            looked.as_ref().err(),
+            noted.as_ref().err(),
+        ];
+        let failed = failed.into_iter().flatten().next();
+        *self.log.shared.background_error.lock() = failed.map(ToString::to_string);
+        looked?;
+        match (worked?, noted?) {
+            (Progress::Idle, Progress::Idle) => Ok(Progress::Idle),
+            _ => Ok(Progress::Worked),
+        }
+    }
+
+    fn note_if_due(&self) -> Result<Progress> {
         let durable = self.log.durable_lsn();
         let noted = self.control.lock().current().durable_lsn;
-        if noted.is_none_or(|noted| durable.get() - noted.get() >= NOTE_EVERY) {
-            self.note_durable(durable, 1)?;
-            return Ok(Progress::Worked);
+        if noted.is_some_and(|noted| durable.get() - noted.get() < NOTE_EVERY) {
+            return Ok(Progress::Idle);
         }
-        Ok(worked)
+        self.note_durable(durable, 1)?;
+        Ok(Progress::Worked)
     }
 
     /// Says in `copies` copies of the control file how far the log is durable: where an open begins to read.

@@ -427,15 +427,26 @@ impl Core {
         let oldest = self.oldest_segment();
         let now = self.io.wall_clock();
         let names: Vec<_> = slots.known.keys().cloned().collect();
+        let segment = |lsn: u64| lsn / self.log.shared.segment_bytes;
+        let mut failed = Ok(());
         for name in names {
-            let words = slots.known[&name].read()?;
+            let words = match slots.known[&name].read() {
+                Ok(words) => words,
+                Err(error) => {
+                    // The others have their limits all the same.
+                    failed = Err(error);
+                    continue;
+                }
+            };
             if words.holder.lost_at != 0 {
                 continue;
             }
             let at = words.position();
-            if at.is_some_and(|at| at / self.log.shared.segment_bytes < oldest) {
+            // What nobody has asked to be given up is kept anyway, and no slot is to blame.
+            let holds = segment(at.unwrap_or(0)) < segment(slots.wish);
+            if at.is_some_and(|at| segment(at) < oldest) {
                 self.lose(slots, &name, SlotLoss::LogGone)?;
-            } else if self.kept_from(at.unwrap_or(0)) > options.max_slot_wal_keep_size {
+            } else if holds && self.kept_from(at.unwrap_or(0)) > options.max_slot_wal_keep_size {
                 self.lose(slots, &name, SlotLoss::KeepSize)?;
             } else {
                 let seen = slots.seen.get(&name).copied().unwrap_or(0);
@@ -453,7 +464,7 @@ impl Core {
                 }
             }
         }
-        Ok(())
+        failed
     }
 
     /// Says durably that a slot is given up; only then may its log go.
