@@ -139,8 +139,10 @@ fn table(stats: &Stats) -> Vec<(&'static str, String)> {
         (
             "log syncs",
             format!(
-                "{} ({commits_a_sync:.1} commits a sync)",
-                count(stats.wal_syncs)
+                "{} ({commits_a_sync:.1} commits a sync; {} each, {} the longest)",
+                count(stats.wal_syncs),
+                duration(Duration::from_micros(stats.wal_sync_micros)),
+                duration(Duration::from_micros(stats.wal_slowest_sync_micros))
             ),
         ),
         (

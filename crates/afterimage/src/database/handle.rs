@@ -692,6 +692,8 @@ impl Shared {
             wal_bytes: log.bytes,
             wal_writes: log.writes,
             wal_syncs: log.syncs,
+            wal_sync_micros: log.sync_micros,
+            wal_slowest_sync_micros: log.slowest_sync_micros,
             wal_segments: log.segments,
             wal_segments_recycled: log.segments_recycled,
             pages_read: pager.counters.pages_read.get(),

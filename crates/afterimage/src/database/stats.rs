@@ -62,6 +62,10 @@ pub struct Stats {
     pub wal_writes: u64,
     /// Syncs of the log.
     pub wal_syncs: u64,
+    /// Microseconds that a sync of the log takes: a moving average.
+    pub wal_sync_micros: u64,
+    /// The longest of them, in microseconds: every commit that waited then waited as long.
+    pub wal_slowest_sync_micros: u64,
     /// Log segments there are, spare ones included.
     pub wal_segments: u64,
     /// Log segments used again instead of made anew.
@@ -135,6 +139,8 @@ fields!(
     wal_bytes,
     wal_writes,
     wal_syncs,
+    wal_sync_micros,
+    wal_slowest_sync_micros,
     wal_segments,
     wal_segments_recycled,
     pages_read,
