@@ -52,7 +52,7 @@ impl Shared {
         };
         let draft = self.draft(kind, payload, time)?;
         let mut buffer = self.buffer.lock();
-        self.check()?;
+        self.admit(&buffer)?;
         let slack = buffer
             .capacity()
             .saturating_sub(self.reserved.load(Ordering::Acquire));
@@ -65,7 +65,7 @@ impl Shared {
         let draft = self.draft(kind, payload, Time::Batch)?;
         {
             let mut buffer = self.buffer.lock();
-            self.check()?;
+            self.admit(&buffer)?;
             let room = buffer
                 .capacity()
                 .saturating_sub(self.reserved.load(Ordering::Acquire));

@@ -44,7 +44,8 @@ impl Shared {
         let next = {
             let mut buffer = self.buffer.lock();
             let durable = self.durable.load(Ordering::Acquire);
-            let wanted = buffer.next == durable
+            let wanted = !buffer.sealed
+                && buffer.next == durable
                 && self.proven.load(Ordering::Acquire) < buffer.last_record_end;
             let slack = buffer
                 .capacity()

@@ -41,14 +41,15 @@ pub(crate) struct Batch {
 pub(crate) struct Live {
     pub first: u64,
     pub end: Option<u64>,
+    pub epoch: u64,
 }
 
 /// Everything the buffer's mutex protects.
 #[derive(Debug)]
 pub(crate) struct Buffer {
     identity: Identity,
-    epoch: u64,
-    segment_bytes: u64,
+    pub epoch: u64,
+    pub segment_bytes: u64,
     /// Where the next frame goes, or before.
     pub next: u64,
     pub last_time: u64,
@@ -70,6 +71,8 @@ pub(crate) struct Buffer {
     pub last_record_end: u64,
     pub records: u64,
     pub bytes: u64,
+    /// The log is being closed: its end stays where it is.
+    pub sealed: bool,
 }
 
 /// Buffers larger than this are given back to the allocator.
@@ -112,6 +115,7 @@ impl Buffer {
             last_record_end: next,
             records: 0,
             bytes: 0,
+            sealed: false,
         }
     }
 
@@ -276,6 +280,7 @@ impl Buffer {
             Live {
                 first: self.next,
                 end: None,
+                epoch: header.epoch,
             },
         );
     }

@@ -56,6 +56,7 @@ pub(crate) fn create(
         Live {
             first: next,
             end: None,
+            epoch: header.epoch,
         },
     );
     buffer.prepared.push_back(second.into());

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use afterimage_io::sync::atomic::Ordering;
 use afterimage_io::{File, OpenMode};
 
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, Live};
 use crate::bytes::get_u32;
 use crate::cursor::{Cursor, Step};
 use crate::error::{Error, Result};
@@ -48,19 +48,36 @@ impl Frame {
 }
 
 impl Buffer {
+    /// The segments around `at`, where it lies between the end of a segment and the first position of the next.
+    fn between(&self, number: u64, at: u64) -> Option<(Live, Live)> {
+        let (last, before) = self.live.range(..=number).next_back()?;
+        before.end.filter(|end| *end < at)?;
+        let (_, behind) = self.live.range(last + 1..).next()?;
+        Some((*before, *behind))
+    }
+
+    /// Where to begin to read for `from`: in the rest of a segment that was full, that is the next one.
+    fn aligned(&self, from: u64) -> u64 {
+        match self.between(from / self.segment_bytes, from) {
+            Some((before, behind)) if before.epoch == behind.epoch => behind.first,
+            _ => from,
+        }
+    }
+
     /// Why there is nothing at `lsn`, in the segment `number`, if it is not part of the log: it was cut off, or given up.
     fn gone(&self, number: u64, lsn: Lsn) -> Option<Error> {
-        let at = lsn.get();
-        let before = self.live.range(..=number).next_back();
-        if let Some((last, before)) = before
-            && let Some(cut) = before.end.filter(|end| *end < at)
-            && let Some((_, behind)) = self.live.range(last + 1..).next()
-        {
-            // Between the end of a segment and the first position of the next.
-            return Some(Error::Cut {
-                lsn,
-                cut: Lsn::at(cut),
-                next: Lsn::at(behind.first),
+        if let Some((before, behind)) = self.between(number, lsn.get()) {
+            // A log that was cut goes on in another epoch.
+            return Some(match before.end.filter(|_| before.epoch != behind.epoch) {
+                Some(cut) => Error::Cut {
+                    lsn,
+                    cut: Lsn::at(cut),
+                    next: Lsn::at(behind.first),
+                },
+                None => Error::NotFound {
+                    lsn,
+                    what: "its segment ends before".into(),
+                },
             });
         }
         let kept = self.live.contains_key(&number);
@@ -198,9 +215,10 @@ pub struct Reader {
 impl Reader {
     pub(crate) fn new(log: &Arc<Shared>, from: Lsn) -> Reader {
         let upto = log.next.load(Ordering::Acquire);
+        let at = log.buffer.lock().aligned(from.get());
         Reader {
             log: Arc::clone(log),
-            at: from.get(),
+            at,
             upto,
             cursor: None,
             written: 0,

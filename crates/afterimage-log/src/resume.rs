@@ -134,6 +134,7 @@ impl Resume<'_> {
                 Live {
                     first: info.first.get(),
                     end,
+                    epoch: info.epoch,
                 },
             );
         }
@@ -144,6 +145,7 @@ impl Resume<'_> {
             Live {
                 first: base,
                 end: None,
+                epoch: buffer.epoch,
             },
         );
         let highest = spares

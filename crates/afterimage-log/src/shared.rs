@@ -87,6 +87,9 @@ pub(crate) struct Opening {
     pub choice: SyncChoice,
 }
 
+/// What whoever comes after the close is told.
+pub(crate) const CLOSED: &str = "the log has been closed";
+
 /// Who makes segments: its mutex is held while one is made.
 #[derive(Debug)]
 pub(crate) struct Preparer {
@@ -167,6 +170,22 @@ impl Shared {
             });
         }
         Ok(())
+    }
+
+    /// Refuses to move the log's end after a stop, and once the log is being closed.
+    pub(crate) fn admit(&self, buffer: &Buffer) -> Result<()> {
+        self.check()?;
+        if buffer.sealed {
+            return Err(Error::Failed {
+                reason: CLOSED.into(),
+            });
+        }
+        Ok(())
+    }
+
+    /// From here on nothing is appended any more; what was appended can still become durable.
+    pub(crate) fn seal(&self) {
+        self.buffer.lock().sealed = true;
     }
 
     /// Why the log stopped.

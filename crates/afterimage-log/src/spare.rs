@@ -77,7 +77,7 @@ impl Shared {
             let made = self.counters.made.load(Ordering::Acquire);
             {
                 let mut buffer = self.buffer.lock();
-                self.check()?;
+                self.admit(&buffer)?;
                 if !buffer.holds_records() {
                     break buffer.next;
                 }

@@ -408,3 +408,66 @@ fn a_segment_is_left_for_the_next_without_looking_at_all_of_them() {
         "{headers} headers read for {segments} segments"
     );
 }
+
+/// A log of 64 KiB segments, of which each is closed at the same place; it was never cut.
+fn of_three_segments(io: &Io) -> (Wal, Vec<Lsn>) {
+    let wal = Wal::open(io, dir(), &options()).unwrap();
+    let lsns = (0..12u8).map(|n| {
+        let ticket = wal.append(&[n; 9000]).unwrap();
+        ticket.wait().unwrap();
+        ticket.lsn()
+    });
+    let lsns = lsns.collect();
+    (wal, lsns)
+}
+
+#[test]
+fn a_reader_may_begin_before_the_log() {
+    let io = Sim::new(1).io();
+    let (_wal, lsns) = of_three_segments(&io);
+    for from in [1, 5, 4096, 64 << 10, (64 << 10) + 1] {
+        let start = Start::At(Lsn::new(from).unwrap());
+        let mut reader = WalReader::open(&io, dir(), start).unwrap();
+        let seen: Vec<_> = read_now(&mut reader).iter().map(|r| r.lsn).collect();
+        assert_eq!(seen, lsns, "from {from}");
+    }
+}
+
+#[test]
+fn a_reader_that_begins_beyond_the_end_sees_nothing_below() {
+    for ahead in [1, 100, 20_000, 64 << 10, 100_000] {
+        let io = Sim::new(1).io();
+        let wal = Wal::open(&io, dir(), &options()).unwrap();
+        wal.append(b"below").unwrap().wait().unwrap();
+        let from = Lsn::new(wal.durable_lsn().get() + ahead).unwrap();
+        let mut reader = WalReader::open(&io, dir(), Start::At(from)).unwrap();
+        let (mut seen, mut all) = (Vec::new(), Vec::new());
+        for n in 0..30u8 {
+            let ticket = wal.append(&[n; 9000]).unwrap();
+            ticket.wait().unwrap();
+            all.push(ticket.lsn());
+            seen.extend(read_now(&mut reader).iter().map(|r| r.lsn));
+        }
+        all.retain(|lsn| *lsn >= from);
+        assert_eq!(seen, all, "{ahead} bytes ahead");
+    }
+}
+
+#[test]
+fn the_rest_of_a_closed_segment_is_no_cut() {
+    let io = Sim::new(1).io();
+    let (wal, lsns) = of_three_segments(&io);
+    let segment = |lsn: Lsn| lsn.get() >> 16;
+    let behind = lsns.iter().position(|lsn| segment(*lsn) > 1).unwrap();
+    let from = Lsn::new((2 << 16) - 50).unwrap();
+    assert!(lsns[behind - 1] < from && from < lsns[behind]);
+    let mut reader = WalReader::open(&io, dir(), Start::At(from)).unwrap();
+    assert_eq!(read_now(&mut reader)[0].lsn, lsns[behind]);
+    let mut follower = wal.follow(from, Horizon::Durable);
+    assert_eq!(there_now(&mut follower)[0].lsn, lsns[behind]);
+    assert_eq!(wal.read(from).count(), lsns.len() - behind);
+    assert!(matches!(wal.read_back(from), Err(Error::NotFound { .. })));
+    drop(wal);
+    let wal = Wal::open(&io, dir(), &options()).unwrap();
+    assert_eq!(wal.read(from).count(), lsns.len() - behind);
+}

@@ -2,11 +2,13 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use afterimage_io::Io;
-use afterimage_io::sim::{Image, Sim, Survival, Verdict};
+use afterimage_io::sim::{Image, RunEnd, Sim, Survival, Verdict};
+use afterimage_io::sync::Mutex;
 use afterimage_log::{Error, LogOptions, Lsn, Record, Tail, Wal};
 
 fn options() -> LogOptions {
@@ -291,4 +293,54 @@ fn a_real_directory_with_its_own_thread() {
     assert_eq!(wal.read(wal.oldest_lsn()).count(), 200);
     drop(wal);
     std::fs::remove_dir_all(&home).unwrap();
+}
+
+/// Somebody appends while somebody closes: what was acknowledged is there, and the log opens.
+#[test]
+fn a_close_beside_appends_leaves_a_whole_log() {
+    for (seed, pad) in (0..60).flat_map(|seed| [(seed, false), (seed, true)]) {
+        let sim = Sim::new(seed);
+        let options = LogOptions {
+            wal_pad_flush: pad,
+            ..options()
+        };
+        let wal = Wal::open(&sim.io(), Path::new("events"), &options).unwrap();
+        let acknowledged = Arc::new(Mutex::new(&sim.io(), Vec::new()));
+        let mut bodies: Vec<(String, Box<dyn FnOnce() + Send>)> = Vec::new();
+        for n in 0..2u8 {
+            let (wal, acknowledged) = (wal.clone(), Arc::clone(&acknowledged));
+            let appends = move || {
+                for _ in 0..200 {
+                    let ticket = match wal.append(&[n; 100]) {
+                        Ok(ticket) => ticket,
+                        Err(Error::Failed { .. }) => return,
+                        Err(e) => panic!("{e}"),
+                    };
+                    if ticket.wait().is_ok() {
+                        acknowledged.lock().push(ticket.lsn());
+                    }
+                    let _ = wal.step();
+                }
+            };
+            bodies.push((format!("appender {n}"), Box::new(appends)));
+        }
+        for n in 0..2u8 {
+            let (wal, io) = (wal.clone(), sim.io());
+            let closes = move || {
+                io.sleep(std::time::Duration::from_micros(300));
+                let log = wal.clone();
+                wal.close().unwrap();
+                // The second too answers only when the first is done.
+                assert!(matches!(log.append(b"late"), Err(Error::Failed { .. })));
+            };
+            bodies.push((format!("closer {n}"), Box::new(closes)));
+        }
+        assert_eq!(sim.run_threads(bodies), RunEnd::Finished);
+        drop(wal);
+        let wal = Wal::open(&sim.io(), Path::new("events"), &options)
+            .unwrap_or_else(|e| panic!("seed {seed}, padded {pad}: {e}"));
+        for lsn in acknowledged.lock().iter() {
+            wal.read_back(*lsn).unwrap();
+        }
+    }
 }

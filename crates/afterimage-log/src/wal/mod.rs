@@ -28,6 +28,7 @@ use crate::frame::FrameKind;
 use crate::log::Log;
 use crate::lsn::Lsn;
 use crate::options::LogOptions;
+use crate::shared::CLOSED;
 use crate::stats::LogStats;
 use crate::tail::Tail;
 use crate::ticket::Ticket;
@@ -87,6 +88,8 @@ struct Core {
     slots: Mutex<slots::Slots>,
     lock: Mutex<Option<LockFile>>,
     closed: AtomicBool,
+    /// How the close went, or why not, once it is done.
+    outcome: Mutex<Option<std::result::Result<(), String>>>,
     stopping: Mutex<bool>,
     stop: Condvar,
 }
@@ -273,8 +276,9 @@ impl Core {
 
     fn note_if_due(&self) -> Result<Progress> {
         let durable = self.log.durable_lsn();
+        // Another handle may have noted more meanwhile.
         let noted = self.control.lock().current().durable_lsn;
-        if noted.is_some_and(|noted| durable.get() - noted.get() < NOTE_EVERY) {
+        if noted.is_some_and(|noted| durable.get().saturating_sub(noted.get()) < NOTE_EVERY) {
             return Ok(Progress::Idle);
         }
         self.note_durable(durable, 1)?;
@@ -320,8 +324,15 @@ impl Core {
 
     /// What a clean stop leaves behind.
     fn finish(&self) -> Result<()> {
-        let end = self.log.next_lsn();
+        // Another handle's append comes before this and is waited for, or is refused: the log ends where the control file says.
+        self.log.shared.seal();
+        let mut end = self.log.next_lsn();
         self.log.wait_durable(end)?;
+        // The flush may have filled its last block up.
+        while end < self.log.next_lsn() {
+            end = self.log.next_lsn();
+            self.log.wait_durable(end)?;
+        }
         let mut file = self.control.lock();
         let control = Control {
             durable_lsn: Some(end),
@@ -335,21 +346,34 @@ impl Core {
 impl Handle {
     fn shutdown(&self) -> Result<()> {
         let core = &self.core;
+        // Whoever closes it at the same time waits here, and is told the same.
+        let mut outcome = core.outcome.lock();
+        if let Some(told) = &*outcome {
+            let failed = |reason: &String| Error::Failed {
+                reason: reason.clone(),
+            };
+            return told.as_ref().copied().map_err(failed);
+        }
         *core.stopping.lock() = true;
         core.stop.notify_all();
         if let Some(thread) = self.thread.lock().take() {
             let _ = thread.join();
         }
-        if core.closed.swap(true, Ordering::SeqCst) {
-            return Ok(());
-        }
+        core.closed.store(true, Ordering::SeqCst);
         let finished = match core.log.failure() {
             Some(reason) => Err(Error::Failed { reason }),
             None => core.finish(),
         };
         // From here on the files may be somebody else's.
-        core.log.fail("the log has been closed".to_owned());
+        core.log.fail(CLOSED.to_owned());
+        // Another handle may be making or giving up a segment at this moment; the next one finds the log stopped.
+        drop(core.log.shared.prepare.lock());
         *core.lock.lock() = None;
+        *outcome = Some(match &finished {
+            Ok(()) => Ok(()),
+            Err(Error::Failed { reason }) => Err(reason.clone()),
+            Err(e) => Err(e.to_string()),
+        });
         finished
     }
 }

@@ -50,6 +50,7 @@ pub(super) fn open(io: &Io, dir: &Path, options: &LogOptions, cut: Option<Lsn>) 
         slots: Mutex::new(io, slots),
         lock: Mutex::new(io, Some(lock)),
         closed: AtomicBool::new(false),
+        outcome: Mutex::new(io, None),
         stopping: Mutex::new(io, false),
         stop: Condvar::new(io),
     })

@@ -74,6 +74,8 @@ pub struct WalReader {
     durable: u64,
     oldest: Option<u64>,
     pending: Vec<Record>,
+    /// Records before this were not asked for.
+    wanted: u64,
 }
 
 impl WalReader {
@@ -97,6 +99,7 @@ impl WalReader {
             durable: first,
             oldest: None,
             pending: Vec::new(),
+            wanted: 0,
         };
         reader.refresh()?;
         // Once also where there are positions: those of a machine that lost its power may be old.
@@ -104,10 +107,13 @@ impl WalReader {
         let oldest = reader.oldest()?;
         reader.at = match from {
             Start::Oldest => oldest,
-            Start::At(lsn) => reader.align(lsn.get())?,
+            Start::At(lsn) => reader.align(lsn.get().max(first))?,
             Start::End => reader.durable,
         };
-        reader.position = Lsn::at(reader.at);
+        if let Start::At(lsn) = from {
+            reader.wanted = lsn.get();
+        }
+        reader.position = Lsn::at(reader.at.max(reader.wanted));
         Ok(reader)
     }
 
@@ -156,6 +162,9 @@ impl WalReader {
         let mut attempts = 0;
         loop {
             if let Some(record) = self.pending.pop() {
+                if record.lsn.get() < self.wanted {
+                    continue;
+                }
                 self.position = record.next;
                 return Ok(Some(record));
             }
@@ -172,7 +181,7 @@ impl WalReader {
                     self.cursor = None;
                     attempts += 1;
                     self.tell_of_cut()?;
-                    if self.cut_is_under_way() {
+                    if self.cut_reaches(self.at) {
                         return Ok(None);
                     }
                     self.look_elsewhere(&fault, attempts)?;
@@ -261,19 +270,35 @@ impl WalReader {
         Ok(self.durable)
     }
 
-    /// The first frame at or behind `from`, if its segment is there and its frames lead to it.
+    /// Where to begin to read, so that the first frame at or behind `from` is met.
     fn align(&self, from: u64) -> Result<u64> {
+        if from > self.durable && !self.cut_reaches(from) {
+            // Where frames begin there is not known yet: what comes before is read, and not shown.
+            return Ok(self.durable);
+        }
         let number = from / self.control.segment_bytes;
-        let Some((mut cursor, _)) = self.open_segment(number, HEADER_BYTES)? else {
+        let Some((mut cursor, header)) = self.open_segment(number, HEADER_BYTES)? else {
             return Ok(from);
         };
-        while cursor.lsn().get() < from.min(self.durable) {
-            if !matches!(cursor.step()?, Step::Frame(_)) {
-                // A segment that is closed before leads on; anything else is judged when it is read.
-                break;
+        let goal = from.min(self.durable);
+        while cursor.lsn().get() < goal {
+            match cursor.step()? {
+                Step::Frame(_) => {}
+                Step::Closed => {
+                    let end = cursor.lsn().get();
+                    let files = self.files()?;
+                    let next = files.as_ref().and_then(|f| f.successor(number, end));
+                    // In the rest of a segment that was full; behind a cut the next one is of another epoch.
+                    if next.is_some_and(|next| next.epoch == header.epoch) {
+                        return Ok(end);
+                    }
+                    break;
+                }
+                // Judged when it is read.
+                Step::Bad(_) => break,
             }
         }
-        Ok(cursor.lsn().get().max(from.min(self.durable)))
+        Ok(cursor.lsn().get().max(goal))
     }
 
     /// Opens a segment, if there is one of this number.
@@ -376,7 +401,10 @@ impl WalReader {
             return Ok(());
         };
         let headers = files.segments.values().filter_map(|f| f.header.as_ref());
-        let around = headers.filter(|h| h.previous_end < self.at && self.at < h.first_lsn());
+        let around = headers.filter(|h| {
+            // Before the first segment there was nothing to cut.
+            h.previous_end != 0 && h.previous_end < self.at && self.at < h.first_lsn()
+        });
         let Some(behind) = around.max_by_key(|h| h.epoch) else {
             return Ok(());
         };
@@ -390,11 +418,11 @@ impl WalReader {
         Err(told)
     }
 
-    /// Whether a cut before the position was begun and is not finished: the next open does that, if the holder has died.
-    fn cut_is_under_way(&self) -> bool {
+    /// Whether a cut before `at` was begun and is not finished: the next open does that, if the holder has died.
+    fn cut_reaches(&self, at: u64) -> bool {
         let control = ControlFile::open(&self.io, &self.dir, false);
         let cut = control.ok().and_then(|file| Cut::read(file.current()));
-        cut.is_some_and(|cut| cut.at.get() <= self.at)
+        cut.is_some_and(|cut| cut.at.get() <= at)
     }
 
     /// What must be there is not: it was given up, or is being moved just now, or is damaged.
