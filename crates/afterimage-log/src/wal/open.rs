@@ -11,6 +11,7 @@ use super::slots::Slots;
 use super::{Core, Wal};
 use crate::control::{Control, ControlFile};
 use crate::error::{Error, Result};
+use crate::examine::Examination;
 use crate::identity::Identity;
 use crate::log::Log;
 use crate::lsn::Lsn;
@@ -25,6 +26,52 @@ impl Wal {
     #[must_use]
     pub fn made(control: &Control) -> bool {
         control.client.starts_with(CLIENT)
+    }
+
+    /// Checks the whole log in `dir`, from its oldest record on, against all that proves how far it was durable: the
+    /// control file and the slots, as [`Wal::open`] does. Changes nothing; reads every segment there is.
+    ///
+    /// ```
+    /// # use std::path::Path;
+    /// # use afterimage_io::sim::Sim;
+    /// # use afterimage_log::{LogOptions, Wal};
+    /// # fn main() -> Result<(), afterimage_log::Error> {
+    /// # let io = Sim::new(1).io();
+    /// # let options = LogOptions { background: false, ..LogOptions::default() };
+    /// let wal = Wal::open(&io, Path::new("events"), &options)?;
+    /// wal.append(b"one")?.wait()?;
+    /// wal.close()?;
+    /// assert_eq!(Wal::verify(&io, Path::new("events"))?.records, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `Corruption` for the first damage: LSN, file, offset and advice are named. `InUse` where another process has it
+    /// open, `Unsupported` for a database or a newer version's log; `ControlCorrupt`, `Io`.
+    pub fn verify(io: &Io, dir: &Path) -> Result<Examination> {
+        let _lock = take_lock(io, dir)?;
+        let file = ControlFile::open(io, dir, false)?;
+        let control = file.current();
+        if !Wal::made(control) {
+            return Err(no_wal(dir));
+        }
+        let first = Lsn::at(control.segment_bytes + HEADER_BYTES);
+        let from = control.durable_lsn.max(control.clean_end).unwrap_or(first);
+        // A cut that was begun is finished at the next open: a slot may still stand beyond it, and proves nothing.
+        let proofs = match Cut::read(control) {
+            Some(_) => Vec::new(),
+            None => Slots::open(io, dir, &control.identity)?.proofs()?,
+        };
+        Log::verify(io, dir, control, from, &proofs)
+    }
+}
+
+fn no_wal(dir: &Path) -> Error {
+    Error::Unsupported {
+        path: dir.to_path_buf(),
+        what: "it is a database, whose log belongs to its engine".into(),
     }
 }
 
@@ -109,10 +156,7 @@ fn reopen(io: &Io, dir: &Path, options: &LogOptions, cut: Option<Lsn>) -> Result
     }
     let mut control = file.current().clone();
     if !Wal::made(&control) {
-        return Err(Error::Unsupported {
-            path: dir.to_path_buf(),
-            what: "it is a database, whose log belongs to its engine".into(),
-        });
+        return Err(no_wal(dir));
     }
     let first = Lsn::at(control.segment_bytes + HEADER_BYTES);
     let slots = Slots::open(io, dir, &control.identity)?;

@@ -28,7 +28,7 @@ pub enum Command {
     Tail(tail::Args),
     /// Print the log, a line a record
     Dump(dump::Args),
-    /// Check every byte of the log; changes nothing
+    /// Check the log up to the first damage; changes nothing
     Verify(verify::Args),
     /// Where the log stands; works while another process has it open
     Stats(stats::Args),

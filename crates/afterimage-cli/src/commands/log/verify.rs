@@ -5,17 +5,18 @@ use crate::commands;
 use crate::failure::{Exit, Failure};
 use crate::out::Out;
 use crate::units::counted;
-use afterimage_io::{Io, LockAttempt};
-use afterimage_log::{Control, Error, Examination, Log};
+use afterimage_io::Io;
+use afterimage_log::{Error, Examination, Wal};
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What `log verify` takes.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Reads every segment and checks every frame, and that nothing proves the log to have gone on behind its end. Exits 1
-if anything is wrong, naming LSN, file and offset. Refused (3) while another process has the log open. Of a database
-it checks everything, as `afterimage verify` does.
+Reads every segment and checks every frame, up to the first damage, and that nothing (the control file, the slots)
+proves the log to have gone on behind its end. Exits 1 if anything is wrong, naming LSN, file and offset of the first
+damage; `afterimage log salvage` shows what lies behind it. Refused (3) while another process has the log open. Of a
+database it checks everything, as `afterimage verify` does.
 
 Examples:
   afterimage log verify events
@@ -28,21 +29,10 @@ pub struct Args {
 /// Checks everything; what is wrong is the result.
 pub fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
     let io = Io::overlay();
-    let Kind::Log(control) = Kind::of(&io, &args.dir)? else {
+    if matches!(Kind::of(&io, &args.dir)?, Kind::Database) {
         return commands::verify::run(&commands::verify::Args::of(args.dir.clone()), out);
-    };
-    let path = args.dir.join("lock");
-    let lock = match io.try_lock(&path) {
-        Ok(LockAttempt::Acquired(lock)) => lock,
-        Ok(LockAttempt::Held { pid }) => {
-            let path = args.dir.clone();
-            return Err(failure(Error::InUse { path, pid }, &args.dir));
-        }
-        Err(e) => return Err(Failure::io("locking", &path, &e)),
-    };
-    let verified = check(&io, &args.dir, &control);
-    drop(lock);
-    match verified {
+    }
+    match Wal::verify(&io, &args.dir) {
         Ok(found) => clean(&found, out),
         Err(Error::Corruption {
             lsn,
@@ -69,15 +59,6 @@ pub fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
         }
         Err(e) => Err(failure(e, &args.dir)),
     }
-}
-
-fn check(io: &Io, dir: &Path, control: &Control) -> Result<Examination, Error> {
-    let from = control.durable_lsn.max(control.clean_end);
-    let from = from.ok_or_else(|| Error::Unsupported {
-        path: dir.to_path_buf(),
-        what: "its control file does not say how far the log is durable".into(),
-    })?;
-    Log::verify(io, dir, control, from, &[])
 }
 
 fn clean(found: &Examination, out: &mut Out) -> Result<(), Failure> {
