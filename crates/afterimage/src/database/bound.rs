@@ -90,17 +90,15 @@ impl Shared {
     /// Rolls back the transaction whose first record is `first`, or lets it get out of the way by itself.
     fn end_oldest(&self, first: Lsn) -> Result<()> {
         let writers = self.system.seats.writers();
-        match writers.iter().find(|seat| seat.first() == Some(first)) {
-            Some(seat) => {
-                let why = self.too_much(first, seat.own_log());
-                self.system.end_from_outside(seat, why)
-            }
-            None => {
-                // It is in its first write, or about to end.
-                self.io.sleep(MOMENT);
-                Ok(())
+        if let Some(seat) = writers.iter().find(|seat| seat.first() == Some(first)) {
+            let why = self.too_much(first, seat.own_log());
+            if self.system.end_from_outside(seat, why)? {
+                return Ok(());
             }
         }
+        // It is in its first write, or ending by itself: that may need I/O, which is not to be asked about in circles.
+        self.io.sleep(MOMENT);
+        Ok(())
     }
 
     fn too_much(&self, first: Lsn, own: u64) -> Error {

@@ -158,21 +158,21 @@ impl System {
     }
 
     /// Ends a transaction from outside and takes it back: its wait for a lock, if it is in one, is over, and its handle
-    /// answers `why` from now on. Waits for the call that it is in.
+    /// answers `why` from now on. Waits for the call that it is in. False if it is ending by itself at this moment.
     ///
     /// # Errors
     ///
     /// As [`System::rollback`].
-    pub(crate) fn end_from_outside(&self, seat: &Seat, why: Error) -> Result<()> {
+    pub(crate) fn end_from_outside(&self, seat: &Seat, why: Error) -> Result<bool> {
         let reason = why.to_string();
         // The first reason stands.
         let _ = seat.ended.set(why);
         self.locks.revoke(&seat.owner, &reason);
         let Ok(txn) = seat.take() else {
-            return Ok(());
+            return Ok(false);
         };
         let result = self.rollback(txn);
         self.leave(seat);
-        result
+        result.map(|()| true)
     }
 }
