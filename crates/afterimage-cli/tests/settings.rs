@@ -154,7 +154,7 @@ fn a_log_takes_its_settings_from_its_file_and_from_the_command_line() {
     assert_eq!(state(), "active");
     fs::write(
         &file,
-        "wal_segment_size = \"64KiB\"\nmax_slot_wal_keep_size = \"64KiB\"\n",
+        "wal_segment_size = \"64KiB\"\nrecycle_behind_slots = \"on\"\nmax_slot_wal_keep_size = \"64KiB\"\n",
     )
     .expect("writes");
     append(&["--set", "max_slot_wal_keep_size=1GiB"]).expect(0);
