@@ -4,6 +4,7 @@
 //! progress that rewrites its line is shown only where stderr is a terminal.
 
 use crate::failure::Failure;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
 use std::fmt;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
@@ -47,6 +48,14 @@ impl Out {
     /// Hands everything written so far to the reader.
     pub fn flush(&mut self) -> Result<(), Failure> {
         self.stdout.flush().map_err(Failure::output)
+    }
+
+    /// Whether a pipe's reader has gone. A write would say so too, but a command that waits has nothing to write.
+    pub fn reader_has_gone(&self) -> bool {
+        let stdout = io::stdout();
+        let mut asked = [PollFd::new(&stdout, PollFlags::empty())];
+        let now = Timespec::default();
+        poll(&mut asked, Some(&now)).is_ok() && asked[0].revents().contains(PollFlags::ERR)
     }
 }
 

@@ -3,14 +3,14 @@
 //! One thread reads and appends, another waits for the records in order and prints: while one flush is under way the
 //! next group gathers, so a single process fills the disk's syncs. An LSN that was printed is a record that stays.
 
-use super::kind::{Kind, failure};
+use super::kind::{self, Kind, failure};
 use crate::failure::Failure;
 use crate::open::log_options;
 use crate::out::Out;
 use crate::settings::Settings;
 use afterimage_io::Io;
 use afterimage_log::{ControlFile, Ticket, Wal};
-use std::io::{BufRead, BufReader, ErrorKind};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
@@ -19,7 +19,7 @@ use std::thread;
 const IN_FLIGHT: usize = 4096;
 
 /// What `log append` takes.
-#[derive(clap::Args)]
+#[derive(Clone, clap::Args)]
 #[command(after_help = "\
 Reads records from stdin, one a line, and prints the LSN of each, a line each, once it is durable. Makes the log where
 there is none. At the end of the input it closes the log. It may be killed at any time: what was printed stays.
@@ -41,6 +41,7 @@ pub struct Args {
 /// Appends until the input ends.
 pub fn run(args: &Args, settings: &Settings, out: &mut Out) -> Result<(), Failure> {
     let (io, told) = (Io::os(), |e| failure(e, &args.dir));
+    kind::must_be_directory(&args.dir)?;
     let exists = ControlFile::exists(&io, &args.dir).map_err(told)?;
     if exists && matches!(Kind::of(&io, &args.dir)?, Kind::Database) {
         return Err(Failure::refused("a database's log belongs to its engine")
@@ -55,16 +56,17 @@ pub fn run(args: &Args, settings: &Settings, out: &mut Out) -> Result<(), Failur
     }
     let (send, receive) = sync_channel(IN_FLIGHT);
     let mut printed = 0;
-    let (read, wrote) = thread::scope(|scope| {
-        let reading = scope.spawn(|| feed(args, &wal, send));
-        let wrote = print(receive, args, out, &mut printed);
-        let read = reading.join();
-        (
-            read.unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-            wrote,
-        )
-    });
-    wrote?;
+    let reading = {
+        let (args, wal) = (args.clone(), wal.clone());
+        thread::spawn(move || feed(&args, &wal, send))
+    };
+    if let Err(failed) = print(receive, args, out, &mut printed) {
+        // The reading thread may wait for input that never comes: it is left behind, and can append nothing any more.
+        let _ = wal.close();
+        return Err(failed);
+    }
+    let read = reading.join();
+    let read = read.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     if json {
         out.bytes(format!("\n  ],\n  \"count\": {printed}\n}}\n").as_bytes())?;
     }
@@ -83,7 +85,7 @@ fn feed(args: &Args, wal: &Wal, send: SyncSender<Ticket>) -> Result<(), Failure>
         let more = if args.length_prefixed {
             read_prefixed(&mut input, wal.max_payload(), &mut record)
         } else {
-            read_line(&mut input, &mut record)
+            read_line(&mut input, wal.max_payload(), &mut record)
         };
         if !more.map_err(place)? {
             return Ok(());
@@ -105,12 +107,18 @@ fn failure_of_record(e: afterimage_log::Error, args: &Args) -> Failure {
     }
 }
 
-/// One line without its newline; false at the end.
-fn read_line(input: &mut impl BufRead, record: &mut Vec<u8>) -> Result<bool, Failure> {
+/// One line without its newline; false at the end. Reads no more than one byte too many.
+fn read_line(input: &mut impl BufRead, max: usize, record: &mut Vec<u8>) -> Result<bool, Failure> {
     record.clear();
-    let read = input.read_until(b'\n', record).map_err(unreadable)?;
+    let mut bounded = input.take(max as u64 + 1);
+    let read = bounded.read_until(b'\n', record).map_err(unreadable)?;
     if record.last() == Some(&b'\n') {
         record.pop();
+    }
+    if record.len() > max {
+        return Err(Failure::data(format!(
+            "a line is larger than the largest possible record, {max} bytes"
+        )));
     }
     Ok(read > 0)
 }

@@ -16,6 +16,7 @@ pub enum Kind {
 impl Kind {
     /// Reads the control file; refuses a directory that has none.
     pub fn of(io: &Io, dir: &Path) -> Result<Kind, Failure> {
+        must_be_directory(dir)?;
         if !ControlFile::exists(io, dir).map_err(|e| failure(e, dir))? {
             return Err(Failure::usage("there is neither a log nor a database here")
                 .at(dir.display())
@@ -28,6 +29,14 @@ impl Kind {
             Ok(Kind::Database)
         }
     }
+}
+
+/// Refuses a file where a directory is meant.
+pub fn must_be_directory(dir: &Path) -> Result<(), Failure> {
+    if dir.exists() && !dir.is_dir() {
+        return Err(Failure::usage("it is a file; a log is a directory").at(dir.display()));
+    }
+    Ok(())
 }
 
 /// The log's error as a command tells it.

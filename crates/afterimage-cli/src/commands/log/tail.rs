@@ -43,7 +43,7 @@ pub struct Args {
     /// Begin at this LSN or the first record behind it, or at `start` or `end`
     #[arg(long, value_name = "LSN|start|end", conflicts_with = "lines")]
     from: Option<FromArg>,
-    /// Begin with the last N records
+    /// Begin with the last N records; finding them reads the whole log from its oldest record on
     #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
     lines: usize,
     /// Begin where this slot stands, and move it on as records are printed; after a kill the last ones may come again
@@ -88,6 +88,9 @@ pub fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
             }
             None => return done_with(&mut slot, &mut unsaid, &reader, args, out),
         };
+        if next.is_none() && out.reader_has_gone() {
+            return Err(Failure::BrokenPipe);
+        }
         if let Some(record) = next {
             printer.print(&record, out)?;
             unsaid += 1;
