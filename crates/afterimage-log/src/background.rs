@@ -1,11 +1,14 @@
 //! What is done for the log when nobody asks: late flushes, the idle log's watermark, spare segments. No thread of its
 //! own: whoever runs the log calls one step after the other.
 
+use std::time::Duration;
+
 use afterimage_io::Progress;
 use afterimage_io::sync::atomic::Ordering;
 
 use crate::error::Result;
-use crate::shared::{Shared, micros};
+use crate::shared::Shared;
+use crate::units::micros;
 
 impl Shared {
     /// See `Log::step`.
@@ -13,18 +16,12 @@ impl Shared {
         self.check()?;
         let now = micros(self.io.now());
         let delay = micros(self.options.wal_writer_delay);
-        let since = self.memory_since.load(Ordering::Acquire);
-        let due = since != 0 && now.saturating_sub(since - 1) >= delay;
-        let next = if due {
-            // Disarmed before the log's end is read, and that under the mutex of the appends: whoever appends after that
-            // has seen it disarmed, on any processor, and arms it anew.
-            self.memory_since.store(0, Ordering::SeqCst);
-            self.buffer.lock().next
-        } else {
-            self.next.load(Ordering::Acquire)
-        };
+        if self.flush_if_due()? {
+            return Ok(Progress::Worked);
+        }
+        let next = self.next.load(Ordering::Acquire);
         let durable = self.durable.load(Ordering::Acquire);
-        if next > durable && (due || self.flusher.target() > durable) {
+        if next > durable && self.flusher.target() > durable {
             self.flush_to(next).or_else(|_| self.check())?;
             return Ok(Progress::Worked);
         }
@@ -37,6 +34,20 @@ impl Shared {
             return Ok(Progress::Worked);
         }
         self.keep_spares(now)
+    }
+
+    /// Makes durable what nobody waits for, once it has stood in memory for `wal_writer_delay`.
+    pub(crate) fn flush_if_due(&self) -> Result<bool> {
+        if self.flusher.due_in() != Some(Duration::ZERO) {
+            return Ok(false);
+        }
+        self.flusher.disarm();
+        let next = self.buffer.lock().next;
+        if next <= self.durable.load(Ordering::Acquire) {
+            return Ok(false);
+        }
+        self.flush_to(next).or_else(|_| self.check())?;
+        Ok(true)
     }
 
     /// Writes a watermark for the last batch, if it has none yet and nothing else is going on.

@@ -6,7 +6,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use afterimage_io::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use afterimage_io::sync::{Mutex, WaitWord};
@@ -22,6 +21,7 @@ use crate::lsn::Lsn;
 use crate::options::LogOptions;
 use crate::positions::Publisher;
 use crate::stats::{Counters, LogStats};
+use crate::units::micros;
 use crate::wakers::Wakers;
 
 /// What all handles on a log share.
@@ -66,8 +66,6 @@ pub(crate) struct Shared {
     /// The closed segment that was read last.
     pub reading: Mutex<Option<(u64, File)>>,
     pub flusher: Arc<Flusher>,
-    /// When the oldest commit that nobody waits for was appended, in microseconds of the monotonic clock, plus one.
-    pub memory_since: AtomicU64,
     /// When the last batch became durable, in microseconds of the monotonic clock.
     pub last_flush: AtomicU64,
     pub counters: Counters,
@@ -154,8 +152,7 @@ impl Shared {
             background_error: Mutex::new(io, None),
             prepare: Mutex::new(io, Preparer::new(opening.next_number, next)),
             reading: Mutex::new(io, None),
-            flusher: Flusher::new(io),
-            memory_since: AtomicU64::new(0),
+            flusher: Flusher::new(io, options.wal_writer_delay),
             last_flush: AtomicU64::new(micros(io.now())),
             counters: Counters::default(),
         };
@@ -256,11 +253,6 @@ impl Shared {
             next_lsn: Lsn::at(buffer.next),
         }
     }
-}
-
-/// A duration in whole microseconds.
-pub(crate) fn micros(d: Duration) -> u64 {
-    u64::try_from(d.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl Drop for Shared {

@@ -13,7 +13,8 @@ use afterimage_io::{OpenMode, Progress};
 
 use crate::error::{Error, Result};
 use crate::segment::{self, OpenSegment, file_name};
-use crate::shared::{Preparer, Shared, micros};
+use crate::shared::{Preparer, Shared};
+use crate::units::micros;
 
 /// How long background work does not ask a full disk again, in microseconds.
 const FULL_PAUSE: u64 = 1_000_000;

@@ -29,11 +29,13 @@ use crate::group::{Flight, Group, Lane, WORDS};
 use crate::lsn::Lsn;
 use crate::options::MOST_FLIGHTS;
 use crate::segment::OpenSegment;
-use crate::shared::{Shared, micros};
+use crate::shared::Shared;
+use crate::ticket;
+use crate::units::micros;
 
 impl Shared {
     /// See `Log::wait`.
-    pub(crate) fn wait(&self, upto: u64, level: Durability) -> Result<()> {
+    pub(crate) fn wait(self: &Arc<Shared>, upto: u64, level: Durability) -> Result<()> {
         match level {
             Durability::Memory => self.note_unforced(),
             Durability::Os => {
@@ -50,13 +52,10 @@ impl Shared {
         Ok(())
     }
 
-    /// See `Log::note_memory_commit`. Called for every such commit: mostly one load.
-    pub(crate) fn note_unforced(&self) {
-        if self.memory_since.load(Ordering::SeqCst) == 0 {
-            let now = micros(self.io.now()) + 1;
-            let _ = self
-                .memory_since
-                .compare_exchange(0, now, Ordering::SeqCst, Ordering::Relaxed);
+    /// See `Log::note_memory_commit`.
+    pub(crate) fn note_unforced(self: &Arc<Shared>) {
+        if self.flusher.arm() && self.options.background {
+            ticket::start(self);
         }
     }
 

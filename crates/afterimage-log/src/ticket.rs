@@ -1,7 +1,8 @@
 //! Tickets: durability as a promise. And the thread that keeps the promises nobody waits for.
 //!
 //! A ticket is asked with one atomic load, never with input or output. While tickets are open and nobody is blocked,
-//! one lazily started thread leads the flushes; it ends when it has been idle for a second.
+//! one lazily started thread leads the flushes; it is also the timer of the commits that nobody waits for, so that nothing
+//! that takes long keeps it from being on time. It ends when it has been idle for a second.
 
 use std::fmt;
 use std::pin::Pin;
@@ -179,7 +180,7 @@ impl fmt::Debug for Ticket {
 const IDLE: Duration = Duration::from_secs(1);
 
 /// Sees to it that a thread is at work.
-fn start(log: &Arc<Shared>) {
+pub(crate) fn start(log: &Arc<Shared>) {
     let flusher = &log.flusher;
     let mut state = flusher.state.lock();
     if state.running {
@@ -195,32 +196,48 @@ fn start(log: &Arc<Shared>) {
 }
 
 fn run(flusher: &Flusher, log: &Weak<Shared>) {
-    while let Some(target) = wait_for_work(flusher) {
-        let flushed = log.upgrade().map(|log| log.flush_to(target));
+    while let Some(work) = wait_for_work(flusher) {
+        let flushed = log.upgrade().map(|log| match work {
+            Work::Tickets(target) => log.flush_to(target),
+            Work::Unforced => log.check().and_then(|()| log.flush_if_due()).map(|_| ()),
+        });
         if !matches!(flushed, Some(Ok(()))) {
             // The log has gone; or an error has stopped it, and the tickets tell it.
             flusher.state.lock().running = false;
             return;
         }
-        flusher.done.store(target, Ordering::Release);
+        if let Work::Tickets(target) = work {
+            flusher.done.store(target, Ordering::Release);
+        }
     }
 }
 
-/// Waits until a ticket reaches further than what was flushed; answers how far. None where the thread is to end. The
-/// log is not touched under the mutex: it may be on its way out, and closes the flusher then.
-fn wait_for_work(flusher: &Flusher) -> Option<u64> {
+enum Work {
+    /// A ticket reaches this far, which is further than what was flushed.
+    Tickets(u64),
+    /// A commit that nobody waits for has stood in memory long enough.
+    Unforced,
+}
+
+/// Waits for work. None where the thread is to end. The log is not touched under the mutex: it may be on its way out,
+/// and closes the flusher then.
+fn wait_for_work(flusher: &Flusher) -> Option<Work> {
     let mut state = flusher.state.lock();
     let mut timed_out = false;
     loop {
         let target = flusher.target();
         if target > flusher.done.load(Ordering::Acquire) && !state.closed {
-            return Some(target);
+            return Some(Work::Tickets(target));
         }
-        if state.closed || timed_out {
-            // Under the mutex: a ticket that comes now finds no thread running and starts one.
+        let due = flusher.due_in();
+        if due == Some(Duration::ZERO) && !state.closed {
+            return Some(Work::Unforced);
+        }
+        if state.closed || (timed_out && due.is_none()) {
+            // Under the mutex: whoever has work now finds no thread running and starts one.
             state.running = false;
             return None;
         }
-        (state, timed_out) = flusher.work.wait_timeout(state, IDLE);
+        (state, timed_out) = flusher.work.wait_timeout(state, due.unwrap_or(IDLE));
     }
 }

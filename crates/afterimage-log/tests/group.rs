@@ -133,3 +133,43 @@ fn memory_commits_are_durable_after_the_delay() {
     let cut = Sim::from_image(1, &sim.snapshot().crash(&Survival::None));
     recover_and_check(&cut.io(), &model, "after the delay");
 }
+
+/// Nobody calls `step`: what else is done in the background may take long, and must not make these late.
+#[test]
+fn memory_commits_have_a_timer_of_their_own_while_there_are_any() {
+    let (sim, model) = (Sim::new(1), Model::default());
+    let options = LogOptions {
+        background: true,
+        ..common::options()
+    };
+    let db = Db::open_in(&sim.io(), common::dir(), &model, &options).unwrap();
+    let (log, io) = (db.log.clone(), sim.io());
+    let body = move || {
+        let append = || {
+            let mut space = log.reserve(100).unwrap();
+            let appended = log.append(&mut space, &[0; 50], false, |_, _| ());
+            log.note_memory_commit();
+            appended.unwrap().end
+        };
+        // The second time the thread has ended, the third time it is at work for tickets.
+        for round in 0..3 {
+            let first = append();
+            io.sleep(Duration::from_millis(150));
+            let second = append();
+            if round == 2 {
+                let _ = log.ticket(first).is_durable().unwrap();
+                io.sleep(Duration::from_millis(10));
+                assert!(log.durable_lsn() >= first, "the ticket has had it flushed");
+                let _ = append();
+            } else {
+                assert!(log.durable_lsn() < first, "round {round}");
+            }
+            io.sleep(Duration::from_millis(60));
+            assert!(log.durable_lsn() >= second, "round {round}");
+            io.sleep(Duration::from_secs(3));
+            assert_eq!(log.durable_lsn(), log.next_lsn(), "round {round}");
+        }
+    };
+    let end = sim.run_threads(vec![("client".into(), Box::new(body))]);
+    assert_eq!(end, RunEnd::Finished);
+}

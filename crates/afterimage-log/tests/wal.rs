@@ -97,6 +97,20 @@ fn a_batch_is_read_whole_and_resumed_whole() {
 }
 
 #[test]
+fn a_batch_of_nothing_waits_for_what_was_appended_before() {
+    let io = Sim::new(1).io();
+    let wal = Wal::open(&io, Path::new(""), &options()).unwrap();
+    drop(wal.append(b"before").unwrap());
+    let end = wal.next_lsn();
+    let nothing = wal.append_batch(&[b""; 0]).unwrap();
+    assert_eq!((wal.next_lsn(), nothing.end()), (end, end));
+    assert!(!nothing.is_durable().unwrap());
+    nothing.wait().unwrap();
+    assert!(wal.durable_lsn() >= end);
+    assert_eq!(wal.read(wal.oldest_lsn()).count(), 1);
+}
+
+#[test]
 fn times_follow_the_clock_and_never_run_backwards() {
     let sim = Sim::new(1);
     let wal = Wal::open(&sim.io(), Path::new(""), &options()).unwrap();

@@ -26,7 +26,7 @@ use crate::control::{Control, ControlFile};
 use crate::error::{Error, Result};
 use crate::frame::FrameKind;
 use crate::log::Log;
-use crate::lsn::Lsn;
+use crate::lsn::{Appended, Lsn};
 use crate::options::LogOptions;
 use crate::shared::CLOSED;
 use crate::stats::LogStats;
@@ -131,12 +131,19 @@ impl Wal {
         self.put(FrameKind::Data, payload)
     }
 
-    /// Appends several records, of which a crash leaves all or none. They share one LSN.
+    /// Appends several records, of which a crash leaves all or none. They share one LSN. Of none nothing is appended, and
+    /// the ticket is for what was appended before.
     ///
     /// # Errors
     ///
     /// As [`Wal::append`]; the sum of the payloads and four bytes for each must stay within [`Wal::max_payload`].
     pub fn append_batch(&self, payloads: &[impl AsRef<[u8]>]) -> Result<Ticket> {
+        if payloads.is_empty() {
+            let log = self.log();
+            log.shared.check()?;
+            let end = log.next_lsn();
+            return Ok(Ticket::unasked(&log.shared, Appended { lsn: end, end }));
+        }
         self.put(FrameKind::Batch, &record::encode_batch(payloads))
     }
 
