@@ -117,6 +117,8 @@ pub(crate) struct Publisher {
     file: Option<File>,
     /// The position of the oldest record that is kept.
     oldest: AtomicU64,
+    /// Asked once: it is written with every flush.
+    pid: u32,
     /// Held over the write, so that an older position never replaces a newer one.
     writing: Mutex<()>,
 }
@@ -128,6 +130,7 @@ impl Publisher {
         Publisher {
             file: io.open(&path, OpenMode::Create).ok(),
             oldest: AtomicU64::new(oldest),
+            pid: io.process_id(),
             writing: Mutex::new(io, ()),
         }
     }
@@ -137,12 +140,12 @@ impl Publisher {
         self.oldest.fetch_max(oldest, Ordering::AcqRel);
     }
 
-    /// Writes what `now` makes of the oldest position. Best effort: whoever cannot be told waits for the next time.
-    pub(crate) fn write(&self, now: impl FnOnce(Lsn) -> Positions) {
+    /// Writes what `now` makes of the oldest position and the process id. Best effort: whoever cannot be told waits for the next time.
+    pub(crate) fn write(&self, now: impl FnOnce(Lsn, u32) -> Positions) {
         if let Some(file) = &self.file {
             // Asked under the mutex: the last to write has the newest.
             let _writing = self.writing.lock();
-            let positions = now(Lsn::at(self.oldest.load(Ordering::Acquire)));
+            let positions = now(Lsn::at(self.oldest.load(Ordering::Acquire)), self.pid);
             let _ = file.write_all_at(AT, &positions.encode());
         }
     }

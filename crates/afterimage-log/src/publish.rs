@@ -16,7 +16,7 @@ impl Shared {
 
     /// Tells other processes where the log stands.
     pub(crate) fn publish_positions(&self) {
-        self.publisher.write(|oldest| {
+        self.publisher.write(|oldest, pid| {
             // Durable before written: they may move meanwhile.
             let durable = Lsn::at(self.durable.load(Ordering::Acquire));
             Positions {
@@ -24,7 +24,7 @@ impl Shared {
                 durable,
                 written: Lsn::at(self.written.load(Ordering::Acquire)),
                 oldest,
-                pid: self.io.process_id(),
+                pid,
                 written_at_micros: self.io.wall_clock(),
             }
         });

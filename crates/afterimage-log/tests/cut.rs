@@ -6,7 +6,9 @@ use std::path::Path;
 
 use afterimage_io::OpenMode;
 use afterimage_io::sim::{Image, Sim, Survival, Verdict};
-use afterimage_log::{Error, Horizon, LogOptions, Lsn, Record, Slot, Start, Wal, WalReader};
+use afterimage_log::{
+    ControlFile, Error, Horizon, LogOptions, Lsn, Record, Slot, Start, Wal, WalReader,
+};
 
 const SEGMENT: u64 = 64 << 10;
 
@@ -213,6 +215,28 @@ fn a_cut_is_refused_where_it_cannot_be() {
     wal.truncate_after(lsns[17]).unwrap();
     let kept = numbers(&wal, wal.oldest_lsn());
     assert_eq!(kept.last(), Some(&16));
+}
+
+#[test]
+fn what_is_archived_is_not_cut_off() {
+    let sim = Sim::new(1);
+    let wal = open(&sim);
+    let lsns: Vec<_> = (0..5).map(|n| put(&wal, n)).collect();
+    wal.close().unwrap();
+    // Whoever archives writes this: docs/format.md, "the area of a log that is on its own".
+    let mut file = ControlFile::open(&sim.io(), Path::new("raft"), true).unwrap();
+    let mut control = file.current().clone();
+    control.client[24..32].copy_from_slice(&lsns[3].get().to_le_bytes());
+    file.write(&control).unwrap();
+    drop(file);
+    let mut wal = open(&sim);
+    let refused = wal.truncate_after(lsns[2]);
+    assert!(
+        matches!(refused, Err(Error::BadPosition { .. })),
+        "{refused:?}"
+    );
+    wal.truncate_after(lsns[3]).unwrap();
+    assert_eq!(numbers(&wal, lsns[0]), [0, 1, 2]);
 }
 
 #[test]

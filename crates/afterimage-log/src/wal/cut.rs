@@ -23,6 +23,7 @@ use crate::lsn::Lsn;
 /// Places in the control file's client area.
 const CUT_AT: usize = 8;
 const CUT_ID_AT: usize = 16;
+/// Written by whoever archives; nobody does yet.
 const ARCHIVED_AT: usize = 24;
 
 /// A cut that is wished for, or under way.

@@ -135,13 +135,21 @@ fn done_with(
 /// The last records there are.
 fn last(reader: &mut WalReader, args: &Args) -> Result<VecDeque<Record>, Failure> {
     let mut last = VecDeque::new();
-    while let Some(record) = reader.try_next().map_err(|e| failure(e, &args.dir))? {
-        last.push_back(record);
+    loop {
+        match reader.try_next() {
+            Ok(Some(record)) => last.push_back(record),
+            Ok(None) => return Ok(last),
+            // The log's holder was quicker to give up what is old than this to read it: none of that is among the last.
+            Err(Error::NotFound { .. }) => {
+                *reader = record::reader(&args.dir, Start::Oldest)?;
+                last.clear();
+            }
+            Err(e) => return Err(failure(e, &args.dir)),
+        }
         if last.len() > args.lines {
             last.pop_front();
         }
     }
-    Ok(last)
 }
 
 struct Printer {
@@ -164,5 +172,42 @@ impl Printer {
             None if out.is_json() => out.line(record::document(record)),
             None => record::print(record, self.form, out),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use afterimage_log::{LogOptions, Wal};
+    use clap::Parser as _;
+
+    #[derive(clap::Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn the_last_records_are_found_in_a_log_that_is_given_up_meanwhile() {
+        let scratch = crate::scratch::Scratch::new(None, "afterimage-tail").unwrap();
+        let dir = scratch.path().join("log");
+        let options = LogOptions {
+            segment_bytes: 64 << 10,
+            min_wal_size: 0,
+            max_wal_size: 0,
+            ..LogOptions::default()
+        };
+        let wal = Wal::open(&Io::os(), &dir, &options).unwrap();
+        let put = |n: u8| wal.append(&[n; 8000]).unwrap().wait().unwrap();
+        (0..40).for_each(put);
+        let mut reader = record::reader(&dir, Start::Oldest).unwrap();
+        assert!(reader.try_next().unwrap().is_some());
+        (40..80).for_each(put);
+        assert!(wal.truncate_before(wal.durable_lsn()).unwrap() > 5);
+        let dir = dir.display().to_string();
+        let args = Command::parse_from(["tail", &dir, "-n", "2"]).args;
+        let found = last(&mut reader, &args).unwrap();
+        let found: Vec<_> = found.iter().map(|r| r.payload[0]).collect();
+        assert_eq!(found, [78, 79]);
     }
 }
