@@ -74,6 +74,9 @@ bugs! {
     ScanGapsNotLocked = "scan-without-gaps", "A scan locks the rows that it has found, and not the room between them.";
     LocksBeforeCommitRecord = "early-write-unlock", "A transaction lets its locks go before its commit record has a place in the log.";
     AnswerNotVouchedFor = "early-answer", "A transaction that wrote nothing does not wait until what it has read is durable.";
+    LoadNotPending = "load-leak", "The tree of a load that has begun stands nowhere: a crash leaks its pages.";
+    LoadBeforeRows = "load-early", "A load's table is entered in the catalogue before its last leaf is in the log.";
+    LoadKeptPending = "load-kept", "A loaded table's pages stay among those that wait to be freed.";
     PageLsnNotStamped = "page-lsn", "A change is applied to a page without stamping its LSN.";
 }
 

@@ -171,6 +171,16 @@ pub enum Error {
     KeyExists,
     /// An update found no value under its key. Nothing was changed, and the transaction goes on.
     KeyNotFound,
+    /// Two rows of a load have the same key.
+    DuplicateKey {
+        /// The key.
+        key: Vec<u8>,
+    },
+    /// A row of a load that was said to be sorted has a key below that of the row before it. It was not added.
+    NotAscending {
+        /// The key.
+        key: Vec<u8>,
+    },
     /// The memory for old versions of rows (`version_store_size`) was needed for what has been written since: this snapshot
     /// was the oldest, and cannot be read any more. Take a new one; raise the setting if readers take this long.
     SnapshotTooOld,
@@ -380,6 +390,16 @@ impl fmt::Display for Error {
             ),
             Error::KeyExists => write!(f, "there is a value under this key already"),
             Error::KeyNotFound => write!(f, "there is no value under this key"),
+            Error::DuplicateKey { key } => write!(
+                f,
+                "two rows have the key \"{}\"; keep one of them, and load again",
+                key.escape_ascii()
+            ),
+            Error::NotAscending { key } => write!(
+                f,
+                "the rows were said to be sorted, but the key \"{}\" is below the one before it; sort them, or let the load do it",
+                key.escape_ascii()
+            ),
             Error::SnapshotTooOld => write!(
                 f,
                 "this snapshot is too old: more was written since than version_store_size keeps old versions of; take a new one"

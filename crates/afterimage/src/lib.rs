@@ -25,8 +25,8 @@ pub use afterimage_io::{Io, Progress};
 pub use afterimage_log::Lsn;
 pub use afterimage_log::settings::{SettingInfo, Source};
 pub use database::{
-    CommitTicket, Database, Pin, PinHolder, Scan, Snapshot, Stats, StatusFile, Table, Transaction,
-    ValueReader, VerifyFinding, VerifyReport,
+    CommitTicket, Database, LoadOptions, Pin, PinHolder, Scan, Snapshot, Stats, StatusFile, Table,
+    TableLoad, Transaction, ValueReader, VerifyFinding, VerifyReport,
 };
 pub use error::{Error, Result};
 pub use options::{Durability, Options};

@@ -11,6 +11,7 @@ use afterimage_io::{Io, JoinHandle, LockAttempt, LockFile, Note, Progress};
 use afterimage_log::{ControlFile, Lsn};
 
 use super::create::{self, Contents};
+use super::load;
 use super::maintenance::REST;
 use super::snapshot::Snapshot;
 use super::stats::Stats;
@@ -71,7 +72,7 @@ pub(super) struct Shared {
     pub(super) deciding: Mutex<()>,
     report: RecoveryReport,
     /// Drawn at the open, so that a table of one database is not used in another.
-    instance: u128,
+    pub(super) instance: u128,
     closed: AtomicBool,
     /// Calls that are inside the engine at this moment.
     inside: AtomicU64,
@@ -184,7 +185,9 @@ impl Database {
                 shared.options.synchronous_commit,
             )?;
         }
-        Ok(Table::new(tree, shared.instance))
+        let table = Table::new(tree, shared.instance);
+        load::wait_loaded(&shared, &table)?;
+        Ok(table)
     }
 
     /// Drops the table `name`: waits until no transaction uses it, then it is gone, with all its rows, as durably as commits
@@ -545,6 +548,7 @@ fn open_existing(io: &Io, directory: &Path, options: &Options) -> Result<Recover
         ControlFile::open(io, directory, true).inspect_err(|_| io.note(Note::RecoveryRefused))?;
     let recovered = recover(io, directory, control, options)?;
     create::finish(io, directory)?;
+    load::remove_leftovers(io, directory)?;
     Ok(recovered)
 }
 

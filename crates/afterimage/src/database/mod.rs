@@ -3,6 +3,7 @@
 mod bound;
 mod create;
 mod handle;
+mod load;
 mod maintenance;
 mod pins;
 mod scan;
@@ -15,6 +16,7 @@ mod value;
 mod verify;
 
 pub use handle::Database;
+pub use load::{LoadOptions, TableLoad};
 pub use pins::{Pin, PinHolder};
 pub use scan::Scan;
 pub use snapshot::Snapshot;

@@ -76,6 +76,13 @@ impl<'a> LeafCell<'a> {
         Ok(cell)
     }
 
+    /// Appends the cell to others.
+    pub(crate) fn append_to(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.resize(start + self.bytes(), 0);
+        self.write(&mut out[start..]);
+    }
+
     /// Writes the cell over the first bytes of `out`.
     pub(super) fn write(&self, out: &mut [u8]) {
         out[0] = self.flags;

@@ -34,7 +34,7 @@ pub(crate) use self::{
     map::{USED, is_map_page, map_page, map_position},
     op::{ApplyError, PageOp, apply, check_op},
     slotted::separator,
-    stored::{Address, Extent, Stored},
+    stored::{ADDRESS_BYTES, Address, Extent, Stored},
 };
 
 /// The bytes of one page, with access that cannot leave them.

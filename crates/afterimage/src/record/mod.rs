@@ -143,6 +143,12 @@ pub(crate) enum StructureKind {
     DropTable = 13,
     /// A table gets another name.
     RenameTable = 14,
+    /// A tree begins that will be a table when its load is finished; until then it waits to be freed.
+    BeginLoad = 15,
+    /// A leaf of a tree that is being loaded, or pages for a large value of it.
+    Load = 16,
+    /// A loaded tree becomes a table.
+    FinishLoad = 17,
 }
 
 impl StructureKind {
@@ -162,6 +168,9 @@ impl StructureKind {
             12 => Some(StructureKind::Shrink),
             13 => Some(StructureKind::DropTable),
             14 => Some(StructureKind::RenameTable),
+            15 => Some(StructureKind::BeginLoad),
+            16 => Some(StructureKind::Load),
+            17 => Some(StructureKind::FinishLoad),
             _ => None,
         }
     }
@@ -183,6 +192,9 @@ impl StructureKind {
             StructureKind::Shrink => "shrink",
             StructureKind::DropTable => "drop table",
             StructureKind::RenameTable => "rename table",
+            StructureKind::BeginLoad => "begin load",
+            StructureKind::Load => "load",
+            StructureKind::FinishLoad => "finish load",
         }
     }
 }

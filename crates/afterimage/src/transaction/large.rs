@@ -19,7 +19,7 @@ use crate::tree::{Large, Tree, pages_for, pending_key, pending_value, write_page
 /// Payload bytes of a begin record.
 const BEGIN_BYTES: usize = 1;
 /// A value's pages are set aside in runs of at most so many.
-const EXTENT_PAGES_MAX: u64 = 4096;
+pub(super) const EXTENT_PAGES_MAX: u64 = 4096;
 
 /// A value that is to become a row's.
 pub(crate) struct NewValue<'a> {
@@ -241,7 +241,7 @@ pub(crate) enum Found {
     Large(Large),
 }
 
-fn failed(error: std::io::Error) -> Error {
+pub(crate) fn failed(error: std::io::Error) -> Error {
     Error::Reader {
         what: error.to_string(),
     }

@@ -3,6 +3,7 @@
 
 mod active;
 mod large;
+mod load;
 mod locks;
 mod purge;
 mod rollback;
@@ -23,7 +24,8 @@ use afterimage_io::sync::atomic::{AtomicU64, Ordering};
 use afterimage_log::{Lsn, Reservation};
 
 pub(crate) use active::ActiveTable;
-pub(crate) use large::{Found, NewValue};
+pub(crate) use large::{Found, NewValue, failed as read_failed};
+pub(crate) use load::Load;
 pub(crate) use rollback::{Chain, undo_record};
 pub use savepoint::Savepoint;
 pub(crate) use seat::{Seat, Seats};

@@ -448,6 +448,10 @@ impl System {
         within: &Interval,
         backwards: bool,
     ) -> Result<Step> {
+        if is_before_load(view, tree) {
+            let (rows, rest) = (Vec::new(), Interval::new(&[], Some(&[])));
+            return Ok(Step { rows, rest });
+        }
         let see: &See<'_> = &|lsn, key, value| self.see(view, tree, lsn, key, value);
         let limit = usize::MAX;
         let step = tree.rows_within(&self.pager, within, backwards, limit, see, &mut |_| true);
@@ -464,6 +468,9 @@ impl System {
         key: &[u8],
     ) -> Result<Option<Stored<'static>>> {
         self.check_sizes(key, &[])?;
+        if is_before_load(view, tree) {
+            return Ok(None);
+        }
         let value = tree.read(&self.pager, key, |lsn, value| {
             let seen = self.see(view, tree, lsn, key, value);
             seen.map(Stored::into_owned)
@@ -559,6 +566,11 @@ fn in_view<R>(view: &View, tree: &Tree, seen: Result<R>) -> Result<R> {
         Some(dropped) if dropped < view.lsn() => tree.unless_dropped(seen),
         _ => seen,
     }
+}
+
+/// Is `view` older than the table, which was loaded as a whole? Then it sees it empty, as it sees any table that is younger.
+fn is_before_load(view: &View, tree: &Tree) -> bool {
+    tree.loaded_at().is_some_and(|loaded| loaded >= view.lsn())
 }
 
 /// Refuses values that are too long for any page size.

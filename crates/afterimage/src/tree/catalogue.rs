@@ -38,7 +38,7 @@ pub(crate) struct Catalogue {
 #[derive(Default)]
 pub(super) struct Tables {
     pub(super) by_name: BTreeMap<String, Arc<Tree>>,
-    by_id: HashMap<TableId, Arc<Tree>, FixedState>,
+    pub(super) by_id: HashMap<TableId, Arc<Tree>, FixedState>,
     /// Dropped, but not yet freed to the last page.
     pub(super) dropped: HashMap<TableId, Arc<Tree>, FixedState>,
 }
@@ -47,6 +47,12 @@ impl Tables {
     pub(super) fn add(&mut self, tree: Arc<Tree>) {
         self.by_name.insert(tree.name().to_string(), tree.clone());
         self.by_id.insert(tree.id(), tree);
+    }
+
+    /// A tree that was in no catalogue has become a table.
+    pub(super) fn loaded(&mut self, tree: Arc<Tree>) {
+        self.dropped.remove(&tree.id());
+        self.add(tree);
     }
 
     pub(super) fn remove(&mut self, name: &str, tree: &Arc<Tree>) {
@@ -190,7 +196,7 @@ impl Catalogue {
     }
 }
 
-pub(super) fn check_name(name: &str) -> Result<()> {
+pub(crate) fn check_name(name: &str) -> Result<()> {
     let bad = |what: &str| {
         Err(Error::BadTableName {
             name: name.to_owned(),

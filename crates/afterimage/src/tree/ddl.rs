@@ -147,10 +147,15 @@ impl Catalogue {
         Ok(true)
     }
 
-    /// The tree of a table that was dropped: for all the same one, so that they do not work on it at the same time.
+    /// The tree of a table that was dropped, or is not there yet: for all the same one, so that they do not work on it at the
+    /// same time.
     pub(crate) fn dropped(&self, id: TableId, root: PageId) -> Arc<Tree> {
         let mut tables = self.tables.write();
-        let tree = || Arc::new(Tree::new(&self.io, id, "(dropped)", root));
+        // Its load may have been finished since the entry was read.
+        if let Some(tree) = tables.by_id.get(&id) {
+            return tree.clone();
+        }
+        let tree = || Arc::new(Tree::new(&self.io, id, "(in no catalogue)", root));
         tables.dropped.entry(id).or_insert_with(tree).clone()
     }
 
@@ -161,7 +166,7 @@ impl Catalogue {
 }
 
 /// Latches a leaf that was let go of; `None` if it does not cover `key` any more.
-fn covering<'p>(leaf: Pin<'p>, key: &[u8]) -> Option<Exclusive<'p>> {
+pub(super) fn covering<'p>(leaf: Pin<'p>, key: &[u8]) -> Option<Exclusive<'p>> {
     let leaf = leaf.exclusive()?;
     let covers = leaf.kind() == Some(crate::page::Kind::Leaf) && leaf.covers(key);
     covers.then_some(leaf)

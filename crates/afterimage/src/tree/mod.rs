@@ -7,6 +7,7 @@ mod ddl;
 mod descend;
 mod dropped;
 mod large;
+mod load;
 mod merge;
 mod pending;
 mod row;
@@ -20,9 +21,10 @@ use afterimage_io::sync::atomic::{AtomicU64, Ordering};
 use afterimage_io::sync::{Mutex, RwLock};
 use afterimage_log::Lsn;
 
-pub(crate) use catalogue::{Catalogue, format_database};
+pub(crate) use catalogue::{Catalogue, check_name, format_database};
 pub(crate) use check::check_tree;
 pub(crate) use large::{Large, pages_for, write_page};
+pub(crate) use load::Edge;
 pub(crate) use merge::Merged;
 pub(crate) use pending::{
     Pending, extent_value as pending_value, key as pending_key, owner_of as pending_owner,
@@ -41,6 +43,8 @@ pub(crate) struct Tree {
     structure: Mutex<()>,
     /// The LSN of the record that dropped the table; 0: it is there.
     dropped: AtomicU64,
+    /// The LSN of the record that made it a table, if it was loaded since the database was opened; else 0.
+    loaded: AtomicU64,
 }
 
 impl Tree {
@@ -51,11 +55,16 @@ impl Tree {
             root,
             structure: Mutex::new(io, ()),
             dropped: AtomicU64::new(0),
+            loaded: AtomicU64::new(0),
         }
     }
 
     pub(crate) fn id(&self) -> TableId {
         self.id
+    }
+
+    pub(crate) fn root(&self) -> PageId {
+        self.root
     }
 
     /// The name it has now.
@@ -74,6 +83,15 @@ impl Tree {
 
     fn set_dropped(&self, lsn: Lsn) {
         self.dropped.store(lsn.get(), Ordering::Release);
+    }
+
+    /// When the table came in, if it was loaded since the database was opened: its rows have no older versions to say so.
+    pub(crate) fn loaded_at(&self) -> Option<Lsn> {
+        Lsn::new(self.loaded.load(Ordering::Acquire))
+    }
+
+    fn set_loaded(&self, lsn: Lsn) {
+        self.loaded.store(lsn.get(), Ordering::Release);
     }
 
     /// What came of using the table, unless it was dropped meanwhile: then whatever was found means nothing.

@@ -81,7 +81,7 @@ impl Tree {
 
     /// Splits the page of `level` that covers `key`, after its parent if that is full. The caller holds the structure
     /// mutex, and no latch.
-    fn split(&self, asker: &mut Asker<'_>, key: &[u8], level: u8) -> Result<()> {
+    pub(super) fn split(&self, asker: &mut Asker<'_>, key: &[u8], level: u8) -> Result<()> {
         if asker.pager.fetch_shared(self.root)?.level() == level {
             self.grow(asker)?;
         }
@@ -154,7 +154,7 @@ impl Tree {
     }
 
     /// Moves the root's cells to a new page below it.
-    fn grow(&self, asker: &mut Asker<'_>) -> Result<()> {
+    pub(super) fn grow(&self, asker: &mut Asker<'_>) -> Result<()> {
         loop {
             let (mut reservation, pager) = (asker.space()?, asker.pager);
             let _permit = pager.permit();
@@ -196,13 +196,14 @@ struct Cut {
     separator: Vec<u8>,
 }
 
-/// A leaf that grows at its end is cut there, so that ascending keys leave full pages behind; any other page is cut in
+/// A page that grows at its end is cut there, so that ascending keys leave full pages behind; any other page is cut in
 /// the middle of its bytes. A leaf of one cell is cut between that cell and the key that asks for room.
 fn cut(page: &Page, key: &[u8]) -> Cut {
     let count = page.cell_count();
     assert!(count > 0, "TREE-1: an empty page has room for any row");
     if page.kind() == Some(Kind::Inner) {
-        let first_right = page.split_index();
+        let ends = page.high_fence().is_none() && page.key(count - 1) < key;
+        let first_right = if ends { count - 1 } else { page.split_index() };
         return Cut {
             first_right,
             separator: page.key(first_right).to_vec(),

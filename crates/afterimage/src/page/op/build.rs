@@ -149,6 +149,25 @@ impl<'a> PageOp<'a> {
         }
     }
 
+    /// Makes a leaf of a tree's right edge, with these cells, each as it stands in a page's heap.
+    pub(crate) fn format_rows(
+        id: PageId,
+        tree: TableId,
+        low: Option<&'a [u8]>,
+        cells: &'a [u8],
+    ) -> PageOp<'a> {
+        PageOp::Format {
+            id,
+            kind: Kind::Leaf,
+            level: 0,
+            tree,
+            low: low.map(Cow::Borrowed),
+            high: None,
+            right: None,
+            cells: Cow::Borrowed(cells),
+        }
+    }
+
     /// Makes an inner root over `children`; the first one's key is empty.
     pub(crate) fn format_root(
         id: PageId,

@@ -1,0 +1,246 @@
+//! What is on its way into a table that is being loaded: rows as bytes, and the file that takes those which memory does not
+//! hold. Nothing in that file has to survive a crash, so it is never synced.
+//!
+//! ```text
+//! row   large 1 | key length 2 | value length 2 | key | value
+//! ```
+//!
+//! A large value's bytes stand in the file by themselves; in its row stand their offset and length, 8 bytes each.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::io::{self, Read};
+use std::path::PathBuf;
+
+use afterimage_io::{File, Io, OpenMode};
+
+use crate::error::{Error, Result};
+use crate::transaction::read_failed;
+
+const HEAD: usize = 5;
+/// Bytes of a large value that are in memory at once.
+const PIECE: u64 = 256 << 10;
+
+/// A value on its way.
+pub(super) enum Value<'a> {
+    /// It will stand in its row's cell.
+    Small(Cow<'a, [u8]>),
+    Large {
+        len: u64,
+        bytes: &'a mut dyn Read,
+    },
+}
+
+impl<'a> Value<'a> {
+    /// The next `len` bytes of `reader`.
+    pub(super) fn of(len: u64, reader: &'a mut dyn Read, is_large: bool) -> Result<Value<'a>> {
+        if is_large {
+            return Ok(Value::Large { len, bytes: reader });
+        }
+        let mut bytes = vec![0; len as usize];
+        reader.read_exact(&mut bytes).map_err(read_failed)?;
+        Ok(Value::Small(bytes.into()))
+    }
+}
+
+/// A row as it stands among others.
+pub(super) struct Row<'a> {
+    pub(super) key: &'a [u8],
+    value: &'a [u8],
+    large: bool,
+}
+
+impl<'a> Row<'a> {
+    pub(super) fn new(key: &'a [u8], value: &'a [u8], large: bool) -> Row<'a> {
+        Row { key, value, large }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        HEAD + self.key.len() + self.value.len()
+    }
+
+    pub(super) fn append_to(&self, out: &mut Vec<u8>) {
+        out.push(u8::from(self.large));
+        // Neither is longer than a quarter of the largest page.
+        for len in [self.key.len(), self.value.len()] {
+            out.extend_from_slice(&(len as u16).to_le_bytes());
+        }
+        out.extend_from_slice(self.key);
+        out.extend_from_slice(self.value);
+    }
+
+    /// The row that `bytes` begin with; `None`: there are too few of them.
+    pub(super) fn first_of(bytes: &'a [u8]) -> Option<Row<'a>> {
+        let (head, rest) = bytes.split_first_chunk::<HEAD>()?;
+        let len = |at: usize| usize::from(u16::from_le_bytes([head[at], head[at + 1]]));
+        let (key, rest) = rest.split_at_checked(len(1))?;
+        let value = rest.get(..len(3))?;
+        let large = head[0] != 0;
+        Some(Row { key, value, large })
+    }
+
+    /// Shows the row to `emit`; a large value is read from `spilled`.
+    pub(super) fn emit(&self, spilled: &Spilled, emit: &mut Emit<'_>) -> Result<()> {
+        if !self.large {
+            return emit(self.key, Value::Small(self.value.into()));
+        }
+        let mut bytes = spilled.value(self.value);
+        let len = bytes.left;
+        let bytes = &mut bytes;
+        emit(self.key, Value::Large { len, bytes })
+    }
+}
+
+/// Takes rows, in order.
+pub(super) type Emit<'e> = dyn FnMut(&[u8], Value<'_>) -> Result<()> + 'e;
+
+/// The file, made when it is first needed.
+pub(super) struct Spilled {
+    io: Io,
+    path: PathBuf,
+    file: Option<File>,
+    end: u64,
+}
+
+impl Spilled {
+    pub(super) fn new(io: &Io, path: PathBuf) -> Spilled {
+        Spilled {
+            io: io.clone(),
+            path,
+            file: None,
+            end: 0,
+        }
+    }
+
+    /// Where the next bytes will stand.
+    pub(super) fn end(&self) -> u64 {
+        self.end
+    }
+
+    pub(super) fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        let told = |operation, e: &io::Error| Error::io(&self.path, operation, e);
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => {
+                let made = self.io.open(&self.path, OpenMode::CreateNew);
+                made.map_err(|e| told("create", &e))?
+            }
+        };
+        let written = file.write_all_at(self.end, bytes);
+        self.file = Some(file);
+        written.map_err(|e| told("write", &e))?;
+        self.end += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Puts a large value into the file. Returns what stands for it in its row.
+    pub(super) fn append_value(&mut self, len: u64, bytes: &mut dyn Read) -> Result<[u8; 16]> {
+        let place = (u128::from(len) << 64 | u128::from(self.end)).to_le_bytes();
+        let mut piece = vec![0; len.min(PIECE) as usize];
+        let mut left = len;
+        while left > 0 {
+            let here = &mut piece[..left.min(PIECE) as usize];
+            bytes.read_exact(here).map_err(read_failed)?;
+            self.append(here)?;
+            left -= here.len() as u64;
+        }
+        Ok(place)
+    }
+
+    fn value(&self, place: &[u8]) -> SpilledValue<'_> {
+        let place = place.first_chunk().expect("sixteen bytes, as written");
+        let place = u128::from_le_bytes(*place);
+        SpilledValue {
+            spilled: self,
+            at: place as u64,
+            left: (place >> 64) as u64,
+        }
+    }
+
+    fn read(&self, at: u64, into: &mut [u8]) -> io::Result<()> {
+        let file = self.file.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        file.read_exact_at(at, into)
+    }
+
+    /// The file is not needed any more. If it cannot be removed, the next open does it.
+    pub(super) fn remove(&mut self) {
+        if self.file.take().is_some() {
+            let _ = self.io.remove_file(&self.path);
+        }
+    }
+}
+
+struct SpilledValue<'s> {
+    spilled: &'s Spilled,
+    at: u64,
+    left: u64,
+}
+
+impl Read for SpilledValue<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.left.min(into.len() as u64);
+        self.spilled.read(self.at, &mut into[..count as usize])?;
+        self.at += count;
+        self.left -= count;
+        Ok(count as usize)
+    }
+}
+
+/// Rows of the file that are in order, read from the first to the last.
+pub(super) struct Run {
+    at: u64,
+    end: u64,
+    buffer: Vec<u8>,
+    from: usize,
+}
+
+impl Run {
+    /// The rows that stand from `at` on, up to `end`.
+    pub(super) fn new(at: u64, end: u64) -> Run {
+        Run {
+            at,
+            end,
+            buffer: Vec::new(),
+            from: 0,
+        }
+    }
+
+    pub(super) fn row(&self) -> Option<Row<'_>> {
+        Row::first_of(&self.buffer[self.from..])
+    }
+
+    /// Begins to read, `bytes` at a time.
+    pub(super) fn begin(&mut self, spilled: &Spilled, bytes: usize) -> Result<()> {
+        self.buffer = Vec::with_capacity(bytes);
+        self.fill(spilled)
+    }
+
+    /// Goes on to the next row, if there is one.
+    pub(super) fn next(&mut self, spilled: &Spilled) -> Result<()> {
+        self.from += self.row().map_or(0, |row| row.bytes());
+        if self.row().is_none() && self.at < self.end {
+            self.fill(spilled)?;
+        }
+        Ok(())
+    }
+
+    fn fill(&mut self, spilled: &Spilled) -> Result<()> {
+        self.buffer.drain(..self.from);
+        self.from = 0;
+        let (kept, left) = (self.buffer.len(), self.end - self.at);
+        let more = left.min((self.buffer.capacity() - kept) as u64);
+        self.buffer.resize(kept + more as usize, 0);
+        let read = spilled.read(self.at, &mut self.buffer[kept..]);
+        read.map_err(|e| Error::io(&spilled.path, "read", &e))?;
+        self.at += more;
+        Ok(())
+    }
+
+    /// By their keys; a run without rows comes last.
+    pub(super) fn order(&self, other: &Run) -> Ordering {
+        match (self.row(), other.row()) {
+            (Some(one), Some(two)) => one.key.cmp(two.key),
+            (one, two) => one.is_none().cmp(&two.is_none()),
+        }
+    }
+}
