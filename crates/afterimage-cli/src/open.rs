@@ -158,9 +158,11 @@ pub fn from_engine(error: Error, dir: &Path) -> Failure {
             operation,
             message,
         } => Failure::refused(format!("could not {operation}: {message}")).at(path.display()),
-        Error::KeyTooLarge { .. } | Error::ValueTooLarge { .. } | Error::TableExists { .. } => {
-            Failure::data(error).at(dir.display())
-        }
+        Error::KeyTooLarge { .. }
+        | Error::ValueTooLarge { .. }
+        | Error::TableExists { .. }
+        | Error::DuplicateKey { .. }
+        | Error::NotAscending { .. } => Failure::data(error).at(dir.display()),
         Error::SettingsFile { path, line, what } => Failure::usage(what)
             .at(format!("{} line {line}", path.display()))
             .advise(

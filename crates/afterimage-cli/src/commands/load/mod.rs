@@ -1,10 +1,12 @@
-//! `afterimage load`: key-and-value lines into a table, a batch of rows a transaction.
+//! `afterimage load`: key-and-value lines into a table, a batch of rows a transaction; or all of them as a new table.
 //!
 //! A batch is there whole or not at all. The count that this command prints is of rows whose commit was acknowledged,
 //! also when it fails or is killed (`--progress` tells it batch by batch), so what a crash may leave is known: these
 //! rows, or these and one batch more.
 
-use crate::escape::parse_row;
+mod lines;
+mod whole;
+
 use crate::failure::Failure;
 use crate::open::{self, from_engine};
 use crate::out::{self, Out, Progress};
@@ -12,13 +14,9 @@ use crate::settings::Settings;
 use crate::units;
 use afterimage::{Database, Table};
 use serde_json::json;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use lines::{Lines, Row, input};
+use std::path::PathBuf;
 use std::time::Instant;
-
-/// A line longer than this is no row that a page could take; it bounds what a wrong file makes us hold in memory.
-const LINE_MAX: u64 = 1 << 20;
 
 /// What `load` takes.
 #[derive(clap::Args)]
@@ -27,10 +25,15 @@ One row a line: key, tab, value. A tab in either is written \\t, a newline \\n, 
 A key that is there already gets the new value. Each batch of rows is one transaction: after a crash it is
 there whole or not at all. The database and the table are made where there are none.
 
+With --new the table must not be there yet. It is made of all rows as a whole, or not at all, and several times
+faster; others see it when it is whole. Rows are sorted for it, in memory and then in a file in DIR, unless they
+are in order already (--sorted); a key that comes twice is an error.
+
 Examples:
   afterimage load bank accounts accounts.tsv
   find / -printf '%p\\t%s %T@\\n' | sed 's/\\\\/\\\\\\\\/g' | afterimage load files listing --batch 500
-  afterimage load bank accounts rows.tsv --progress 2>progress.txt   one line `acknowledged N` a batch")]
+  afterimage load bank accounts rows.tsv --progress 2>progress.txt   one line `acknowledged N` a batch
+  afterimage export old accounts | afterimage load new accounts --new --sorted")]
 pub struct Args {
     /// The database directory; made where there is none
     dir: PathBuf,
@@ -41,9 +44,22 @@ pub struct Args {
     /// Rows in a transaction
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     batch: u64,
-    /// Print `acknowledged N` on stderr after each batch, N being the rows acknowledged so far
+    /// Print `acknowledged N` on stderr after each batch, N being the rows acknowledged so far; with --new, `read N`
     #[arg(long)]
     progress: bool,
+    /// Make a new table of all rows: it is there whole or not at all
+    #[arg(long, conflicts_with = "batch")]
+    new: bool,
+    /// The rows are in ascending order of their keys
+    #[arg(long, requires = "new")]
+    sorted: bool,
+    /// Memory to sort in, as 64MiB
+    #[arg(long, requires = "new", conflicts_with = "sorted", value_name = "SIZE", default_value = "64MiB", value_parser = size)]
+    sort_memory: u64,
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    afterimage_log::units::parse_size(text)
 }
 
 /// What has been loaded so far.
@@ -59,10 +75,14 @@ pub fn run(args: &Args, settings: &Settings, out: &mut Out) -> Result<(), Failur
     let (input, name) = input(args.file.as_deref())?;
     let told = |e| from_engine(e, &args.dir);
     let db = open::or_create(&args.dir, settings)?;
+    let lines = &mut Lines::new(input, name);
+    if args.new {
+        return whole::load(args, db, lines, out);
+    }
     let table = db.table(&args.table).map_err(told)?;
     let start = Instant::now();
     let mut loaded = Loaded::default();
-    let ended = load(args, &db, &table, &mut Lines::new(input, name), &mut loaded)
+    let ended = load(args, &db, &table, lines, &mut loaded)
         .and_then(|()| db.close().map_err(told));
     let took = start.elapsed();
     if out.is_json() {
@@ -98,7 +118,8 @@ fn load(
     let start = Instant::now();
     let mut progress = Progress::new();
     loop {
-        let batch = read_batch(lines, args.batch)?;
+        let batch = read_batch(lines, args.batch)
+            .map_err(|wrong| wrong.advise("rows before its batch are loaded; correct the line and load again: rows that are there are set anew"))?;
         if batch.is_empty() {
             return Ok(());
         }
@@ -128,8 +149,6 @@ fn load(
     }
 }
 
-type Row = (Vec<u8>, Vec<u8>);
-
 fn read_batch(lines: &mut Lines, rows: u64) -> Result<Vec<Row>, Failure> {
     let mut batch = Vec::new();
     while (batch.len() as u64) < rows {
@@ -139,71 +158,6 @@ fn read_batch(lines: &mut Lines, rows: u64) -> Result<Vec<Row>, Failure> {
         }
     }
     Ok(batch)
-}
-
-fn input(file: Option<&Path>) -> Result<(Box<dyn BufRead>, String), Failure> {
-    match file {
-        Some(path) if path != Path::new("-") => {
-            let file = File::open(path).map_err(|e| {
-                Failure::usage(format!("the input cannot be opened: {e}")).at(path.display())
-            })?;
-            Ok((
-                Box::new(BufReader::with_capacity(1 << 16, file)),
-                path.display().to_string(),
-            ))
-        }
-        _ => Ok((Box::new(io::stdin().lock()), "standard input".to_string())),
-    }
-}
-
-/// The rows of an input, with the line number for messages.
-struct Lines {
-    input: Box<dyn BufRead>,
-    name: String,
-    number: u64,
-    line: Vec<u8>,
-}
-
-impl Lines {
-    fn new(input: Box<dyn BufRead>, name: String) -> Self {
-        Self {
-            input,
-            name,
-            number: 0,
-            line: Vec::new(),
-        }
-    }
-
-    fn next_row(&mut self) -> Result<Option<Row>, Failure> {
-        self.line.clear();
-        self.number += 1;
-        let read = (&mut self.input)
-            .take(LINE_MAX)
-            .read_until(b'\n', &mut self.line);
-        let read = read.map_err(|e| {
-            Failure::refused(format!("the input cannot be read: {e}")).at(&self.name)
-        })?;
-        if read == 0 {
-            return Ok(None);
-        }
-        if self.line.last() == Some(&b'\n') {
-            self.line.pop();
-        } else if read as u64 == LINE_MAX {
-            return Err(self.wrong(&format!(
-                "the line is longer than {}",
-                units::size(LINE_MAX)
-            )));
-        }
-        parse_row(&self.line)
-            .map(Some)
-            .map_err(|bad| self.wrong(&bad.to_string()))
-    }
-
-    fn wrong(&self, why: &str) -> Failure {
-        Failure::data(format!("a row cannot be read: {why}"))
-            .at(format!("{}, line {}", self.name, self.number))
-            .advise("rows before its batch are loaded; correct the line and load again: rows that are there are set anew")
-    }
 }
 
 #[cfg(test)]
@@ -223,12 +177,5 @@ mod tests {
             vec![(b"c".to_vec(), b"3".to_vec())]
         );
         assert!(read_batch(&mut lines, 2).expect("end").is_empty());
-    }
-
-    #[test]
-    fn a_wrong_row_names_its_line() {
-        let mut lines = lines(b"a\t1\nwrong\n");
-        let failure = read_batch(&mut lines, 10).expect_err("no tab");
-        assert!(failure.to_string().contains("test, line 2"), "{failure}");
     }
 }
