@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Scratch, command, ok, row, run, sorted_rows};
+use common::{Scratch, command, ok, row, rows_text, run, run_with_input, sorted_rows};
 use serde_json::json;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
@@ -62,6 +62,65 @@ fn a_killed_load_leaves_whole_batches() {
         ok(&["recover", &db]);
         assert_eq!(ok(&["export", &db, "t"]).text(), exported);
         ok(&["verify", &db]);
+    }
+}
+
+/// Loads a new table and kills that at a line of its progress that begins with `at`. True if it was over before.
+fn load_new_and_kill(db: &str, file: &str, how: &[&str], at: &str) -> bool {
+    let mut child = command(&[&["load", db, "t", file, "--new", "--progress"], how].concat())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+    while let Some(Ok(line)) = lines.next() {
+        if line == at {
+            child.kill().expect("it can be killed");
+        }
+    }
+    child.wait().expect("it ends").success()
+}
+
+#[test]
+fn a_killed_load_of_a_new_table_leaves_all_of_it_or_nothing() {
+    let scratch = Scratch::new();
+    let (any, sorted) = (scratch.path("any.tsv"), scratch.path("sorted.tsv"));
+    let rows = 50_000;
+    std::fs::write(&any, rows_text(0, rows)).expect("the input is written");
+    std::fs::write(&sorted, sorted_rows(rows)).expect("the input is written");
+    let little = ["--sort-memory", "128KiB"];
+    for (attempt, (file, how, at)) in [
+        (&sorted, &["--sorted"][..], "read 23000"),
+        (&sorted, &["--sorted"], "read 50000, all"),
+        (&any, &little, "read 40000"),
+        (&any, &little, "read 50000, all"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let db = scratch.path(&format!("db{attempt}"));
+        run_with_input(&["load", &db, "kept"], rows_text(0, 5).as_bytes()).expect(0);
+        let whole = load_new_and_kill(&db, file, how, at);
+        let names = ok(&["tables", &db]).lines();
+        if names == ["kept", "t"] {
+            assert_eq!(ok(&["export", &db, "t"]).text(), sorted_rows(rows));
+        } else {
+            assert_eq!(names, ["kept"]);
+            assert!(!whole);
+        }
+        ok(&["recover", &db]);
+        ok(&["verify", &db]);
+        let left = std::fs::read_dir(&db).expect("a directory");
+        let spilled = left
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .find(|name| name.starts_with("sorting"));
+        assert_eq!(spilled, None);
+        // It can be loaded again.
+        if names == ["kept"] {
+            ok(&["load", &db, "t", file, "--new"]);
+            assert_eq!(ok(&["export", &db, "t"]).text(), sorted_rows(rows));
+        }
     }
 }
 

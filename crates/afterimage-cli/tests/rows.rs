@@ -26,6 +26,49 @@ fn an_export_is_the_input_sorted() {
 }
 
 #[test]
+fn a_new_table_is_loaded_as_a_whole() {
+    let scratch = Scratch::new();
+    let (db, rows) = (scratch.path("db"), rows_text(0, 5000));
+    let loaded = run_with_input(&["load", &db, "t", "--new", "--json"], rows.as_bytes());
+    let document = loaded.expect(0).json();
+    assert_eq!(
+        (&document["table"], &document["rows"]),
+        (&json!("t"), &json!(5000))
+    );
+    let sorted = ok(&["export", &db, "t"]).text();
+    assert_eq!(sorted, sorted_rows(5000));
+    let again = ["load", &db, "u", "--new", "--sorted"];
+    let loaded = run_with_input(&again, sorted.as_bytes()).expect(0);
+    assert!(loaded.text().starts_with("loaded 5,000 rows ("));
+    assert_eq!(ok(&["export", &db, "u"]).text(), sorted);
+    for (args, input, says) in [
+        (
+            &["t", "--new"][..],
+            "a\t1\n",
+            "there is a table \"t\" already",
+        ),
+        (
+            &["v", "--new"],
+            "b\t1\na\t2\nb\t3\n",
+            "two rows have the key \"b\"",
+        ),
+        (
+            &["v", "--new", "--sorted"],
+            "b\t1\na\t2\n",
+            "standard input, line 2: the rows were said to be sorted",
+        ),
+        (&["v", "--new"], "b\t1\nwrong\n", "nothing was loaded"),
+    ] {
+        let args = [&["load", &db][..], args].concat();
+        let refused = run_with_input(&args, input.as_bytes()).expect(1);
+        assert!(refused.stderr.contains(says), "{}", refused.stderr);
+    }
+    run(&["load", &db, "v", "--sorted"]).expect(2);
+    assert_eq!(ok(&["tables", &db]).lines(), ["t", "u"]);
+    ok(&["verify", &db]);
+}
+
+#[test]
 fn escapes_make_any_bytes_a_line() {
     let scratch = Scratch::new();
     let db = scratch.path("db");

@@ -3,6 +3,7 @@
 use super::Tally;
 use super::board::Board;
 use super::client::{Client, Plan, opening_rows};
+use super::loads::Loads;
 use super::side;
 use super::trouble::Trouble;
 use crate::check::{World, prove, same};
@@ -55,6 +56,7 @@ struct Episode {
     delay: Duration,
     timeout: Duration,
     history: History,
+    loads: Arc<Loads>,
     tally: Tally,
     worlds: u64,
     story: Vec<String>,
@@ -83,6 +85,7 @@ impl Episode {
             choices,
             layout,
             history: History::default(),
+            loads: Arc::default(),
             tally: Tally::default(),
             worlds: 0,
             story: Vec::new(),
@@ -96,6 +99,7 @@ impl Episode {
             running = self.recover(disk)?;
             let rows = running.world.live("reading after recovery", || {
                 side::read(&running.database)?;
+                self.loads.check(&running.database)?;
                 read_all(&running.database, &running.table)
             })?;
             self.history.check(&rows)?;
@@ -261,6 +265,7 @@ impl Episode {
             database: running.database.clone(),
             io: running.world.sim.io(),
             board: Arc::clone(board),
+            loads: Arc::clone(&self.loads),
             choices: self.choices.fork(),
         };
         let board = Arc::clone(board);
@@ -463,6 +468,7 @@ struct Housekeeper {
     database: Database,
     io: Io,
     board: Arc<Board>,
+    loads: Arc<Loads>,
     choices: Choices,
 }
 
@@ -472,6 +478,10 @@ impl Housekeeper {
             let end = match self.choices.below(48) {
                 0 => self.database.shrink_file().map(|_| Progress::Idle),
                 1..=3 => self.database.checkpoint().map(|()| Progress::Idle),
+                6 => {
+                    let done = self.loads.work(&self.database, &mut self.choices);
+                    done.map(|()| Progress::Idle)
+                }
                 4 | 5 => side::work(&self.database, &mut self.choices).map(|()| Progress::Idle),
                 _ => self.database.step(),
             };

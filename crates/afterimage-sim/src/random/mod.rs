@@ -7,6 +7,7 @@
 pub mod board;
 pub mod client;
 mod episode;
+mod loads;
 mod side;
 pub mod trouble;
 

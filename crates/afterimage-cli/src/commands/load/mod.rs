@@ -13,8 +13,8 @@ use crate::out::{self, Out, Progress};
 use crate::settings::Settings;
 use crate::units;
 use afterimage::{Database, Table};
-use serde_json::json;
 use lines::{Lines, Row, input};
+use serde_json::json;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -82,8 +82,7 @@ pub fn run(args: &Args, settings: &Settings, out: &mut Out) -> Result<(), Failur
     let table = db.table(&args.table).map_err(told)?;
     let start = Instant::now();
     let mut loaded = Loaded::default();
-    let ended = load(args, &db, &table, lines, &mut loaded)
-        .and_then(|()| db.close().map_err(told));
+    let ended = load(args, &db, &table, lines, &mut loaded).and_then(|()| db.close().map_err(told));
     let took = start.elapsed();
     if out.is_json() {
         out.document(&json!({
