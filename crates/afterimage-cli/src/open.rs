@@ -129,9 +129,17 @@ pub fn from_engine(error: Error, dir: &Path) -> Failure {
             let table = table
                 .map(|name| format!("table {name}, "))
                 .unwrap_or_default();
+            let advice = match file.ends_with("unlogged") {
+                true => {
+                    "only rows of unlogged tables are in this file; remove it to give them up: the tables are empty then, and all else is as it was"
+                }
+                false => {
+                    "other pages stay usable; `afterimage verify` names every damaged place; restore from a backup"
+                }
+            };
             Failure::refused(format!("page {page} is damaged: {what}"))
                 .at(format!("{table}{}, offset {offset}", file.display()))
-                .advise("other pages stay usable; `afterimage verify` names every damaged place; restore from a backup")
+                .advise(advice)
         }
         Error::NotADatabase { path, what } => {
             // What is missing needs no second sentence; what is in the way does.

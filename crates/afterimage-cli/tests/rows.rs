@@ -130,7 +130,7 @@ fn a_row_comes_and_goes() {
     assert_eq!(ok(&["tables", &db]).lines(), ["another", "t"]);
     assert_eq!(
         ok(&["tables", &db, "--json"]).json(),
-        json!({ "tables": ["another", "t"] })
+        json!({ "tables": ["another", "t"], "unlogged": [] })
     );
 }
 

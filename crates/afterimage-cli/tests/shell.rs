@@ -193,7 +193,7 @@ fn json_is_one_document_a_line() {
     assert_eq!(stats["active_transactions"], json!(0));
     let a = json!({ "key": "a", "value": "1" });
     let all = [
-        json!({ "tables": ["t"] }),
+        json!({ "tables": ["t"], "unlogged": [] }),
         a.clone(),
         json!({ "key": { "hex": "ff00" }, "value": "x y" }),
         a,
@@ -424,4 +424,47 @@ fn ctrl_c_ends_a_scan_and_the_shell_goes_on() {
     terminal.prompt("bank> ");
     terminal.press("\x04");
     terminal.ends();
+}
+
+#[test]
+fn unlogged_tables() {
+    let scratch = Scratch::new();
+    let db = with_rows(&scratch, "a\t1\n");
+    let made = shell(
+        &db,
+        "create u unlogged; begin; put u k 1; put t b 2; commit; tables",
+    );
+    assert_eq!(made.expect(0).text(), "t\nu\tunlogged\n");
+    // It was closed, so the rows are there; and so are the flags for whoever looks from outside.
+    assert_eq!(ok(&["scan", &db, "u"]).text(), "k\t1\n");
+    assert_eq!(ok(&["tables", &db]).text(), "t\nu\tunlogged\n");
+    let tables = ok(&["tables", &db, "--json"]).json();
+    assert_eq!(tables, json!({ "tables": ["t", "u"], "unlogged": ["u"] }));
+    let stats = ok(&["stats", &db]).text();
+    let line = stats.lines().find(|line| line.starts_with("tables"));
+    assert!(
+        line.is_some_and(|line| line.contains("2 (1 unlogged: ")),
+        "{stats}"
+    );
+    ok(&["verify", &db]);
+    let wrong = shell(&db, "create v logged").expect(2);
+    assert!(
+        wrong.stderr.contains("create TABLE [unlogged]"),
+        "{}",
+        wrong.stderr
+    );
+    // Damage in its file is told with what can be done, and that can be done.
+    let file = Path::new(&db).join("unlogged");
+    let mut bytes = std::fs::read(&file).expect("is there");
+    bytes[8192 + 300] ^= 1;
+    std::fs::write(&file, bytes).expect("writes");
+    let refused = run(&["scan", &db, "t"]).expect(3);
+    assert!(
+        refused.stderr.contains("remove it to give them up"),
+        "{}",
+        refused.stderr
+    );
+    std::fs::remove_file(file).expect("removes");
+    assert_eq!(ok(&["scan", &db, "t"]).text(), "a\t1\nb\t2\n");
+    assert_eq!(ok(&["scan", &db, "u"]).text(), "");
 }

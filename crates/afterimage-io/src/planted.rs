@@ -77,6 +77,9 @@ bugs! {
     LoadNotPending = "load-leak", "The tree of a load that has begun stands nowhere: a crash leaks its pages.";
     LoadBeforeRows = "load-early", "A load's table is entered in the catalogue before its last leaf is in the log.";
     LoadKeptPending = "load-kept", "A loaded table's pages stay among those that wait to be freed.";
+    UnloggedKept = "unlogged-kept", "After an unclean stop the rows of unlogged tables are taken as the file has them.";
+    UnloggedNotTakenBack = "unlogged-rollback", "A rollback forgets the rows of unlogged tables.";
+    UnloggedNotSynced = "unlogged-close", "The control file says that a stop was clean before the pages of unlogged tables are home.";
     PageLsnNotStamped = "page-lsn", "A change is applied to a page without stamping its LSN.";
 }
 

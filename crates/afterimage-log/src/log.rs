@@ -160,6 +160,12 @@ impl Log {
         self.shared.reserve(bytes as u64)
     }
 
+    /// A reservation of nothing, to be filled by [`Reservation::absorb`] or to stay empty. Always to be had.
+    #[must_use]
+    pub fn no_reservation(&self) -> Reservation {
+        Reservation::new(std::sync::Arc::clone(&self.shared.reserved), 0)
+    }
+
     /// Appends one record; it is in memory then. `inside` is called with the record's LSN and its time (0 where it
     /// is not timed) while nobody else can append: it must be short, and must not call the log.
     ///

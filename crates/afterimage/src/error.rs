@@ -197,10 +197,13 @@ pub enum Error {
     },
     /// The engine has rolled the transaction back: what it wrote, with what is kept for taking it back, comes to more than
     /// half of `max_wal_size`, and there was no room for more. Do it in smaller parts, or make the setting larger.
+    ///
+    /// Where it has changed rows of unlogged tables: what it and all other unfinished transactions would have kept in memory, to
+    /// take such changes back, came to more than `unlogged_pool_size`.
     TransactionTooBig {
-        /// Bytes of log that were its own.
+        /// Bytes of log that were its own; or bytes that would have been kept in memory.
         bytes: u64,
-        /// The setting `max_wal_size`, in bytes.
+        /// The setting `max_wal_size`, or `unlogged_pool_size`, in bytes.
         max: u64,
     },
     /// The transaction has already ended, or an earlier error has made it fit for rollback only.
@@ -414,7 +417,7 @@ impl fmt::Display for Error {
             ),
             Error::TransactionTooBig { bytes, max } => write!(
                 f,
-                "the transaction was rolled back: its own log and the reserve for its rollback come to {bytes} bytes, and max_wal_size is {max}; do it in smaller parts, or raise max_wal_size"
+                "the transaction was rolled back: its own log and the reserve for its rollback come to {bytes} bytes, and max_wal_size is {max}; do it in smaller parts, or raise max_wal_size (for rows of unlogged tables the memory for the rollback counts, and the setting is unlogged_pool_size)"
             ),
             Error::TransactionEnded { reason } => write!(f, "the transaction has ended: {reason}"),
             Error::Closed => write!(f, "the database has been closed"),

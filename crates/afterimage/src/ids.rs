@@ -58,6 +58,10 @@ impl TableId {
     pub const CATALOGUE: TableId = TableId(1);
     /// The pending-free tree: extents waiting to be freed.
     pub const PENDING_FREE: TableId = TableId(2);
+    /// In the file `unlogged`: the roots of the unlogged tables.
+    pub const UNLOGGED_ROOTS: TableId = TableId(3);
+    /// In the file `unlogged`: its own pending-free tree.
+    pub const UNLOGGED_PENDING: TableId = TableId(4);
     /// The first number a user's table can get; those below are the engine's own.
     pub const FIRST_USER: TableId = TableId(16);
 

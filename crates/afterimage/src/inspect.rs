@@ -206,7 +206,11 @@ fn describe(record: &Record<'_>, lsn: Lsn, line: &mut DumpLine) {
             );
         }
         Record::CheckpointEnd { begin, .. } => line.note = format!("of the checkpoint at {begin}"),
-        Record::Begin | Record::Commit { .. } | Record::End { .. } | Record::CheckpointBegin => {}
+        Record::Begin
+        | Record::Commit { .. }
+        | Record::UnloggedCommit
+        | Record::End { .. }
+        | Record::CheckpointBegin => {}
     }
 }
 

@@ -30,6 +30,7 @@ pub use afterimage_log::Durability;
 pub struct Options {
     pub(crate) page_size: usize,
     pub(crate) buffer_pool_size: u64,
+    pub(crate) unlogged_pool_size: u64,
     pub(crate) max_wal_size: u64,
     pub(crate) checkpoint_timeout: Duration,
     pub(crate) lock_timeout: Duration,
@@ -56,6 +57,7 @@ impl Options {
         Options {
             page_size: 8 << 10,
             buffer_pool_size: 64 << 20,
+            unlogged_pool_size: 16 << 20,
             max_wal_size: 1 << 30,
             checkpoint_timeout: Duration::from_secs(300),
             lock_timeout: Duration::from_secs(10),
@@ -79,12 +81,21 @@ impl Options {
     /// Memory for cached pages, in bytes: at least 8 pages, default 64 MiB. Too small: pages are read and written
     /// again and again. Too large: the machine swaps.
     ///
-    /// All the memory the engine uses is this, and: log not yet written (`wal_buffers`, 4 MiB, and as much again while it is being
+    /// All the memory the engine uses is this, and: twice `unlogged_pool_size` where there are unlogged tables, log not yet written (`wal_buffers`, 4 MiB, and as much again while it is being
     /// written), one batch of the doublewrite area (at most 167 pages), about 200 bytes for each key that a transaction
     /// has locked, the names of the tables, and 128 KiB of fixed tables.
     pub fn buffer_pool_size(mut self, bytes: u64) -> Options {
         self.buffer_pool_size = bytes;
         self.given("buffer_pool_size")
+    }
+
+    /// Memory for cached pages of unlogged tables, in bytes: at least 8 pages, default 16 MiB. Taken when there is the first such
+    /// table. As much again, at most, is kept of what unfinished transactions have changed in them, to take it back; who
+    /// would go beyond that meets [`Error::TransactionTooBig`](crate::Error::TransactionTooBig). Too small: pages are read
+    /// and written again and again, and large transactions fail. Too large: the machine swaps.
+    pub fn unlogged_pool_size(mut self, bytes: u64) -> Options {
+        self.unlogged_pool_size = bytes;
+        self.given("unlogged_pool_size")
     }
 
     /// Bytes in a log segment: a power of two from 64 KiB (and at least 8 pages) to 1 GiB, default 16 MiB. Fixed when
@@ -179,6 +190,11 @@ impl Options {
 
     pub(crate) fn frames(&self) -> usize {
         usize::try_from(self.buffer_pool_size / self.page_size as u64).unwrap_or(usize::MAX)
+    }
+
+    /// Places for pages of unlogged tables.
+    pub(crate) fn unlogged_frames(&self) -> usize {
+        usize::try_from(self.unlogged_pool_size / self.page_size as u64).unwrap_or(usize::MAX)
     }
 
     /// Remembers that the program has said this: it goes over the settings file.

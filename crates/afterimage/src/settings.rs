@@ -62,6 +62,19 @@ const TABLE: &[Setting<Options>] = &[
         set: |o, value| o.buffer_pool_size = value,
     },
     Setting {
+        name: "unlogged_pool_size",
+        what: "memory for pages of unlogged tables, once there are any; and as much again for taking changes of them back",
+        kind: Kind::Size((POOL_FRAMES_MIN * PAGE_SIZE_MIN) as u64, 16 << 40),
+        word: None,
+        also: "at least 8 pages",
+        too_low: "pages are read and written again and again; large transactions fail",
+        too_high: "the machine swaps",
+        changes_while_running: false,
+        fixed_at_creation: false,
+        get: |o| o.unlogged_pool_size,
+        set: |o, value| o.unlogged_pool_size = value,
+    },
+    Setting {
         name: "max_wal_size",
         what: "the log that crash recovery may have to read; pages are written so that it holds",
         kind: Kind::Size(WAL_SEGMENTS_MIN * SEGMENT_BYTES_MIN, 1024 << 40),
@@ -251,11 +264,15 @@ impl Options {
     pub(crate) fn check_together(&self) -> Result<()> {
         let bad = |name, what| Err(Error::BadOption { name, what });
         let (page, segment) = (self.page_size as u64, self.log.segment_bytes);
-        let pool = self.buffer_pool_size;
-        if pool < POOL_FRAMES_MIN as u64 * page {
-            let (pool, page) = (write_size(pool), write_size(page));
-            let what = format!("{pool} is less than {POOL_FRAMES_MIN} pages of {page}");
-            return bad("buffer_pool_size", what);
+        for (name, pool) in [
+            ("buffer_pool_size", self.buffer_pool_size),
+            ("unlogged_pool_size", self.unlogged_pool_size),
+        ] {
+            if pool < POOL_FRAMES_MIN as u64 * page {
+                let (pool, page) = (write_size(pool), write_size(page));
+                let what = format!("{pool} is less than {POOL_FRAMES_MIN} pages of {page}");
+                return bad(name, what);
+            }
         }
         if segment < SEGMENT_PAGES_MIN * page {
             let (segment, page) = (write_size(segment), write_size(page));

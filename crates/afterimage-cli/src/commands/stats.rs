@@ -162,6 +162,17 @@ fn table(stats: &Stats) -> Vec<(&'static str, String)> {
             format!("{} ({} free)", count(stats.pages), count(stats.pages_free)),
         ),
         (
+            "tables",
+            format!(
+                "{} ({} unlogged: {} pages, {} free, {} kept for rollbacks)",
+                count(stats.tables),
+                count(stats.unlogged_tables),
+                count(stats.unlogged_pages),
+                count(stats.unlogged_pages_free),
+                size(stats.unlogged_kept_bytes)
+            ),
+        ),
+        (
             "pages read, written",
             format!(
                 "{}, {}",

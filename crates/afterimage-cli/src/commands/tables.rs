@@ -1,4 +1,4 @@
-//! `afterimage tables`: the names in the catalogue, read without changing a byte.
+//! `afterimage tables`: the names in the catalogue, and which of the tables are unlogged, read without changing a byte.
 
 use crate::failure::Failure;
 use crate::open::{self, from_engine};
@@ -10,6 +10,8 @@ use std::path::PathBuf;
 /// What `tables` takes.
 #[derive(clap::Args)]
 #[command(after_help = "\
+A tab and the word `unlogged` follow the name of a table whose rows are not in the log: it is empty after a crash.
+
 Example:
   afterimage tables bank")]
 pub struct Args {
@@ -22,8 +24,16 @@ pub fn run(args: &Args, settings: &Settings, out: &mut Out) -> Result<(), Failur
     let db = open::for_reading(&args.dir, settings)?;
     let mut names = db.tables().map_err(|e| from_engine(e, &args.dir))?;
     names.sort();
+    let unlogged = db
+        .unlogged_tables()
+        .map_err(|e| from_engine(e, &args.dir))?;
     if out.is_json() {
-        return out.document(&json!({ "tables": names }));
+        return out.document(&json!({ "tables": names, "unlogged": unlogged }));
     }
-    names.iter().try_for_each(|name| out.line(name))
+    names
+        .iter()
+        .try_for_each(|name| match unlogged.contains(name) {
+            true => out.line(format!("{name}\tunlogged")),
+            false => out.line(name),
+        })
 }

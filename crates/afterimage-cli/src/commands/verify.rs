@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 #[derive(clap::Args)]
 #[command(after_help = "\
 Reads every page and checks its checksum and structure, walks every tree, compares the allocation map, and reads all
-log from the oldest segment on. Exits 1 if anything is wrong, naming table, page, LSN, segment and offset. Refused
+log from the oldest segment on. Unlogged tables are checked like the others, where there is something of them: after a
+clean stop. Exits 1 if anything is wrong, naming table, page, LSN, segment and offset. Refused
 (3) while another process has the database open; what a program has open it can check itself, while it works, by
 `Database::verify`, and a shell by `verify`. A database that was not closed is recovered in memory first; its
 files stay as they are.

@@ -6,7 +6,7 @@ use afterimage_io::planted::{self, Bug};
 use afterimage_log::Lsn;
 
 use super::doublewrite::Doublewrite;
-use super::{Pager, Pin, Shared};
+use super::{Pager, Pin, Shared, WayHome};
 use crate::error::{Error, Result};
 use crate::ids::PageId;
 
@@ -51,9 +51,16 @@ impl Pager {
 
     /// Writes these pages home, batch by batch, as far as they are still dirty and nobody is changing them.
     fn clean_these(&self, pages: &[(PageId, Lsn)]) -> Result<usize> {
+        let doublewrite = match &self.way_home {
+            WayHome::Logged(doublewrite) => doublewrite,
+            WayHome::Unlogged(writing) => {
+                let _writing = writing.lock();
+                return self.clean_straight(pages);
+            }
+        };
         let (mut cleaned, mut rest) = (0, pages);
         while !rest.is_empty() {
-            let mut area = self.doublewrite.lock();
+            let mut area = doublewrite.lock();
             let (now, later) = rest.split_at(rest.len().min(area.cells()));
             cleaned += self.clean_batch(&mut area, now)?;
             rest = later;
@@ -75,7 +82,7 @@ impl Pager {
     }
 
     /// After the first failure nothing is written any more, and what was on its way never arrives.
-    fn check_running(&self) -> Result<()> {
+    pub(super) fn check_running(&self) -> Result<()> {
         match self.log.failure() {
             Some(reason) => Err(Error::LogFailed { reason }),
             None => Ok(()),

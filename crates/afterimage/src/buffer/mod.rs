@@ -10,6 +10,7 @@ mod permits;
 mod pool;
 mod shrink;
 mod store;
+mod unlogged;
 
 use std::path::Path;
 
@@ -23,6 +24,7 @@ pub(crate) use doublewrite::{Copy as DoublewriteCopy, Doublewrite};
 pub(crate) use permits::Permit;
 pub(crate) use pool::{Blank, Exclusive, Pin, Shared};
 pub(crate) use store::{Found, PAGES_FILE, Store};
+pub(crate) use unlogged::UnloggedFile;
 
 use crate::error::Result;
 use crate::ids::PageId;
@@ -57,13 +59,24 @@ pub(crate) struct Counters {
     pub(crate) pages_purged: Counter,
 }
 
-/// Pages in memory, their files, and the log they are tied to.
+/// How pages get home.
+enum WayHome {
+    /// Behind their log, by way of the doublewrite area.
+    Logged(Mutex<Doublewrite>),
+    /// Straight: there is no log of them, and what a crash tears is made anew. Held by whoever writes.
+    Unlogged(Mutex<()>),
+}
+
+/// Pages in memory, their files, and the log they are tied to. Those of unlogged tables are tied to it by its end alone:
+/// when the log has stopped, they do not change any more.
 pub(crate) struct Pager {
     pub(crate) io: Io,
     pub(crate) log: Log,
     pool: Pool,
     store: Store,
-    doublewrite: Mutex<Doublewrite>,
+    way_home: WayHome,
+    /// How often a page has changed without a record.
+    changes: Counter,
     alloc: Allocator,
     permits: Permits,
     pub(crate) counters: Counters,
@@ -77,12 +90,18 @@ impl Pager {
         doublewrite: Doublewrite,
         frames: usize,
     ) -> Pager {
+        let way_home = WayHome::Logged(Mutex::new(io, doublewrite));
+        Pager::with(io, log, store, way_home, frames)
+    }
+
+    fn with(io: &Io, log: Log, store: Store, way_home: WayHome, frames: usize) -> Pager {
         Pager {
             io: io.clone(),
             log,
             pool: Pool::new(io, frames, store.page_size()),
             store,
-            doublewrite: Mutex::new(io, doublewrite),
+            way_home,
+            changes: Counter::default(),
             alloc: Allocator::new(io),
             permits: Permits::new(io, (frames - 2) / FRAMES_PER_OPERATION),
             counters: Counters::default(),
@@ -96,7 +115,25 @@ impl Pager {
         id: u128,
         mode: OpenMode,
     ) -> Result<Store> {
-        Store::open(io, directory, page_size, id, mode)
+        Store::open(io, directory.join(PAGES_FILE), page_size, id, mode)
+    }
+
+    /// Whether its pages are changed by records of the log.
+    pub(crate) fn is_logged(&self) -> bool {
+        matches!(self.way_home, WayHome::Logged(_))
+    }
+
+    /// A number that is another one when a page has changed since.
+    pub(crate) fn moment(&self) -> u64 {
+        match self.is_logged() {
+            true => self.log.next_lsn().get(),
+            false => self.changes.get(),
+        }
+    }
+
+    /// The name of the file that the pages are in.
+    pub(crate) fn file_name(&self) -> String {
+        self.store.name()
     }
 
     pub(crate) fn page_size(&self) -> usize {

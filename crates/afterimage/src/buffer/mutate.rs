@@ -1,5 +1,8 @@
 //! The one way to change a page. Forward work, rollback and structure changes all come through here with latched
 //! frames and a record; what is then done to the pages is what redo will do to them: do is redo.
+//!
+//! Pages of unlogged tables change here too: checked and applied like the others, except that the record goes nowhere.
+//! They bear no LSN.
 
 use afterimage_io::planted::{self, Bug};
 use afterimage_log::{Appended, Log, Lsn, Reservation};
@@ -17,13 +20,17 @@ impl Pager {
         self.reserve(Log::frame_bytes(payload.len(), true))
     }
 
-    /// Log space for records of `bytes` bytes in all, got before any latch.
+    /// Log space for records of `bytes` bytes in all, got before any latch. Changes that are not logged need none.
     pub(crate) fn reserve(&self, bytes: usize) -> Result<Reservation> {
-        Ok(self.log.reserve(bytes)?)
+        match self.is_logged() {
+            true => Ok(self.log.reserve(bytes)?),
+            false => Ok(self.log.no_reservation()),
+        }
     }
 
     /// Appends `record` and applies it to `pages`, which are those it names, in its order, exclusively latched.
-    /// `inside` runs in the reservation, with the record's LSN: what it changes is in step with the log.
+    /// `inside` runs in the reservation, with the record's LSN: what it changes is in step with the log. `None`, and no
+    /// `inside`, for pages that are not logged.
     ///
     /// Everything that can fail is checked before anything is marked, and the frames are marked dirty before the
     /// record is appended: a checkpoint between the two sees a page too many, never one too few (T22).
@@ -34,8 +41,15 @@ impl Pager {
         pages: &mut [&mut Exclusive<'_>],
         timed: bool,
         inside: &mut dyn FnMut(Lsn, u64),
-    ) -> Result<Appended> {
+    ) -> Result<Option<Appended>> {
         self.check(record, pages)?;
+        if !self.is_logged() {
+            // For the cleaner, which takes the oldest first; the page itself is not stamped.
+            mark_dirty(pages, self.log.next_lsn());
+            apply_to(record, pages, None);
+            self.changes.add(1);
+            return Ok(None);
+        }
         if !planted::active(Bug::RecLsnTooLate) {
             mark_dirty(pages, self.log.next_lsn());
         }
@@ -45,15 +59,8 @@ impl Pager {
         if planted::active(Bug::RecLsnTooLate) {
             mark_dirty(pages, self.log.next_lsn());
         }
-        let mut index = 0;
-        record.for_each_page(|_, _, op| {
-            apply(pages[index], &op).expect("checked before the record was appended");
-            if !planted::active(Bug::PageLsnNotStamped) {
-                pages[index].set_lsn(appended.lsn);
-            }
-            index += 1;
-        });
-        Ok(appended)
+        apply_to(record, pages, Some(appended.lsn));
+        Ok(Some(appended))
     }
 
     fn check(&self, record: &Record<'_>, pages: &[&mut Exclusive<'_>]) -> Result<()> {
@@ -80,6 +87,17 @@ impl Pager {
         assert_eq!(index, pages.len(), "MUT-1: the record names every frame");
         refused.map_or(Ok(()), Err)
     }
+}
+
+fn apply_to(record: &Record<'_>, pages: &mut [&mut Exclusive<'_>], lsn: Option<Lsn>) {
+    let mut index = 0;
+    record.for_each_page(|_, _, op| {
+        apply(pages[index], &op).expect("checked before anything was marked");
+        if let Some(lsn) = lsn.filter(|_| !planted::active(Bug::PageLsnNotStamped)) {
+            pages[index].set_lsn(lsn);
+        }
+        index += 1;
+    });
 }
 
 fn mark_dirty(pages: &[&mut Exclusive<'_>], rec_lsn: Lsn) {

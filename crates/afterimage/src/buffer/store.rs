@@ -1,7 +1,7 @@
-//! The `pages` file: where every logged page has its home. Positioned reads and writes of whole pages, each checked
+//! A file of pages: `pages`, where every logged page has its home, or `unlogged`. Positioned reads and writes of whole pages, each checked
 //! against its checksum and its place; no caching.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use afterimage_io::{File, Io, OpenMode};
 
@@ -10,6 +10,7 @@ use crate::ids::PageId;
 use crate::page::Page;
 
 pub(crate) const PAGES_FILE: &str = "pages";
+pub(crate) const UNLOGGED_FILE: &str = "unlogged";
 
 pub(crate) struct Store {
     file: File,
@@ -32,12 +33,11 @@ pub(crate) enum Found {
 impl Store {
     pub(crate) fn open(
         io: &Io,
-        directory: &Path,
+        path: PathBuf,
         page_size: usize,
         file_id: u128,
         mode: OpenMode,
     ) -> Result<Store> {
-        let path = directory.join(PAGES_FILE);
         let file = io
             .open(&path, mode)
             .map_err(|e| Error::io(&path, "open", &e))?;
@@ -51,6 +51,12 @@ impl Store {
 
     pub(crate) fn page_size(&self) -> usize {
         self.page_size
+    }
+
+    /// The file's name.
+    pub(crate) fn name(&self) -> String {
+        let name = self.path.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
     }
 
     fn offset(&self, page: PageId) -> u64 {

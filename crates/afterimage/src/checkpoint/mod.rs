@@ -171,12 +171,24 @@ impl Checkpointer {
         let mut inner = self.inner.lock();
         let area = write_records(system, &mut inner.space)?;
         inner.space = None;
+        let unlogged = system.catalogue.unlogged();
+        // Before the control file says that the stop was clean: a crash in between leaves it an unclean one.
+        if !planted::active(Bug::UnloggedNotSynced)
+            && let Some(unlogged) = unlogged
+        {
+            unlogged.pager.leave(area.checkpoint_lsn)?;
+        }
         let mut control = inner.control.current().clone();
         control.client = area.encode();
         control.durable_lsn = Some(system.pager.log.durable_lsn());
         control.clean_end = Some(system.pager.log.next_lsn());
         self.point_at(system, &mut inner, &control, &area)?;
         self.counters.count(Cause::Shutdown);
+        if planted::active(Bug::UnloggedNotSynced)
+            && let Some(unlogged) = unlogged
+        {
+            unlogged.pager.leave(area.checkpoint_lsn)?;
+        }
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use crate::buffer::{Doublewrite, PAGES_FILE, Pager};
 use crate::checkpoint::{Checkpointer, EngineArea};
 use crate::error::{Error, Result};
 use crate::options::Options;
-use crate::recovery::{Recovered, RecoveryReport, doublewrite_cells, log_options};
+use crate::recovery::{Recovered, RecoveryReport, doublewrite_cells, log_options, unlogged_file};
 use crate::transaction::System;
 use crate::tree::format_database;
 
@@ -105,6 +105,7 @@ pub(super) fn create(io: &Io, directory: &Path, options: &Options) -> Result<Rec
     let system = System::new(
         io,
         Pager::new(io, log, store, doublewrite, options.frames()),
+        unlogged_file(io, directory, options, &identity),
         options.lock_timeout,
         options.version_store_size,
     );

@@ -19,6 +19,7 @@ use super::status::StatusWriter;
 use super::table::Table;
 use super::transaction::Transaction;
 use super::verify::{self, VerifyReport};
+use crate::buffer::{Counter, Counters, Pager};
 use crate::checkpoint::{Cause, Checkpointer};
 use crate::error::{Error, Result};
 use crate::options::{Durability, Options};
@@ -168,83 +169,6 @@ impl Database {
         })
     }
 
-    /// The table `name`, created if there is none. A name has 1 to 255 bytes.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::BadTableName`], [`Error::DiskFull`], [`Error::LogFailed`], [`Error::Io`].
-    pub fn table(&self, name: &str) -> Result<Table> {
-        let shared = self.enter()?;
-        if shared.system.catalogue.by_name(name).is_none() {
-            shared.system.check_running()?;
-        }
-        let (tree, created) = shared.system.catalogue.open(&shared.system.pager, name)?;
-        if created {
-            shared.wait(
-                Some(shared.system.pager.log.next_lsn()),
-                shared.options.synchronous_commit,
-            )?;
-        }
-        let table = Table::new(tree, shared.instance);
-        load::wait_loaded(&shared, &table)?;
-        Ok(table)
-    }
-
-    /// Drops the table `name`: waits until no transaction uses it, then it is gone, with all its rows, as durably as commits
-    /// are. A snapshot that is older still sees it. Its pages become free in the background. False if there was no such
-    /// table.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::LockTimeout`] and [`Error::Deadlock`] where somebody goes on using it, [`Error::DiskFull`],
-    /// [`Error::LogFailed`], [`Error::Io`]: the table is there.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # let world = afterimage_io::sim::Sim::new(1);
-    /// # let db = afterimage::Options::new().io(world.io()).background(false).open("bank")?;
-    /// let old = db.table("accounts of 2019")?;
-    /// db.rename_table("accounts of 2019", "old accounts")?;
-    /// db.put(&old, b"alice", b"100")?;
-    /// assert!(db.drop_table("old accounts")?);
-    /// assert!(db.get(&old, b"alice").is_err());
-    /// # Ok::<(), afterimage::Error>(())
-    /// ```
-    pub fn drop_table(&self, name: &str) -> Result<bool> {
-        let shared = self.enter()?;
-        shared.system.check_running()?;
-        let end = shared.system.drop_table(name)?;
-        shared.wait(end, shared.options.synchronous_commit)?;
-        Ok(end.is_some())
-    }
-
-    /// Gives the table `from` the name `to`, as durably as commits are. Handles and transactions that have it go on.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchTable`], [`Error::TableExists`], [`Error::BadTableName`], [`Error::DiskFull`], [`Error::LogFailed`],
-    /// [`Error::Io`].
-    pub fn rename_table(&self, from: &str, to: &str) -> Result<()> {
-        let shared = self.enter()?;
-        shared.system.check_running()?;
-        let system = &shared.system;
-        system.catalogue.rename_table(&system.pager, from, to)?;
-        shared.wait(
-            Some(system.pager.log.next_lsn()),
-            shared.options.synchronous_commit,
-        )
-    }
-
-    /// The names of all tables, in order.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Closed`].
-    pub fn tables(&self) -> Result<Vec<String>> {
-        Ok(self.enter()?.system.catalogue.names())
-    }
-
     /// The latest committed value of `key`. Waits for a transaction that has it locked for writing, and until the
     /// commit that wrote it is as durable as this database's commits are.
     ///
@@ -329,7 +253,7 @@ impl Database {
         let shared = self.enter()?;
         shared.check_table(table)?;
         shared.help_if_behind()?;
-        shared.keep_bound(None, wish.bytes())?;
+        shared.keep_bound(None, table.log_bytes(wish))?;
         let (outcome, end) = shared.system.autocommit(&table.tree, key, wish)?;
         shared.wait(end, shared.options.synchronous_commit)?;
         Ok(outcome)
@@ -498,7 +422,8 @@ impl Database {
     }
 
     /// Writes everything home and closes the database for all handles; the next open has nothing to recover. Unfinished
-    /// transactions are left to that recovery.
+    /// transactions are left to that recovery; but where there are unlogged tables, which a recovery would empty, they are
+    /// rolled back.
     ///
     /// # Errors
     ///
@@ -621,6 +546,9 @@ impl Drop for Handle {
 impl Shared {
     fn write_everything_home(&self) -> Result<()> {
         self.system.check_running()?;
+        if self.system.catalogue.unlogged().is_some() {
+            self.system.end_everybody(&Error::Closed)?;
+        }
         if self.system.active.count() > 0 {
             let log = &self.system.pager.log;
             return Ok(log.wait_durable(log.next_lsn())?);
@@ -667,6 +595,14 @@ impl Shared {
         let (lock_waits, lock_wait_time) = self.system.lock_waits();
         let (versions, snapshots_too_old) = self.system.version_stats();
         let checkpoints = &self.checkpointer.counters;
+        let catalogue = &self.system.catalogue;
+        let unlogged = catalogue.unlogged().map(|file| &file.pager);
+        let unlogged_pages = unlogged.map_or((0, 0), Pager::page_counts);
+        let both = |counter: fn(&Counters) -> &Counter| {
+            let unlogged = unlogged.map_or(0, |pager| counter(&pager.counters).get());
+            counter(&pager.counters).get() + unlogged
+        };
+        let (tables, unlogged_tables) = catalogue.counts();
         Stats {
             next_lsn: log.next_lsn.get(),
             written_lsn: log.written_lsn.get(),
@@ -700,15 +636,20 @@ impl Shared {
             wal_slowest_sync_micros: log.slowest_sync_micros,
             wal_segments: log.segments,
             wal_segments_recycled: log.segments_recycled,
-            pages_read: pager.counters.pages_read.get(),
-            pages_written: pager.counters.pages_written.get(),
+            pages_read: both(|counters| &counters.pages_read),
+            pages_written: both(|counters| &counters.pages_written),
             pages,
             pages_free,
-            pages_merged: pager.counters.pages_merged.get(),
-            pages_purged: pager.counters.pages_purged.get(),
+            tables,
+            unlogged_tables,
+            unlogged_pages: unlogged_pages.0,
+            unlogged_pages_free: unlogged_pages.1,
+            unlogged_kept_bytes: self.system.kept_bytes(),
+            pages_merged: both(|counters| &counters.pages_merged),
+            pages_purged: both(|counters| &counters.pages_purged),
             pool_frames: pager.frame_count() as u64,
             pool_dirty: pager.dirty_count() as u64,
-            pool_waits: pager.counters.evictions_waited.get(),
+            pool_waits: both(|counters| &counters.evictions_waited),
         }
     }
 }

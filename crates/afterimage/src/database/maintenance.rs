@@ -79,8 +79,14 @@ impl Shared {
         if let Some(below) = afterimage_log::Lsn::new(oldest_wanted) {
             cleaned += pager.clean(CLEAN_BATCH, Some(below))?;
         }
-        if pager.dirty_count() > pager.frame_count() / 4 * 3 {
-            cleaned += pager.clean(CLEAN_BATCH, None)?;
+        let unlogged = self.system.catalogue.unlogged();
+        for pager in [Some(pager), unlogged.map(|file| &file.pager)]
+            .into_iter()
+            .flatten()
+        {
+            if pager.dirty_count() > pager.frame_count() / 4 * 3 {
+                cleaned += pager.clean(CLEAN_BATCH, None)?;
+            }
         }
         Ok(cleaned > 0)
     }

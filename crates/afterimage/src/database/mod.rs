@@ -11,6 +11,7 @@ mod snapshot;
 mod stats;
 mod status;
 mod table;
+mod tables;
 mod transaction;
 mod value;
 mod verify;

@@ -78,6 +78,16 @@ pub struct Stats {
     pub pages: u64,
     /// Of those, free ones.
     pub pages_free: u64,
+    /// Tables there are.
+    pub tables: u64,
+    /// Of those, unlogged ones.
+    pub unlogged_tables: u64,
+    /// Pages in the file of unlogged tables.
+    pub unlogged_pages: u64,
+    /// Of those, free ones.
+    pub unlogged_pages_free: u64,
+    /// Bytes kept in memory to take back what unfinished transactions have changed in unlogged tables.
+    pub unlogged_kept_bytes: u64,
     /// Pages that have become free because their rows went, and what was left fitted a neighbour.
     pub pages_merged: u64,
     /// Pages of large values and of dropped tables that have become free.
@@ -147,6 +157,11 @@ fields!(
     pages_written,
     pages,
     pages_free,
+    tables,
+    unlogged_tables,
+    unlogged_pages,
+    unlogged_pages_free,
+    unlogged_kept_bytes,
     pages_merged,
     pages_purged,
     pool_frames,

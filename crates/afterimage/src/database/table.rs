@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::transaction::Wish;
 use crate::tree::Tree;
 
 /// A table: an ordered map from keys to values, both bytes. Got by [`Database::table`](crate::Database::table); cheap to
@@ -31,6 +32,17 @@ impl Table {
         &self.name
     }
 
+    /// Whether its rows are not in the log, so that a crash empties it: see
+    /// [`Database::unlogged_table`](crate::Database::unlogged_table).
+    pub fn is_unlogged(&self) -> bool {
+        !self.tree.is_logged()
+    }
+
+    /// Bytes that `wish` brings to the log, the rest of a record aside.
+    pub(super) fn log_bytes(&self, wish: Wish<'_>) -> u64 {
+        if self.is_unlogged() { 0 } else { wish.bytes() }
+    }
+
     /// Its number in this database, which log records bear. Never used again for another table.
     pub fn id(&self) -> u32 {
         self.tree.id().get()
@@ -42,6 +54,7 @@ impl fmt::Debug for Table {
         f.debug_struct("Table")
             .field("name", &self.name())
             .field("id", &self.id())
+            .field("unlogged", &self.is_unlogged())
             .finish()
     }
 }

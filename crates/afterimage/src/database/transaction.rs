@@ -135,7 +135,8 @@ impl Transaction {
                 shared.help_if_behind()?;
             }
             check_value_size(len)?;
-            shared.keep_bound(Some(txn), len)?;
+            let to_log = if table.is_unlogged() { 0 } else { len };
+            shared.keep_bound(Some(txn), to_log)?;
             let value = NewValue { len, bytes: reader };
             shared.system.put_reader(txn, &table.tree, key, value)
         })
@@ -229,7 +230,7 @@ impl Transaction {
             if !txn.has_written() {
                 shared.help_if_behind()?;
             }
-            shared.keep_bound(Some(txn), wish.bytes())?;
+            shared.keep_bound(Some(txn), table.log_bytes(wish))?;
             shared.system.write(txn, &table.tree, key, wish)
         })
     }

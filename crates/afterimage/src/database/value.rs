@@ -79,7 +79,10 @@ impl<'t> ValueReader<'t> {
             inside.system.check_running()?;
         }
         let count = match &mut self.value {
-            Found::Large(value) => value.read_at(&inside.system.pager, offset, into),
+            Found::Large(value) => {
+                let pager = inside.system.pager_with(value);
+                value.read_at(pager, offset, into)
+            }
             Found::Small(value) => {
                 let from = usize::try_from(offset).unwrap_or(value.len());
                 let rest = &value[from.min(value.len())..];

@@ -66,24 +66,41 @@ const READS: usize = 16;
 /// it looks wrong in every one of some looks, or in one during which nobody wrote.
 pub(super) fn verify(system: &System) -> Result<VerifyReport> {
     let mut report = VerifyReport::default();
-    let mut census = Census::take(system, Look::First(&mut report))?;
+    verify_file(system, true, &mut report)?;
+    if system.catalogue.unlogged().is_some() {
+        verify_file(system, false, &mut report)?;
+    }
+    check_log(system, &mut report);
+    Ok(report)
+}
+
+/// The file `pages`, or the file `unlogged`.
+fn verify_file(system: &System, logged: bool, report: &mut VerifyReport) -> Result<()> {
+    let pager = pager(system, logged);
+    let mut census = Census::take(system, logged, Look::First(report))?;
     for look in 1..LOOKS {
         if census.doubts.is_empty() || census.quiet {
             break;
         }
         // Who is in the middle of something gets on with it.
         system.pager.io.sleep(PAUSE * (1 << look));
-        let again = Census::take(system, Look::Again(&census.doubts))?;
+        let again = Census::take(system, logged, Look::Again(&census.doubts))?;
         census.quiet = again.quiet;
         census
             .doubts
             .retain(|page, _| again.doubts.contains_key(page));
     }
     for (page, doubt) in census.doubts {
-        report.page_finding(&system.pager, doubt.table, page, doubt.what);
+        report.page_finding(pager, doubt.table, page, doubt.what);
     }
-    check_log(system, &mut report);
-    Ok(report)
+    Ok(())
+}
+
+fn pager(system: &System, logged: bool) -> &Pager {
+    match system.catalogue.unlogged() {
+        Some(unlogged) if !logged => &unlogged.pager,
+        _ => &system.pager,
+    }
 }
 
 /// The first look sees everything; the others only what was in doubt.
@@ -107,18 +124,21 @@ struct Census {
 }
 
 impl Census {
-    fn take(system: &System, mut look: Look<'_>) -> Result<Census> {
-        let pager = &system.pager;
-        let begun = pager.log.next_lsn();
+    fn take(system: &System, logged: bool, mut look: Look<'_>) -> Result<Census> {
+        let pager = pager(system, logged);
+        let begun = pager.moment();
         let mut census = Census {
             owned: BTreeSet::from([PageId::FILE_HEADER]),
             doubts: BTreeMap::new(),
             quiet: false,
         };
-        for tree in system.catalogue.trees() {
+        for tree in system.catalogue.trees(logged) {
             census.tree(pager, &tree, &mut look);
         }
-        let pending = pending_pages(system)?;
+        let pending = match logged {
+            true => pending_pages(system)?,
+            false => unlogged_pending_pages(system)?,
+        };
         for &page in &pending {
             if !census.owned.insert(page) {
                 census.doubt(None, page, "it is in use, and waits to be freed");
@@ -129,14 +149,19 @@ impl Census {
         census.owned.retain(|page| !pending.contains(page));
         match look {
             Look::First(report) => {
-                report.pages = used;
-                report.pages_pending = pending.len() as u64;
-                let found: BTreeSet<_> = report.findings.iter().filter_map(|f| f.page).collect();
+                report.pages += used;
+                report.pages_pending += pending.len() as u64;
+                let name = pager.file_name();
+                let here = report
+                    .findings
+                    .iter()
+                    .filter(|f| f.place.starts_with(&name));
+                let found: BTreeSet<_> = here.filter_map(|f| f.page).collect();
                 census.check_homes(pager, |page| !found.contains(&page.get()))?;
             }
             Look::Again(doubts) => census.check_homes(pager, |page| doubts.contains_key(&page))?,
         }
-        census.quiet = begun == pager.log.next_lsn() && system.active.count() == 0;
+        census.quiet = begun == pager.moment() && system.active.count() == 0;
         Ok(census)
     }
 
@@ -245,6 +270,14 @@ fn look_at_home(pager: &Pager, id: PageId, home: &mut Page) -> Result<Option<Str
             Found::Good if home.lsn() >= Some(pager.log.next_lsn()) => {
                 Some(format!("its LSN {:?} is beyond the log's end", home.lsn()))
             }
+            Found::Good
+                if !pager.is_logged() && home.lsn().is_some() && id != PageId::FILE_HEADER =>
+            {
+                Some(format!(
+                    "it has the LSN {:?}, though nothing logs it",
+                    home.lsn()
+                ))
+            }
             Found::Good => return Ok(None),
             Found::Never => Some("it was never written".to_owned()),
             Found::Bad(what) => Some(what),
@@ -263,7 +296,7 @@ fn pending_pages(system: &System) -> Result<BTreeSet<PageId>> {
             match pending {
                 Pending::Extent(extent) => pages.extend(extent.ids()),
                 Pending::Tree { table, root } => {
-                    let tree = system.catalogue.dropped(table, root);
+                    let tree = system.catalogue.dropped(table, root, true);
                     pages.extend(tree.pages_left(&system.pager)?);
                 }
             }
@@ -273,10 +306,34 @@ fn pending_pages(system: &System) -> Result<BTreeSet<PageId>> {
     Ok(pages)
 }
 
+/// The pages of `unlogged` that wait to be freed: those of large values, and of tables that were dropped.
+fn unlogged_pending_pages(system: &System) -> Result<BTreeSet<PageId>> {
+    let (mut pages, mut rest) = (BTreeSet::new(), Interval::all());
+    let Some(unlogged) = system.catalogue.unlogged() else {
+        return Ok(pages);
+    };
+    while !rest.is_empty() {
+        let (entries, next) = unlogged.pending.pending_within(&unlogged.pager, &rest)?;
+        for (_, pending) in entries {
+            if let Pending::Extent(extent) = pending {
+                pages.extend(extent.ids());
+            }
+        }
+        rest = next;
+    }
+    for (table, root) in unlogged.all_roots()? {
+        if system.catalogue.by_id(table).is_none() {
+            let tree = system.catalogue.dropped(table, root, false);
+            pages.extend(tree.pages_left(&unlogged.pager)?);
+        }
+    }
+    Ok(pages)
+}
+
 impl VerifyReport {
     fn page_finding(&mut self, pager: &Pager, table: Option<String>, page: PageId, what: String) {
         let offset = page.get() * pager.page_size() as u64;
-        let place = format!("pages at offset {offset}");
+        let place = format!("{} at offset {offset}", pager.file_name());
         self.findings.push(VerifyFinding {
             table,
             page: Some(page.get()),

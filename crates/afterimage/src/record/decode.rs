@@ -7,7 +7,8 @@ use afterimage_log::Lsn;
 
 use super::encode::{
     AFTER_LARGE, BEFORE_LARGE, BEGIN, CHANGE_MASK, CHECKPOINT_BEGIN, CHECKPOINT_END,
-    CHECKPOINT_TABLES, CLR, COMMIT, COMMITS, DELETE, END, INSERT, ROW, STRUCTURE, UPDATE, XOR,
+    CHECKPOINT_TABLES, CLR, COMMIT, COMMITS, DELETE, END, INSERT, ROW, STRUCTURE, UNLOGGED_COMMIT,
+    UPDATE, XOR,
 };
 use super::{Change, ClrRecord, PagePart, Record, RowRecord, Structure, StructureKind};
 use crate::codec::{DecodeError, Reader, unzigzag};
@@ -38,6 +39,7 @@ fn decode_one<'a>(reader: &mut Reader<'a>) -> Result<Record<'a>, DecodeError> {
         STRUCTURE => decode_structure(reader).map(Record::Structure),
         CHECKPOINT_BEGIN => Ok(Record::CheckpointBegin),
         BEGIN => Ok(Record::Begin),
+        UNLOGGED_COMMIT => Ok(Record::UnloggedCommit),
         CHECKPOINT_TABLES => super::tables::decode_chunk(reader),
         CHECKPOINT_END => Ok(Record::CheckpointEnd {
             begin: lsn(reader)?,

@@ -18,6 +18,7 @@ pub(super) const CHECKPOINT_BEGIN: u8 = 6;
 pub(super) const CHECKPOINT_TABLES: u8 = 7;
 pub(super) const CHECKPOINT_END: u8 = 8;
 pub(super) const BEGIN: u8 = 9;
+pub(super) const UNLOGGED_COMMIT: u8 = 10;
 
 /// Flags of a row record or CLR: bits 0 to 2 are the form of the change.
 pub(super) const CHANGE_MASK: u8 = 0b0111;
@@ -47,6 +48,7 @@ impl Record<'_> {
             Record::Structure(structure) => structure.encode(out),
             Record::CheckpointBegin => out.push(CHECKPOINT_BEGIN),
             Record::Begin => out.push(BEGIN),
+            Record::UnloggedCommit => out.push(UNLOGGED_COMMIT),
             Record::CheckpointTables { att, dpt } => super::tables::encode_chunk(out, att, dpt),
             Record::CheckpointEnd {
                 begin,

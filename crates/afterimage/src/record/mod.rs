@@ -46,6 +46,9 @@ pub(crate) enum Record<'a> {
     End { txn: Lsn, prev: Lsn },
     /// A transaction that needs its id before its first change. The record changes nothing.
     Begin,
+    /// A transaction that changed rows of unlogged tables alone has committed: the record gives it its place among the
+    /// commits, and says nothing else.
+    UnloggedCommit,
     /// A change of the pages' structure: one record over all pages, no transaction, never undone.
     Structure(Structure<'a>),
     /// A checkpoint begins: its tables hold every effect of the records below this one.
@@ -223,6 +226,7 @@ impl Record<'_> {
             Record::Clr(_) => "clr",
             Record::Begin => "begin",
             Record::Commit { .. } => "commit",
+            Record::UnloggedCommit => "unlogged commit",
             Record::End { .. } => "end",
             Record::Structure(structure) => structure.kind.name(),
             Record::CheckpointBegin => "checkpoint begin",

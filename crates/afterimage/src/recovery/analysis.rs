@@ -61,7 +61,8 @@ impl Analysis {
                 self.expect_tables(false);
             }
             Record::Begin => self.progress(lsn, lsn, Some(lsn)),
-            Record::Structure(_) => {}
+            // Its rows went with the file that they were in.
+            Record::UnloggedCommit | Record::Structure(_) => {}
         }
         Ok(())
     }

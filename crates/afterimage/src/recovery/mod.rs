@@ -12,14 +12,16 @@ use std::time::Duration;
 
 use afterimage_io::planted::{self, Bug};
 use afterimage_io::{Io, Note, OpenMode};
-use afterimage_log::{Control, ControlFile, Examination, Log, LogOptions, Lsn, Proof, Tail};
+use afterimage_log::{
+    Control, ControlFile, Examination, Identity, Log, LogOptions, Lsn, Proof, Tail,
+};
 
 pub use report::RecoveryReport;
 
-use crate::buffer::{Doublewrite, DoublewriteCopy, Found, Pager, Store};
+use crate::buffer::{Doublewrite, DoublewriteCopy, Found, Pager, Store, UnloggedFile};
 use crate::checkpoint::{Cause, Checkpointer, EngineArea};
 use crate::error::{Error, Result};
-use crate::ids::PageId;
+use crate::ids::{PageId, TableId};
 use crate::limits::map_pages;
 use crate::options::Options;
 use crate::page::{Kind, Page};
@@ -70,6 +72,17 @@ pub(crate) fn doublewrite_cells(options: &Options) -> usize {
     options.frames() / 4
 }
 
+/// Where the unlogged tables of this database are.
+pub(crate) fn unlogged_file(
+    io: &Io,
+    directory: &Path,
+    options: &Options,
+    identity: &Identity,
+) -> UnloggedFile {
+    let (page_size, frames) = (options.page_size, options.unlogged_frames());
+    UnloggedFile::new(io, directory, page_size, frames, identity)
+}
+
 /// Opens the database whose control file this is.
 ///
 /// # Errors
@@ -97,8 +110,15 @@ pub(crate) fn recover(
     let page_size = decided.area.page_size as usize;
     let id = control.identity.database_id;
     let store = Pager::open_store(io, directory, page_size, id, OpenMode::ReadWrite)?;
+    let unlogged_file = unlogged_file(io, directory, options, &control.identity);
+    // What a stop that was not clean has left of unlogged rows is some older moment of each page, or half of one.
+    let mut unlogged_left = None;
+    if clean || planted::active(Bug::UnloggedKept) {
+        unlogged_left = unlogged_file.left_by(decided.area.checkpoint_lsn)?;
+    }
     let clean_area = if clean {
         let checked = check_before_opening(&store)
+            .and_then(|()| unlogged_left.as_ref().map_or(Ok(()), check_before_opening))
             .and_then(|()| Doublewrite::open(io, directory, id, page_size));
         Some(checked.inspect_err(|_| io.note(Note::RecoveryRefused))?)
     } else {
@@ -126,11 +146,16 @@ pub(crate) fn recover(
     let system = System::new(
         io,
         Pager::new(io, log, store, doublewrite, options.frames()),
+        unlogged_file,
         options.lock_timeout,
         options.version_store_size,
     );
     let checkpointer = Checkpointer::new(io, file, &decided.area);
-    passes(&system, &decided.area, end, clean, &mut report, &mut clock)?;
+    let unlogged = passes(&system, &decided.area, end, clean, &mut report, &mut clock)?;
+    if unlogged_left.is_none() {
+        report.unlogged_emptied = unlogged.len() as u64;
+    }
+    system.open_unlogged(&unlogged, unlogged_left)?;
     if !clean {
         checkpointer.take(&system, Cause::Shutdown)?;
     }
@@ -247,7 +272,7 @@ fn restore_torn_pages(
     store.sync()
 }
 
-/// Step 6: analysis, redo, undo.
+/// Step 6: analysis, redo, undo. Returns the unlogged tables, whose rows are no part of it.
 fn passes(
     system: &System,
     area: &EngineArea,
@@ -255,7 +280,7 @@ fn passes(
     clean: bool,
     report: &mut RecoveryReport,
     clock: &mut Clock<'_>,
-) -> Result<()> {
+) -> Result<Vec<(String, TableId)>> {
     let (pager, log) = (&system.pager, &system.pager.log);
     let mut analysis = Analysis::default();
     if !clean {
@@ -294,10 +319,10 @@ fn passes(
         pager.sweep_end_of_file()?;
     }
     pager.load_map()?;
-    system.catalogue.load(pager)?;
+    let unlogged = system.catalogue.load(pager)?;
     system.active.restore(&losers);
     report.undone = undo::undo(system, &losers)?;
     system.purge.begin_at(log.next_lsn());
     report.undo_time = clock.lap();
-    Ok(())
+    Ok(unlogged)
 }

@@ -44,6 +44,8 @@ pub struct RecoveryReport {
     pub pages_restored: u64,
     /// Of those, pages whose home was torn.
     pub pages_torn: u64,
+    /// Unlogged tables that are empty now: the last stop was not clean, or their file is not the one that it left.
+    pub unlogged_emptied: u64,
     /// Time to read and decide; nothing was written until then.
     pub decide_time: Duration,
     /// Time to make what was read safe against a page cache that lies.
@@ -78,6 +80,7 @@ impl RecoveryReport {
             undone: 0,
             pages_restored: 0,
             pages_torn: 0,
+            unlogged_emptied: 0,
             decide_time: Duration::ZERO,
             secure_time: Duration::ZERO,
             analysis_time: Duration::ZERO,
@@ -108,11 +111,18 @@ impl fmt::Display for RecoveryReport {
             return write!(f, "a new database: nothing to recover");
         }
         if self.clean {
-            return write!(
+            write!(
                 f,
                 "the last stop was clean: nothing to recover; the log ends at {}",
                 number(self.end_lsn)
-            );
+            )?;
+            return match self.unlogged_emptied {
+                0 => Ok(()),
+                tables => write!(
+                    f,
+                    "; {tables} unlogged tables are empty, for the file unlogged is not the one that it left"
+                ),
+            };
         }
         writeln!(
             f,
@@ -151,6 +161,13 @@ impl fmt::Display for RecoveryReport {
             "undo      {} records of the losers taken back ({:.1?})",
             self.undone, self.undo_time
         )?;
+        if self.unlogged_emptied > 0 {
+            writeln!(
+                f,
+                "unlogged  {} tables are empty now: their rows are not in the log",
+                self.unlogged_emptied
+            )?;
+        }
         write!(f, "open      after {:.1?} in all", self.total_time())
     }
 }

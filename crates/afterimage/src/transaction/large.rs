@@ -34,7 +34,10 @@ impl System {
     /// that sees it.
     pub(crate) fn load(&self, tree: &Tree, stored: Stored<'_>) -> Result<Vec<u8>> {
         match stored.address() {
-            Some(address) => Large::new(&self.pager, tree.id(), address)?.read_all(&self.pager),
+            Some(address) => {
+                let pager = self.pager_of(tree);
+                Large::new(pager, tree.id(), address)?.read_all(pager)
+            }
             None => Ok(stored.bytes.into_owned()),
         }
     }
@@ -69,14 +72,16 @@ impl System {
     ) -> Result<Option<Found>> {
         self.check_sizes(key, &[])?;
         self.lock_row(txn, tree, key, Mode::Shared)?;
-        let stored = tree.read(&self.pager, key, |_, value| value.map(Stored::into_owned))?;
+        let stored = tree.read(self.pager_of(tree), key, |_, value| {
+            value.map(Stored::into_owned)
+        })?;
         stored.map(|stored| self.found(tree, stored)).transpose()
     }
 
     /// The value that is stored so, to be read piece by piece.
     pub(crate) fn found(&self, tree: &Tree, stored: Stored<'_>) -> Result<Found> {
         Ok(match stored.address() {
-            Some(address) => Found::Large(Large::new(&self.pager, tree.id(), address)?),
+            Some(address) => Found::Large(Large::new(self.pager_of(tree), tree.id(), address)?),
             None => Found::Small(stored.bytes.into_owned()),
         })
     }
@@ -91,7 +96,9 @@ impl System {
         wish: Wish<'_>,
         value: Option<NewValue<'_>>,
     ) -> Result<Outcome> {
-        let before = tree.read(&self.pager, key, |_, value| value.map(Stored::into_owned))?;
+        let before = tree.read(self.pager_of(tree), key, |_, value| {
+            value.map(Stored::into_owned)
+        })?;
         let outcome = self.outcome(tree, wish, before.as_ref())?;
         let comes = value.is_some() || wish.value().is_some();
         if !outcome.fulfilled || !(comes || before.is_some()) {
@@ -155,7 +162,10 @@ impl System {
     ) -> Result<()> {
         let owner = txn.chain.expect("begun before").id;
         let old = match before.as_ref().and_then(Stored::address) {
-            Some(address) => Large::new(&self.pager, tree.id(), address)?.extents(&self.pager)?,
+            Some(address) => {
+                let pager = self.pager_of(tree);
+                Large::new(pager, tree.id(), address)?.extents(pager)?
+            }
             None => Vec::new(),
         };
         let (after, new) = match value {
@@ -163,7 +173,9 @@ impl System {
                 txn.leaves_pages = true;
                 let (address, extents) = self.write_value(owner, tree, value)?;
                 let pages: u64 = extents.iter().map(|extent| u64::from(extent.pages)).sum();
-                txn.logged += pages * self.pager.page_size() as u64;
+                if tree.is_logged() {
+                    txn.logged += pages * self.pager.page_size() as u64;
+                }
                 (Some(address.stored()), extents)
             }
             None => (wish.value().map(Stored::from), Vec::new()),
@@ -173,7 +185,7 @@ impl System {
             let before = before.as_ref().map(Stored::reborrow);
             Some(Change::of(before, after.as_ref().map(Stored::reborrow)).into_owned())
         })?;
-        let pending = &self.catalogue.pending;
+        let pending = self.catalogue.pending_of(tree);
         for extent in new {
             let key = pending_key(owner, extent.first);
             self.write_row(txn, pending, &key, 0, &mut |entry| {
@@ -197,7 +209,7 @@ impl System {
         tree: &Tree,
         value: NewValue<'_>,
     ) -> Result<(Address, Vec<Extent>)> {
-        let extents = self.allocate(owner, pages_for(value.len, self.pager.page_size()))?;
+        let extents = self.allocate(owner, tree, pages_for(value.len, self.pager.page_size()))?;
         let in_page = overflow_bytes(self.pager.page_size());
         let mut buffer = vec![0; in_page];
         let mut position = 0;
@@ -207,7 +219,14 @@ impl System {
                 let here = (value.len - position).min(in_page as u64) as usize;
                 let data = &mut buffer[..here];
                 value.bytes.read_exact(data).map_err(failed)?;
-                write_page(&self.pager, tree.id(), page, position, next.take(), data)?;
+                write_page(
+                    self.pager_of(tree),
+                    tree.id(),
+                    page,
+                    position,
+                    next.take(),
+                    data,
+                )?;
                 position += here as u64;
             }
         }
@@ -218,16 +237,22 @@ impl System {
         Ok((address, extents))
     }
 
-    /// Sets pages aside for `owner`.
-    fn allocate(&self, owner: Lsn, pages: u64) -> Result<Vec<Extent>> {
-        let pending = &self.catalogue.pending;
+    /// Sets pages aside for `owner`, where those of `tree` are.
+    fn allocate(&self, owner: Lsn, tree: &Tree, pages: u64) -> Result<Vec<Extent>> {
+        let (pager, pending) = (self.pager_of(tree), self.catalogue.pending_of(tree));
         let purgeable = |ghost: &[u8]| self.is_purgeable(pending, ghost);
         let (mut left, mut extents) = (pages, Vec::new());
         while left > 0 {
             // What nobody needs any more is used before the file grows.
-            while self.pager.page_counts().1 < left && self.purge_step()? {}
+            while pager.page_counts().1 < left && self.purge_step()? {}
+            // The file's growth takes a sync. One of the log, which nobody has asked for yet, may make it unnecessary.
+            if !pager.is_logged() && pager.page_counts().1 < left && self.purge.is_waiting() {
+                let log = &self.pager.log;
+                log.wait_durable(log.next_lsn())?;
+                while pager.page_counts().1 < left && self.purge_step()? {}
+            }
             let wanted = left.min(EXTENT_PAGES_MAX) as u32;
-            let extent = pending.allocate_extent(&self.pager, owner, wanted, &purgeable)?;
+            let extent = pending.allocate_extent(pager, owner, wanted, &purgeable)?;
             left -= u64::from(extent.pages);
             extents.push(extent);
         }

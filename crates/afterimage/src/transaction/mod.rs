@@ -10,6 +10,7 @@ mod rollback;
 mod savepoint;
 mod seat;
 mod sparse;
+mod unlogged;
 mod versions;
 mod weak;
 mod wish;
@@ -33,13 +34,14 @@ pub(crate) use versions::View;
 pub(crate) use wish::{Outcome, Wish};
 pub(crate) use work::{after_record, check_value_size};
 
-use crate::buffer::{Counter, Pager};
+use crate::buffer::{Counter, Pager, UnloggedFile};
 use crate::error::{Error, Result};
-use crate::tree::Catalogue;
+use crate::tree::{Catalogue, Large, Tree};
 pub(crate) use locks::Mode;
 use locks::{Granted, LockError, LockOwner, LockTable, Resource};
 use purge::Purge;
 use sparse::Sparse;
+use unlogged::Kept;
 use versions::{Status, VersionStats, Versions};
 
 #[derive(Debug, Default)]
@@ -57,6 +59,8 @@ pub(crate) struct System {
     locks: LockTable,
     pub(crate) purge: Purge,
     versions: Versions,
+    /// Bytes that unfinished transactions keep of unlogged rows.
+    kept_bytes: AtomicU64,
     sparse: Sparse,
     next_age: AtomicU64,
     lock_timeout: Duration,
@@ -69,6 +73,10 @@ pub(crate) struct Txn {
     age: u64,
     /// Its first and last record, once it has written.
     chain: Option<Chain>,
+    /// It has changed what a crash must not lose.
+    durable: bool,
+    /// What stood before in rows of unlogged tables that it has changed.
+    kept: Option<Kept>,
     /// What the old versions of its rows know of its end, once it has written.
     status: Option<Arc<Status>>,
     /// The savepoints that stand, oldest first.
@@ -99,7 +107,7 @@ impl Txn {
     }
 
     pub(crate) fn has_written(&self) -> bool {
-        self.chain.is_some()
+        self.chain.is_some() || self.kept.is_some()
     }
 
     /// Up to where the log must be durable before what it has read may be vouched for.
@@ -112,21 +120,36 @@ impl System {
     pub(crate) fn new(
         io: &Io,
         pager: Pager,
+        unlogged_file: UnloggedFile,
         lock_timeout: Duration,
         version_store_size: u64,
     ) -> System {
         System {
             pager,
-            catalogue: Catalogue::new(io),
+            catalogue: Catalogue::new(io, unlogged_file),
             active: ActiveTable::new(io),
             seats: Seats::new(io),
             locks: LockTable::new(io),
             purge: Purge::new(io),
             versions: Versions::new(io, version_store_size),
+            kept_bytes: AtomicU64::new(0),
             sparse: Sparse::new(io),
             next_age: AtomicU64::new(1),
             lock_timeout,
             counters: Counters::default(),
+        }
+    }
+
+    /// The pages that `tree` is on.
+    pub(crate) fn pager_of(&self, tree: &Tree) -> &Pager {
+        self.catalogue.pager_of(tree, &self.pager)
+    }
+
+    /// The pages that `value` is on.
+    pub(crate) fn pager_with(&self, value: &Large) -> &Pager {
+        match (value.is_logged(), self.catalogue.unlogged()) {
+            (false, Some(unlogged)) => &unlogged.pager,
+            _ => &self.pager,
         }
     }
 
@@ -139,6 +162,8 @@ impl System {
             owner,
             age,
             chain: None,
+            durable: false,
+            kept: None,
             status: None,
             savepoints: Vec::new(),
             savepoints_set: 0,

@@ -8,10 +8,11 @@ use afterimage_io::sync::Mutex;
 use afterimage_log::Lsn;
 
 use super::{Mode, Resource, System, Txn, after_record};
+use crate::buffer::Pager;
 use crate::error::Result;
 use crate::ids::{PageId, TableId};
 use crate::interval::Interval;
-use crate::tree::{Pending, Tree, pending_key};
+use crate::tree::{Pending, Tree, pending_key, root_key};
 
 /// Pages of a dropped table that are freed in one step.
 const PAGES_A_STEP: usize = 64;
@@ -20,6 +21,8 @@ const PAGES_A_STEP: usize = 64;
 pub(crate) struct Purge {
     /// (commit or end record, owner), oldest first.
     ended: Mutex<BTreeSet<(Lsn, Lsn)>>,
+    /// (when it was dropped, table, root): unlogged tables whose pages are still in their file.
+    dropped: Mutex<BTreeSet<(Lsn, TableId, PageId)>>,
     /// Held by whoever frees, over I/O.
     freeing: Mutex<Freeing>,
 }
@@ -38,6 +41,7 @@ impl Purge {
     pub(super) fn new(io: &Io) -> Purge {
         Purge {
             ended: Mutex::new(io, BTreeSet::new()),
+            dropped: Mutex::new(io, BTreeSet::new()),
             freeing: Mutex::new(io, Freeing::Read),
         }
     }
@@ -50,6 +54,16 @@ impl Purge {
     /// `owner` has ended with the record at `end`; what it has left in the pending-free tree is nobody's.
     pub(super) fn owner_ended(&self, owner: Lsn, end: Lsn) {
         self.ended.lock().insert((end, owner));
+    }
+
+    /// An unlogged table was dropped by the record at `lsn`.
+    pub(crate) fn unlogged_dropped(&self, lsn: Lsn, table: TableId, root: PageId) {
+        self.dropped.lock().insert((lsn, table, root));
+    }
+
+    /// Whether somebody has left pages that are still to be freed.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.ended.lock().is_empty()
     }
 
     fn next(&self, horizon: Lsn) -> Option<(Lsn, Lsn)> {
@@ -92,57 +106,87 @@ impl System {
 
     /// Whoever has left pages behind before `begin` has ended.
     fn read_pending(&self, begin: Lsn) -> Result<()> {
-        let mut rest = Interval::new(&[], Some(&pending_key(begin, PageId(0))));
-        while !rest.is_empty() {
-            let pending = &self.catalogue.pending;
-            let (entries, next) = pending.pending_within(&self.pager, &rest)?;
-            for (owner, _) in entries {
-                // Where it ended is not known any more: before `begin`, as it did itself.
-                self.purge.owner_ended(owner, owner);
+        let all = Interval::new(&[], Some(&pending_key(begin, PageId(0))));
+        for (pager, pending) in self.pending_trees() {
+            let mut rest = all.clone();
+            while !rest.is_empty() {
+                let (entries, next) = pending.pending_within(pager, &rest)?;
+                for (owner, _) in entries {
+                    // Where it ended is not known any more: before `begin`, as it did itself.
+                    self.purge.owner_ended(owner, owner);
+                }
+                rest = next;
             }
-            rest = next;
         }
         Ok(())
     }
 
+    /// The pending-free trees, each with the pages that it is on.
+    fn pending_trees(&self) -> impl Iterator<Item = (&Pager, &Tree)> {
+        let unlogged = self.catalogue.unlogged();
+        let unlogged = unlogged.map(|file| (&file.pager, &*file.pending));
+        [(&self.pager, &*self.catalogue.pending)]
+            .into_iter()
+            .chain(unlogged)
+    }
+
     fn free_oldest(&self) -> Result<bool> {
         let Some((end, owner)) = self.purge.next(self.purge_horizon()) else {
-            return Ok(false);
+            return self.free_unlogged();
         };
-        let pending = &self.catalogue.pending;
         let behind = pending_key(after_record(owner), PageId(0));
-        let mut rest = Interval::new(&pending_key(owner, PageId(0)), Some(&behind));
-        while !rest.is_empty() {
-            let (entries, next) = pending.pending_within(&self.pager, &rest)?;
-            for (_, entry) in entries {
-                let extent = match entry {
-                    Pending::Extent(extent) => extent,
-                    Pending::Tree { table, root } => {
-                        if !self.free_dropped(owner, table, root)? {
-                            return Ok(true);
+        let all = Interval::new(&pending_key(owner, PageId(0)), Some(&behind));
+        for (pager, pending) in self.pending_trees() {
+            let mut rest = all.clone();
+            while !rest.is_empty() {
+                let (entries, next) = pending.pending_within(pager, &rest)?;
+                for (_, entry) in entries {
+                    let extent = match entry {
+                        Pending::Extent(extent) => extent,
+                        Pending::Tree { table, root } => {
+                            let tree = self.catalogue.dropped(table, root, true);
+                            let key = pending_key(owner, root);
+                            if !self.free_dropped(&tree, pending, &key)? {
+                                return Ok(true);
+                            }
+                            continue;
                         }
-                        continue;
-                    }
-                };
-                let leaf = pending.free_extent(&self.pager, owner, extent)?;
-                let key = pending_key(owner, extent.first);
-                self.sparse.note(pending.id(), leaf, &key);
+                    };
+                    let leaf = pending.free_extent(pager, owner, extent)?;
+                    let key = pending_key(owner, extent.first);
+                    self.sparse.note(pending.id(), leaf, &key);
+                }
+                rest = next;
             }
-            rest = next;
         }
         self.purge.ended.lock().remove(&(end, owner));
         Ok(true)
     }
 
-    /// Frees some pages of a dropped table. True if they were the last.
-    fn free_dropped(&self, owner: Lsn, table: TableId, root: PageId) -> Result<bool> {
-        let tree = self.catalogue.dropped(table, root);
+    /// Frees some pages of an unlogged table that was dropped, if nobody can see it any more.
+    fn free_unlogged(&self) -> Result<bool> {
+        let Some(unlogged) = self.catalogue.unlogged() else {
+            return Ok(false);
+        };
+        let horizon = self.purge_horizon();
+        let next = self.purge.dropped.lock().first().copied();
+        let Some(entry) = next.filter(|(dropped, ..)| *dropped < horizon) else {
+            return Ok(false);
+        };
+        let (_, table, root) = entry;
+        let tree = self.catalogue.dropped(table, root, false);
+        if self.free_dropped(&tree, &unlogged.roots, &root_key(table))? {
+            self.purge.dropped.lock().remove(&entry);
+        }
+        Ok(true)
+    }
+
+    /// Frees some pages of a dropped table, of which `key` in `entries` tells. True if they were the last.
+    fn free_dropped(&self, tree: &Tree, entries: &Tree, key: &[u8]) -> Result<bool> {
         for _ in 0..PAGES_A_STEP {
-            let pending = &self.catalogue.pending;
-            if let Some(leaf) = tree.free_page(&self.pager, pending, owner)? {
-                let key = pending_key(owner, root);
-                self.sparse.note(pending.id(), leaf, &key);
-                self.catalogue.forget_dropped(table);
+            if let Some(leaf) = tree.free_page(self.pager_of(tree), entries, key)? {
+                self.sparse.note(entries.id(), leaf, key);
+                self.catalogue.forget_dropped(tree.id());
                 return Ok(true);
             }
         }
@@ -176,12 +220,16 @@ impl System {
         )?;
         self.begin_chain(txn)?;
         txn.leaves_pages = true;
+        txn.durable = true;
         let owner = txn.chain.expect("just begun").id;
         let purgeable = |ghost: &[u8]| self.is_purgeable(&self.catalogue.pending, ghost);
         let catalogue = &self.catalogue;
         let leaf = catalogue.drop_table(&self.pager, owner, name, tree, &purgeable)?;
         if let Some(leaf) = leaf {
             self.sparse.note(TableId::CATALOGUE, leaf, name.as_bytes());
+            if let Some(lsn) = tree.dropped_at().filter(|_| !tree.is_logged()) {
+                self.purge.unlogged_dropped(lsn, tree.id(), tree.root());
+            }
         }
         Ok(leaf.is_some())
     }

@@ -29,7 +29,10 @@ impl System {
             txn.status.take().inspect(|status| status.take_back());
             self.sweep_versions();
         }
-        let result = self.roll_back_chain(&mut txn);
+        let result = self
+            .undo_unlogged(&mut txn, 0)
+            .and_then(|()| self.roll_back_chain(&mut txn));
+        self.forget_kept(&mut txn);
         if let Err(error) = &result {
             // Half a rollback must not be seen: nobody writes or reads any more until recovery has finished it.
             self.pager
@@ -165,7 +168,7 @@ fn undo_row(
         undoing: true,
         purgeable: &|_| false,
     };
-    let written = tree.write_row(&system.pager, space, &mut write)?;
+    let written = tree.write_row(system.pager_of(&tree), space, &mut write)?;
     if let Some(page) = written.and_then(|written| written.ghost_on) {
         system.sparse.note(row.table, page, &row.key);
     }

@@ -21,6 +21,8 @@ pub(super) struct Mark {
     number: u64,
     /// The last record before it.
     last: Option<Lsn>,
+    /// Changes of unlogged rows before it.
+    steps: usize,
     /// The log space that was kept for taking back what is before it.
     undo_bytes: usize,
 }
@@ -44,6 +46,7 @@ impl System {
         Mark {
             number,
             last: txn.chain.map(|chain| chain.last),
+            steps: txn.steps(),
             undo_bytes: match &txn.undo_space {
                 Some(space) => space.bytes(),
                 None => self.finish_bytes(),
@@ -76,6 +79,7 @@ impl System {
     }
 
     pub(super) fn undo_down_to(&self, txn: &mut Txn, mark: Mark, extra: Reservation) -> Result<()> {
+        self.undo_unlogged(txn, mark.steps)?;
         let Some(chain) = &mut txn.chain else {
             return Ok(());
         };

@@ -112,6 +112,11 @@ impl Seats {
         }
     }
 
+    /// All of them.
+    pub(super) fn all(&self) -> Vec<Arc<Seat>> {
+        self.seats.lock().values().cloned().collect()
+    }
+
     /// Those that have written, oldest record first.
     pub(crate) fn writers(&self) -> Vec<Arc<Seat>> {
         let seats = self.seats.lock();

@@ -130,7 +130,7 @@ impl System {
                     return Ok(false);
                 }
                 let next = match self.catalogue.by_id(table) {
-                    Some(tree) => tree.next_leaf(&self.pager, &key)?,
+                    Some(tree) => tree.next_leaf(self.pager_of(&tree), &key)?,
                     None => None,
                 };
                 self.sparse.walked(table, next);
@@ -155,7 +155,9 @@ impl System {
             return Ok(Merged::Nothing);
         };
         loop {
-            match tree.merge_at(&self.pager, key, &|ghost| self.is_purgeable(&tree, ghost)) {
+            match tree.merge_at(self.pager_of(&tree), key, &|ghost| {
+                self.is_purgeable(&tree, ghost)
+            }) {
                 Ok(Merged::Done) => {}
                 // Whoever needs a damaged page is told; what is small beside it stays small.
                 Err(error) if error.is_corruption() => return Ok(Merged::Nothing),

@@ -22,7 +22,7 @@ impl System {
         if !unlocked && !momentary {
             return Ok(None);
         }
-        tree.read(&self.pager, key, |_, value| {
+        tree.read(self.pager_of(tree), key, |_, value| {
             let free = unlocked || !self.locks.is_locked_exclusively(tree.id(), key);
             free.then(|| value.map(Stored::into_owned))
         })
@@ -38,7 +38,9 @@ impl System {
         if planted::active(Bug::ScanGapsNotLocked) {
             for (key, _) in std::mem::take(&mut step.rows) {
                 self.lock_row(txn, tree, &key, Mode::Shared)?;
-                let now = tree.read(&self.pager, &key, |_, value| value.map(Stored::into_owned))?;
+                let now = tree.read(self.pager_of(tree), &key, |_, value| {
+                    value.map(Stored::into_owned)
+                })?;
                 step.rows.extend(now.map(|now| (key, now)));
             }
         }

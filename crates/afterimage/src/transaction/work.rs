@@ -81,7 +81,9 @@ impl System {
             return weak.map(|stored| self.load(tree, stored)).transpose();
         }
         self.lock_row(txn, tree, key, mode)?;
-        let stored = tree.read(&self.pager, key, |_, value| value.map(Stored::into_owned))?;
+        let stored = tree.read(self.pager_of(tree), key, |_, value| {
+            value.map(Stored::into_owned)
+        })?;
         stored.map(|stored| self.load(tree, stored)).transpose()
     }
 
@@ -164,9 +166,13 @@ impl System {
         decide: &mut dyn FnMut(Option<Stored<'_>>) -> Option<Change<'static>>,
     ) -> Result<()> {
         debug_assert!(
-            tree.id() == TableId::PENDING_FREE || self.locks.is_locked_exclusively(tree.id(), key),
+            tree.id() < TableId::FIRST_USER || self.locks.is_locked_exclusively(tree.id(), key),
             "LOCK-2: a row is changed under its lock"
         );
+        if !tree.is_logged() {
+            return self.write_unlogged(txn, tree, key, decide);
+        }
+        txn.durable = true;
         let log = &self.pager.log;
         let before_max = value_bytes_max(self.pager.page_size());
         let clr_max = Log::frame_bytes(row_bytes_max(key.len(), 0, before_max), false);
@@ -213,9 +219,9 @@ impl System {
         if let Some(page) = written.as_ref().and_then(|written| written.ghost_on) {
             self.sparse.note(tree.id(), page, key);
         }
-        let appended_bytes = written.map_or(0, |written| {
-            written.appended.end.get() - written.appended.lsn.get()
-        });
+        let appended_bytes = written
+            .and_then(|written| written.appended)
+            .map_or(0, |appended| appended.end.get() - appended.lsn.get());
         if let Some(lsn) = appended {
             txn.chain = Some(Chain {
                 id: chain.map_or(lsn, |chain| chain.id),
@@ -233,7 +239,13 @@ impl System {
     }
 
     /// A row is about to be changed, under its lock and its leaf's latch.
-    fn keep_version(&self, tree: &Tree, key: &[u8], by: &Arc<Status>, before: Option<Stored<'_>>) {
+    pub(super) fn keep_version(
+        &self,
+        tree: &Tree,
+        key: &[u8],
+        by: &Arc<Status>,
+        before: Option<Stored<'_>>,
+    ) {
         // Snapshots do not look into the engine's own tables.
         if tree.id() >= TableId::FIRST_USER {
             let durable = self.pager.log.durable_lsn();
@@ -243,7 +255,7 @@ impl System {
 
     /// Whether nobody can want a ghost back: no unfinished transaction has made it one, and no snapshot sees its row.
     pub(super) fn is_purgeable(&self, tree: &Tree, ghost: &[u8]) -> bool {
-        if tree.id() == TableId::PENDING_FREE {
+        if [TableId::PENDING_FREE, TableId::UNLOGGED_PENDING].contains(&tree.id()) {
             return pending_owner(ghost).is_none_or(|owner| !self.active.is_unfinished(owner));
         }
         !self.locks.is_locked_exclusively(tree.id(), ghost)
@@ -269,7 +281,7 @@ impl System {
         self.check_running()?;
         let mut txn = self.begin(None);
         let value_len = wish.value().map_or(0, <[u8]>::len);
-        let result = if self.is_large(value_len as u64) {
+        let result = if self.is_large(value_len as u64) || !tree.is_logged() {
             Ok(None)
         } else {
             self.autocommit_locked(&mut txn, tree, key, wish)
@@ -277,7 +289,7 @@ impl System {
         if let Ok(None) = result {
             return self.commit_one(txn, tree, key, wish);
         }
-        let result = result.map(|done| done.expect("a large value has been seen to"));
+        let result = result.map(|done| done.expect("what takes more has been seen to"));
         let commit = result.as_ref().ok().and_then(|(_, commit)| *commit);
         self.locks
             .release_all(&txn.owner, commit.map(|commit| commit.lsn));
@@ -344,7 +356,7 @@ impl System {
         if let Some(page) = written.as_ref().and_then(|written| written.ghost_on) {
             self.sparse.note(tree.id(), page, key);
         }
-        let appended = written.map(|written| written.appended);
+        let appended = written.and_then(|written| written.appended);
         Ok((!meets_large).then_some((outcome, appended)))
     }
 
@@ -379,7 +391,7 @@ impl System {
         key: &[u8],
     ) -> Result<(Option<Vec<u8>>, Option<Lsn>)> {
         self.check_sizes(key, &[])?;
-        let looked = tree.read(&self.pager, key, |_, value| {
+        let looked = tree.read(self.pager_of(tree), key, |_, value| {
             // A large value is not read at once: its key stays locked until it is.
             let large = value.as_ref().is_some_and(|value| value.large);
             let free = !large && !self.locks.is_locked_exclusively(tree.id(), key);
@@ -425,7 +437,8 @@ impl System {
                 }
                 allowed
             };
-            let step = tree.rows_within(&self.pager, within, backwards, limit, &as_is, allow);
+            let step =
+                tree.rows_within(self.pager_of(tree), within, backwards, limit, &as_is, allow);
             let step = tree.unless_dropped(step)?;
             match (step, refused) {
                 (Some(mut step), _) => {
@@ -454,7 +467,14 @@ impl System {
         }
         let see: &See<'_> = &|lsn, key, value| self.see(view, tree, lsn, key, value);
         let limit = usize::MAX;
-        let step = tree.rows_within(&self.pager, within, backwards, limit, see, &mut |_| true);
+        let step = tree.rows_within(
+            self.pager_of(tree),
+            within,
+            backwards,
+            limit,
+            see,
+            &mut |_| true,
+        );
         self.check_view(view)?;
         Ok(in_view(view, tree, step)?.expect("nobody says no"))
     }
@@ -471,7 +491,7 @@ impl System {
         if is_before_load(view, tree) {
             return Ok(None);
         }
-        let value = tree.read(&self.pager, key, |lsn, value| {
+        let value = tree.read(self.pager_of(tree), key, |lsn, value| {
             let seen = self.see(view, tree, lsn, key, value);
             seen.map(Stored::into_owned)
         });
@@ -487,7 +507,8 @@ impl System {
         key: &[u8],
         value: Option<Stored<'v>>,
     ) -> Option<Stored<'v>> {
-        if view.covers(page_lsn) {
+        // Pages of unlogged tables bear no LSN that could say so.
+        if tree.is_logged() && view.covers(page_lsn) {
             return value;
         }
         self.versions.seen(view, tree.id(), key, value)
@@ -509,6 +530,9 @@ impl System {
             return Err(error);
         }
         let Some(chain) = txn.chain else {
+            if txn.kept.is_some() {
+                return self.commit_unlogged(txn);
+            }
             self.locks.release_all(&txn.owner, None);
             let seen = txn
                 .seen
@@ -546,11 +570,17 @@ impl System {
         if let (Ok(appended), true) = (&appended, txn.leaves_pages) {
             self.purge.owner_ended(chain.id, appended.lsn);
         }
-        let commit = appended.as_ref().ok().map(|appended| appended.lsn);
+        self.forget_kept(&mut txn);
+        let commit = appended.as_ref().ok();
+        let commit = commit.and_then(|appended| System::rests_on(&txn, appended.lsn));
         self.locks.release_all(&txn.owner, commit);
         drop(space);
         let appended = appended?;
         self.counters.commits.add(1);
+        if !txn.durable {
+            self.let_it_be_synced(appended)?;
+            return Ok((Some(appended.lsn), txn.seen_end()));
+        }
         let end = if planted::active(Bug::AckBelowCommitRecord) {
             after_record(chain.last)
         } else {

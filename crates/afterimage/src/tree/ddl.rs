@@ -35,6 +35,9 @@ impl Catalogue {
         if !self.by_name(name).is_some_and(is_it) {
             return Ok(None);
         }
+        if !tree.is_logged() {
+            return self.drop_unlogged(pager, name, tree).map(Some);
+        }
         let (key, value) = (pending_key(owner, tree.root), pending::tree_value(tree.id));
         loop {
             let mut asker = Asker {
@@ -63,10 +66,25 @@ impl Catalogue {
             ];
             let kind = StructureKind::DropTable;
             let lsn = change_structure(pager, &mut reservation, kind, parts)?;
-            tree.set_dropped(lsn);
+            tree.set_dropped(lsn.expect("the catalogue is logged"));
             self.tables.write().remove(name, tree);
             return Ok(Some(cell.page_id()));
         }
+    }
+
+    /// Its root stays where it is, in `unlogged`: that there is no table for it says that it was dropped.
+    fn drop_unlogged(&self, pager: &Pager, name: &str, tree: &Arc<Tree>) -> Result<PageId> {
+        let mut reservation = pager.reserve(structure_bytes(pager))?;
+        let _permit = pager.permit();
+        let mut cell = self.tree.leaf_exclusive(pager, name.as_bytes())?;
+        let remove = PageOp::RemoveCells {
+            keys: vec![name.as_bytes().into()],
+        };
+        let (kind, parts) = (StructureKind::DropTable, vec![(&mut cell, remove)]);
+        let lsn = change_structure(pager, &mut reservation, kind, parts)?;
+        tree.set_dropped(lsn.expect("the catalogue is logged"));
+        self.tables.write().remove(name, tree);
+        Ok(cell.page_id())
     }
 
     /// Gives the table `from` the name `to`. Who uses it goes on.
@@ -108,7 +126,7 @@ impl Catalogue {
         let _structure = self.tree.structure.lock();
         let mut reservation = pager.reserve(structure_bytes(pager))?;
         let _permit = pager.permit();
-        let entry = super::catalogue::encode_entry(tree.id, tree.root);
+        let entry = tree.entry();
         let old = self.tree.leaf_exclusive(pager, from)?.into_pin();
         let new = self.tree.leaf_exclusive(pager, to)?.into_pin();
         let remove = PageOp::RemoveCells {
@@ -149,13 +167,17 @@ impl Catalogue {
 
     /// The tree of a table that was dropped, or is not there yet: for all the same one, so that they do not work on it at the
     /// same time.
-    pub(crate) fn dropped(&self, id: TableId, root: PageId) -> Arc<Tree> {
+    pub(crate) fn dropped(&self, id: TableId, root: PageId, logged: bool) -> Arc<Tree> {
         let mut tables = self.tables.write();
         // Its load may have been finished since the entry was read.
         if let Some(tree) = tables.by_id.get(&id) {
             return tree.clone();
         }
-        let tree = || Arc::new(Tree::new(&self.io, id, "(in no catalogue)", root));
+        let make = match logged {
+            true => Tree::new,
+            false => Tree::unlogged,
+        };
+        let tree = || Arc::new(make(&self.io, id, "(in no catalogue)", root));
         tables.dropped.entry(id).or_insert_with(tree).clone()
     }
 

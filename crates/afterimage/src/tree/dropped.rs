@@ -2,12 +2,12 @@
 //! it may stop anywhere and go on there. What is left is always a tree from its root on, though no longer one with all its
 //! links and fences: whoever walks it follows children and nothing else.
 
-use afterimage_log::{Log, Lsn};
+use afterimage_log::Log;
 
+use super::Tree;
 use super::large::pages_for;
 use super::merge::pin_map;
 use super::split::change_structure;
-use super::{Tree, pending_key};
 use crate::buffer::{Exclusive, Pager};
 use crate::error::Result;
 use crate::ids::PageId;
@@ -23,13 +23,13 @@ struct LastChild {
 }
 
 impl Tree {
-    /// Frees the next page of this dropped tree. If that was its root, its entry in `pending` is gone: from the leaf that is
-    /// returned. The caller sees to it that nobody else does this, and that nobody can see the tree any more.
+    /// Frees the next page of this dropped tree. If that was its root, the entry that told of it, `key` in `entries`, is
+    /// gone: from the leaf that is returned. The caller sees to it that nobody else does this, and that nobody can see the tree any more.
     pub(crate) fn free_page(
         &self,
         pager: &Pager,
-        pending: &Tree,
-        owner: Lsn,
+        entries: &Tree,
+        key: &[u8],
     ) -> Result<Option<PageId>> {
         let _structure = self.structure.lock();
         let (mut parent, mut at) = (None, self.root);
@@ -52,7 +52,7 @@ impl Tree {
         drop(leaf);
         match parent {
             Some((parent, child)) => self.free_child(pager, parent, &child).map(|()| None),
-            None => self.free_root(pager, pending, owner).map(Some),
+            None => self.free_root(pager, entries, key).map(Some),
         }
     }
 
@@ -128,18 +128,17 @@ impl Tree {
         }
     }
 
-    fn free_root(&self, pager: &Pager, pending: &Tree, owner: Lsn) -> Result<PageId> {
-        let key = pending_key(owner, self.root);
+    fn free_root(&self, pager: &Pager, entries: &Tree, key: &[u8]) -> Result<PageId> {
         loop {
             let mut reservation = pager.reserve(structure_bytes(pager))?;
             let _permit = pager.permit();
             let (root, (map, index)) = (pager.fetch(self.root)?, pin_map(pager, self.root)?);
-            let mut entry = pending.leaf_exclusive(pager, &key)?;
+            let mut entry = entries.leaf_exclusive(pager, key)?;
             let (Some(mut root), Some(mut map)) = (root.exclusive(), map.exclusive()) else {
                 continue;
             };
             let remove = PageOp::RemoveCells {
-                keys: vec![key[..].into()],
+                keys: vec![key.into()],
             };
             let parts = vec![
                 (&mut entry, remove),

@@ -55,6 +55,7 @@ pub(crate) fn write_page(
 #[derive(Debug)]
 pub(crate) struct Large {
     tree: TableId,
+    logged: bool,
     address: Address,
     /// The extents found so far, each behind the number of pages before it.
     extents: Vec<(u64, Extent)>,
@@ -76,9 +77,15 @@ impl Large {
         }
         Ok(Large {
             tree,
+            logged: pager.is_logged(),
             address,
             extents: vec![(0, address.first)],
         })
+    }
+
+    /// Whether it is in `pages`, not in `unlogged`.
+    pub(crate) fn is_logged(&self) -> bool {
+        self.logged
     }
 
     /// Bytes of the whole value.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use afterimage_io::planted::{self, Bug};
 use afterimage_log::{Log, Lsn, Reservation};
 
-use super::catalogue::{Catalogue, ENTRY_BYTES, check_name, encode_entry};
+use super::catalogue::{Catalogue, ENTRY_BYTES, check_name};
 use super::ddl::covering;
 use super::pending::{self, VALUE_BYTES};
 use super::split::{Asker, change_structure};
@@ -303,7 +303,7 @@ impl Catalogue {
             let anywhere = pending_key(owner, PageId(0));
             self.pending.make_room(&mut asker, &anywhere, VALUE_BYTES)?;
             if let Some((id, root)) = self.try_begin_load(pager, owner)? {
-                return Ok(Edge::new(self.dropped(id, root), fill));
+                return Ok(Edge::new(self.dropped(id, root, true), fill));
             }
         }
     }
@@ -387,7 +387,7 @@ impl Catalogue {
             if !cell.fits_put(name_key, ENTRY_BYTES) {
                 continue;
             }
-            let value = encode_entry(tree.id, tree.root);
+            let value = tree.entry();
             let mut parts = vec![(&mut cell, PageOp::put_cell(name_key, &value))];
             if !planted::active(Bug::LoadKeptPending) {
                 let keys = vec![key[..].into()];
@@ -395,6 +395,7 @@ impl Catalogue {
             }
             let kind = StructureKind::FinishLoad;
             let lsn = change_structure(pager, &mut reservation, kind, parts)?;
+            let lsn = lsn.expect("the catalogue is logged");
             // Before the latches go: whoever sees the table knows since when.
             tree.set_loaded(lsn);
             break (lsn, entry.page_id());

@@ -13,6 +13,7 @@ mod pending;
 mod row;
 mod scan;
 mod split;
+mod unlogged;
 
 use std::sync::Arc;
 
@@ -31,6 +32,7 @@ pub(crate) use pending::{
 };
 pub(crate) use row::RowWrite;
 pub(crate) use scan::{See, Step, as_is};
+pub(crate) use unlogged::root_key;
 
 use crate::error::{Error, Result};
 use crate::ids::{PageId, TableId};
@@ -40,6 +42,7 @@ pub(crate) struct Tree {
     id: TableId,
     name: RwLock<Arc<str>>,
     root: PageId,
+    logged: bool,
     structure: Mutex<()>,
     /// The LSN of the record that dropped the table; 0: it is there.
     dropped: AtomicU64,
@@ -53,16 +56,31 @@ impl Tree {
             id,
             name: RwLock::new(io, name.into()),
             root,
+            logged: true,
             structure: Mutex::new(io, ()),
             dropped: AtomicU64::new(0),
             loaded: AtomicU64::new(0),
         }
     }
 
+    /// The tree of an unlogged table.
+    pub(crate) fn unlogged(io: &Io, id: TableId, name: &str, root: PageId) -> Tree {
+        Tree {
+            logged: false,
+            ..Tree::new(io, id, name, root)
+        }
+    }
+
+    /// Whether it is in `pages`, and its changes are in the log; else it is in `unlogged`.
+    pub(crate) fn is_logged(&self) -> bool {
+        self.logged
+    }
+
     pub(crate) fn id(&self) -> TableId {
         self.id
     }
 
+    /// The page that it begins on.
     pub(crate) fn root(&self) -> PageId {
         self.root
     }

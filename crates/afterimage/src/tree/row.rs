@@ -39,7 +39,8 @@ pub(crate) struct RowWrite<'a> {
 
 /// What a write has done.
 pub(crate) struct Written {
-    pub(crate) appended: Appended,
+    /// `None`: the table is not logged.
+    pub(crate) appended: Option<Appended>,
     /// The leaf, if the row became a ghost on it.
     pub(crate) ghost_on: Option<PageId>,
 }

@@ -233,13 +233,13 @@ fn cut(page: &Page, key: &[u8]) -> Cut {
     }
 }
 
-/// Logs one structure change and applies it to its pages.
+/// Logs one structure change and applies it to its pages. Returns the record's LSN, if there is one.
 pub(super) fn change_structure(
     pager: &Pager,
     reservation: &mut Reservation,
     kind: StructureKind,
     parts: Vec<(&mut Exclusive<'_>, PageOp<'_>)>,
-) -> Result<Lsn> {
+) -> Result<Option<Lsn>> {
     let mut pages = Vec::with_capacity(parts.len());
     let mut named = Vec::with_capacity(parts.len());
     for (page, op) in parts {
@@ -252,5 +252,5 @@ pub(super) fn change_structure(
     }
     let record = Record::Structure(Structure { kind, parts: named });
     let appended = pager.mutate(reservation, &record, &mut pages, false, &mut |_, _| ())?;
-    Ok(appended.lsn)
+    Ok(appended.map(|appended| appended.lsn))
 }

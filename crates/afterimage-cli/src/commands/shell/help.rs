@@ -19,7 +19,11 @@ const fn plain(name: &'static str, usage: &'static str, what: &'static str) -> C
 
 const COMMANDS: &[Command] = &[
     plain("tables", "tables", "the names of all tables"),
-    plain("create", "create TABLE", "make a table"),
+    plain(
+        "create",
+        "create TABLE [unlogged]",
+        "make a table; an unlogged one is empty after a crash",
+    ),
     plain(
         "drop",
         "drop TABLE",

@@ -97,7 +97,7 @@ impl<'a> Session<'a> {
     fn run(&mut self, statement: Statement) -> Result<Flow, Failure> {
         match statement {
             Statement::Tables => self.tables(),
-            Statement::Create(name) => self.create(&name),
+            Statement::Create { name, unlogged } => self.create(&name, unlogged),
             Statement::Drop(name) => self.drop_table(&name),
             Statement::Rename { from, to } => self.rename(&from, to),
             Statement::Use(name) => self.use_table(name),

@@ -8,7 +8,10 @@ use crate::span::Span;
 #[derive(Debug, PartialEq, Eq)]
 pub enum Statement {
     Tables,
-    Create(String),
+    Create {
+        name: String,
+        unlogged: bool,
+    },
     Drop(String),
     Rename {
         from: String,
@@ -101,7 +104,11 @@ impl Rest {
     fn statement(&mut self) -> Result<Statement, String> {
         Ok(match self.name {
             "tables" => Statement::Tables,
-            "create" => Statement::Create(self.table_name()?),
+            "create" => {
+                let name = self.table_name()?;
+                let unlogged = self.one_of(&[("unlogged", true)])?.unwrap_or(false);
+                Statement::Create { name, unlogged }
+            }
             "drop" => Statement::Drop(self.table_name()?),
             "rename" => {
                 let from = self.table_name()?;

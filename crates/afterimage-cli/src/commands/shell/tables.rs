@@ -9,20 +9,33 @@ use serde_json::json;
 impl Session<'_> {
     pub fn tables(&mut self) -> Result<(), Failure> {
         let names = self.db.tables().map_err(self.told())?;
-        self.show.result(&json!({ "tables": names }), |show| {
+        let unlogged = self.db.unlogged_tables().map_err(self.told())?;
+        let document = json!({ "tables": names, "unlogged": unlogged });
+        self.show.result(&document, |show| {
             let count = names.len() as u64;
             let format = show.format;
-            show.lines(names.iter().map(|name| self::show(name.as_bytes(), format)))?;
+            show.lines(names.iter().map(|name| {
+                let flag = if unlogged.contains(name) {
+                    "\tunlogged"
+                } else {
+                    ""
+                };
+                format!("{}{flag}", self::show(name.as_bytes(), format))
+            }))?;
             show.remark(counted(count, "table", "tables"))
         })
     }
 
-    pub fn create(&mut self, name: &str) -> Result<(), Failure> {
+    pub fn create(&mut self, name: &str, unlogged: bool) -> Result<(), Failure> {
         let names = self.db.tables().map_err(self.told())?;
         if names.iter().any(|table| table == name) {
             return Err(Failure::data("there is a table of this name already").at(name));
         }
-        let table = self.db.table(name).map_err(self.told())?;
+        let table = match unlogged {
+            true => self.db.unlogged_table(name),
+            false => self.db.table(name),
+        };
+        let table = table.map_err(self.told())?;
         self.last = Some((name.to_owned(), table));
         let alone = if self.open.is_some() {
             ": it is there now, and stays, whatever becomes of the transaction"

@@ -102,6 +102,7 @@ fn records() {
             last_commit_time: 1_000_000,
         },
         Record::Begin,
+        Record::UnloggedCommit,
         row(
             false,
             Some(70_100),
@@ -208,6 +209,7 @@ fn the_document_states_the_kinds_of_the_code() {
         (encode::CHECKPOINT_TABLES, "checkpoint tables"),
         (encode::CHECKPOINT_END, "checkpoint end"),
         (encode::BEGIN, "begin"),
+        (encode::UNLOGGED_COMMIT, "unlogged commit"),
     ];
     assert_eq!(
         numbers_under("### Kinds of records\n"),
@@ -239,7 +241,7 @@ fn the_document_states_the_kinds_of_the_code() {
     assert_eq!(numbers_under("### Operations on a page\n"), operations);
 }
 
-const GOLDEN_RECORDS: [&str; 16] = [
+const GOLDEN_RECORDS: [&str; 17] = [
     "010800f0a20410ac02036b6579036e6577",
     "0101d4a30465c70110ac02036b6579036f6c64056e65776572",
     "0102d4a30465c70110ac02036b657904676f6e65",
@@ -253,6 +255,7 @@ const GOLDEN_RECORDS: [&str; 16] = [
     "0701d4a304643301ac02f0a204",
     "08f0a204c0843d",
     "09",
+    "0a",
     "0121d4a30465c70110ac02036b6579036f6c64142c01000000000000020000002823000000000000",
     "0112d4a30465c70110ac02036b6579142c01000000000000020000002823000000000000",
     "0131d4a30465c70110ac02036b6579142c01000000000000020000002823000000000000142c01000000000000020000002823000000000000",

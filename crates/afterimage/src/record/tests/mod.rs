@@ -134,6 +134,7 @@ fn record() -> impl Strategy<Value = Record<'static>> {
         1 => txn_and_later().prop_map(|(txn, prev)| Record::End { txn, prev }),
         1 => Just(Record::CheckpointBegin),
         1 => Just(Record::Begin),
+        1 => Just(Record::UnloggedCommit),
         1 => tables.prop_map(|(att, dpt)| Record::CheckpointTables { att, dpt }),
         1 => (any_lsn(), any::<u64>())
             .prop_map(|(begin, last_commit_time)| Record::CheckpointEnd { begin, last_commit_time }),

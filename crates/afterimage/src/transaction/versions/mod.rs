@@ -266,6 +266,11 @@ impl Versions {
         }
     }
 
+    /// Whether more is kept than may be.
+    pub(super) fn are_too_many(&self) -> bool {
+        self.bytes.load(Ordering::Acquire) > self.limit
+    }
+
     pub(super) fn stats(&self) -> VersionStats {
         let views = self.views.lock();
         VersionStats {

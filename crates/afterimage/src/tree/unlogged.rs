@@ -1,0 +1,178 @@
+//! The trees in the file `unlogged`. Names, ids and the fact that a table is unlogged are in the catalogue, which is logged;
+//! where such a table begins is said here, in a tree of the file's own, so that it goes when the file goes.
+//!
+//! A root without a table is one of a table that was dropped: its pages are freed when nobody can see them any more.
+
+use std::sync::Arc;
+
+use afterimage_io::Io;
+use afterimage_log::Log;
+
+use super::Tree;
+use super::catalogue::format_file;
+use super::split::{Asker, change_structure};
+use crate::buffer::{Claimed, Pager, Store, UnloggedFile};
+use crate::error::{Error, Result};
+use crate::ids::{PageId, TableId};
+use crate::interval::Interval;
+use crate::page::{FileHeader, PageOp};
+use crate::record::StructureKind;
+
+/// Bytes of an entry's value: the root.
+const ROOT_BYTES: usize = 8;
+
+/// As errors name the tree.
+const ROOTS: &str = "the roots in `unlogged`";
+
+/// The file `unlogged`, in use.
+pub(crate) struct Unlogged {
+    pub(crate) pager: Pager,
+    /// Table id to root.
+    pub(crate) roots: Arc<Tree>,
+    /// Pages of large values that wait to be free.
+    pub(crate) pending: Arc<Tree>,
+}
+
+/// The key of a table's entry among the roots.
+pub(crate) fn root_key(table: TableId) -> [u8; 4] {
+    table.get().to_be_bytes()
+}
+
+impl Unlogged {
+    /// Takes over the file that a clean stop has left.
+    pub(crate) fn take_over(
+        io: &Io,
+        file: &UnloggedFile,
+        log: &Log,
+        store: Store,
+    ) -> Result<Unlogged> {
+        Unlogged::with(io, file.pager(log, store))
+    }
+
+    /// Makes the file anew: no table has a row in it.
+    pub(crate) fn make(io: &Io, file: &UnloggedFile, log: &Log) -> Result<Unlogged> {
+        let pager = file.make(log)?;
+        let header = FileHeader {
+            file_id: file.file_id,
+            ..FileHeader::new(pager.page_size() as u32, file.database_id, 0)
+        };
+        format_file(
+            &pager,
+            header,
+            [TableId::UNLOGGED_ROOTS, TableId::UNLOGGED_PENDING],
+        )?;
+        Unlogged::with(io, pager)
+    }
+
+    fn with(io: &Io, pager: Pager) -> Result<Unlogged> {
+        pager.load_map()?;
+        let tree = |id, name, root| Arc::new(Tree::unlogged(io, id, name, root));
+        Ok(Unlogged {
+            roots: tree(
+                TableId::UNLOGGED_ROOTS,
+                "(unlogged roots)",
+                PageId::CATALOGUE_ROOT,
+            ),
+            pending: tree(
+                TableId::UNLOGGED_PENDING,
+                "(unlogged pending free)",
+                PageId::PENDING_FREE_ROOT,
+            ),
+            pager,
+        })
+    }
+
+    /// Every table that has a root here, be it in the catalogue or dropped.
+    pub(crate) fn all_roots(&self) -> Result<Vec<(TableId, PageId)>> {
+        let (mut roots, mut rest) = (Vec::new(), Interval::all());
+        while !rest.is_empty() {
+            let limit = usize::MAX;
+            let step = self.roots.rows_within(
+                &self.pager,
+                &rest,
+                false,
+                limit,
+                &super::as_is,
+                &mut |_| true,
+            )?;
+            let step = step.expect("nobody says no");
+            for (key, value) in step.rows {
+                roots.push(
+                    decode(&key, &value.bytes)
+                        .ok_or_else(|| Error::corruption(ROOTS, format!("the entry {key:x?}")))?,
+                );
+            }
+            rest = step.rest;
+        }
+        Ok(roots)
+    }
+
+    /// Where `table` begins; an empty tree is made where it has none. The caller sees to it that nobody else asks.
+    pub(crate) fn root_of(&self, table: TableId) -> Result<PageId> {
+        let key = root_key(table);
+        let known = self.roots.read(&self.pager, &key, |_, value| {
+            value.map(|value| decode(&key, &value.bytes))
+        })?;
+        match known {
+            Some(Some((_, root))) => return Ok(root),
+            Some(None) => {
+                let what = format!("the entry of table {table}");
+                return Err(Error::corruption(ROOTS, what));
+            }
+            None => {}
+        }
+        loop {
+            if let Some(root) = self.try_make_root(table)? {
+                return Ok(root);
+            }
+        }
+    }
+
+    /// Takes back what [`root_of`](Unlogged::root_of) has made just now for this table.
+    pub(super) fn forget_root(&self, tree: &Tree) -> Result<()> {
+        tree.free_page(&self.pager, &self.roots, &root_key(tree.id))?;
+        Ok(())
+    }
+
+    fn try_make_root(&self, table: TableId) -> Result<Option<PageId>> {
+        let (pager, key) = (&self.pager, root_key(table));
+        let mut asker = Asker {
+            pager,
+            purgeable: &|_| true,
+            kept: None,
+        };
+        self.roots.make_room(&mut asker, &key, ROOT_BYTES)?;
+        let mut reservation = pager.reserve(0)?;
+        let _permit = pager.permit();
+        let new = pager.new_page(false)?;
+        let mut leaf = self.roots.leaf_exclusive(pager, &key)?;
+        if !leaf.fits_put(&key, ROOT_BYTES) {
+            return Ok(None);
+        }
+        let Some(Claimed {
+            mut page,
+            mut map,
+            index,
+        }) = new.claim()
+        else {
+            return Ok(None);
+        };
+        let root = page.page_id();
+        let entry = root.get().to_le_bytes();
+        let parts = vec![
+            (&mut leaf, PageOp::put_cell(&key, &entry)),
+            (&mut page, PageOp::format_leaf(root, table)),
+            (&mut map, PageOp::map_set(index, 1, true)),
+        ];
+        let changed = change_structure(pager, &mut reservation, StructureKind::CreateTable, parts);
+        page.kept_if(changed)?;
+        pager.pages_taken(&map, 1);
+        Ok(Some(root))
+    }
+}
+
+fn decode(key: &[u8], value: &[u8]) -> Option<(TableId, PageId)> {
+    let table = TableId(u32::from_be_bytes(key.try_into().ok()?));
+    let root = PageId::from_link(u64::from_le_bytes(value.try_into().ok()?))?;
+    (table >= TableId::FIRST_USER).then_some((table, root))
+}

@@ -1,0 +1,584 @@
+//! The promise of unlogged tables: empty after any stop that was not clean, whole after a clean close, and until then rows like
+//! all others: rolled back, isolated, seen by snapshots.
+//!
+//! Public API, in a simulated world that loses its power at any call. `unlogged_kill.rs` has a real process killed.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use afterimage::{Database, Durability, Error, Options, Progress, Result, Table};
+use afterimage_io::OpenMode;
+use afterimage_io::sim::{Sim, Survival, Verdict};
+
+type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+
+fn small(sim: &Sim) -> Options {
+    Options::new()
+        .io(sim.io())
+        .background(false)
+        .page_size(4096)
+        .buffer_pool_size(8 * 4096)
+        .unlogged_pool_size(8 * 4096)
+        .wal_segment_size(64 << 10)
+        .max_wal_size(1 << 20)
+}
+
+fn open(sim: &Sim) -> Database {
+    small(sim).open("shop").expect("opens")
+}
+
+fn rows(db: &Database, table: &Table) -> Rows {
+    let mut tx = db.begin();
+    let scan = tx.scan::<[u8], _>(table, ..).expect("scans");
+    scan.collect::<Result<_>>().expect("reads")
+}
+
+fn contents(db: &Database, table: &str) -> Rows {
+    rows(db, &db.table(table).expect("there"))
+}
+
+/// What is wrong, and whether pages wait to be freed that nobody frees.
+fn check(db: &Database, sim: &Sim) {
+    let report = db.verify().expect("looks");
+    assert!(report.is_clean(), "{:?}", report.findings);
+    settle(db, sim);
+    let report = db.verify().expect("looks");
+    assert!(report.is_clean(), "{:?}", report.findings);
+    assert_eq!(report.pages_pending, 0);
+}
+
+/// All background work is done, also what waits until the log has been synced without anybody asking.
+fn settle(db: &Database, sim: &Sim) {
+    sim.io().sleep(Duration::from_secs(1));
+    while db.step().expect("works") == Progress::Worked {}
+}
+
+fn after_crash(sim: &Sim, seed: u64) -> Sim {
+    Sim::from_image(seed, &sim.snapshot().crash(&Survival::All))
+}
+
+#[test]
+fn empty_after_a_crash_and_whole_after_a_close() {
+    let sim = Sim::new(1);
+    let db = open(&sim);
+    let (orders, sessions) = (
+        db.table("orders").expect("creates"),
+        db.unlogged_table("sessions").expect("creates"),
+    );
+    assert!(sessions.is_unlogged() && !orders.is_unlogged());
+    assert_eq!(db.tables().expect("lists"), ["orders", "sessions"]);
+    assert_eq!(db.unlogged_tables().expect("lists"), ["sessions"]);
+    let mut model = Rows::new();
+    for n in 0..300u32 {
+        let (key, value) = (n.to_be_bytes().to_vec(), vec![n as u8; 40 * n as usize]);
+        db.put(&sessions, &key, &value).expect("puts");
+        model.insert(key, value);
+    }
+    db.put(&orders, b"1", b"kettle").expect("puts");
+    assert_eq!(rows(&db, &sessions), model);
+    check(&db, &sim);
+    db.close().expect("closes");
+
+    let sim = Sim::from_image(2, &sim.snapshot().crash(&Survival::None));
+    let db = open(&sim);
+    assert!(db.recovery_report().clean);
+    assert_eq!(db.recovery_report().unlogged_emptied, 0);
+    assert_eq!(contents(&db, "sessions"), model);
+    check(&db, &sim);
+    let sessions = db.table("sessions").expect("there");
+    db.put(&sessions, b"late", b"").expect("puts");
+
+    let sim = after_crash(&sim, 3);
+    let db = open(&sim);
+    assert_eq!(db.recovery_report().unlogged_emptied, 1);
+    assert_eq!(contents(&db, "sessions"), Rows::new());
+    assert_eq!(contents(&db, "orders").len(), 1);
+    let sessions = db.unlogged_table("sessions").expect("there");
+    db.put(&sessions, b"again", b"1").expect("puts");
+    check(&db, &sim);
+    db.close().expect("closes");
+    let db = open(&sim);
+    assert_eq!(contents(&db, "sessions").len(), 1);
+}
+
+/// A number from 0 to `below`, and the next state.
+fn choose(state: &mut u64, below: u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state % below
+}
+
+/// What the two tables should hold.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Model {
+    logged: Rows,
+    unlogged: Rows,
+}
+
+/// Transactions over a logged and an unlogged table, with savepoints that nest, values of all sizes, ranges deleted. `done` is
+/// told of each commit, before it is asked for and when it is acknowledged.
+fn life(db: &Database, seed: u64, commits: u64, done: &mut dyn FnMut(&Model, bool)) -> Result<()> {
+    let mut state = seed * 2 + 1;
+    let (logged, unlogged) = (db.table("logged")?, db.unlogged_table("unlogged")?);
+    let mut model = Model {
+        logged: rows(db, &logged),
+        unlogged: rows(db, &unlogged),
+    };
+    for _ in 0..commits {
+        let mut tx = db.begin();
+        let mut now = model.clone();
+        let mut savepoints = Vec::new();
+        let only_unlogged = choose(&mut state, 3) == 0;
+        for _ in 0..12 {
+            let to_unlogged = only_unlogged || choose(&mut state, 2) == 0;
+            let (table, rows) = match to_unlogged {
+                true => (&unlogged, &mut now.unlogged),
+                false => (&logged, &mut now.logged),
+            };
+            let key = vec![b'k', choose(&mut state, 40) as u8];
+            match choose(&mut state, 12) {
+                0..=5 => {
+                    let sizes = [0, 10, 300, 900, 3000, 20_000];
+                    let size = sizes[choose(&mut state, sizes.len() as u64) as usize];
+                    let value = vec![choose(&mut state, 250) as u8; size];
+                    tx.put(table, &key, &value)?;
+                    rows.insert(key, value);
+                }
+                6 | 7 => assert_eq!(tx.delete(table, &key)?, rows.remove(&key).is_some()),
+                8 => {
+                    let end = vec![b'k', key[1].saturating_add(5)];
+                    let gone: Vec<_> = rows
+                        .range(key.clone()..end.clone())
+                        .map(|(k, _)| k.clone())
+                        .collect();
+                    assert_eq!(
+                        tx.delete_range(table, &key[..]..&end[..])?,
+                        gone.len() as u64
+                    );
+                    gone.iter().for_each(|key| drop(rows.remove(key)));
+                }
+                9 => {
+                    let was = rows.get(&key).cloned();
+                    assert!(tx.compare_and_swap(table, &key, was.as_deref(), Some(b"swapped"))?);
+                    rows.insert(key, b"swapped".to_vec());
+                }
+                10 => savepoints.push((tx.savepoint()?, now.clone())),
+                _ if !savepoints.is_empty() => {
+                    let back = choose(&mut state, savepoints.len() as u64) as usize;
+                    savepoints.truncate(back + 1);
+                    tx.rollback_to(&savepoints[back].0)?;
+                    now = savepoints[back].1.clone();
+                }
+                _ => {}
+            }
+        }
+        for (table, rows) in [(&logged, &now.logged), (&unlogged, &now.unlogged)] {
+            let all = tx.scan::<[u8], _>(table, ..)?.collect::<Result<Rows>>()?;
+            assert_eq!(&all, rows);
+        }
+        if choose(&mut state, 3) == 0 {
+            tx.rollback()?;
+        } else {
+            done(&now, false);
+            tx.commit()?;
+            done(&now, true);
+            model = now;
+        }
+        assert_eq!(rows(db, &logged), model.logged);
+        assert_eq!(rows(db, &unlogged), model.unlogged);
+        if choose(&mut state, 4) == 0 {
+            db.checkpoint()?;
+        }
+        while choose(&mut state, 3) == 0 && db.step()? == Progress::Worked {}
+    }
+    Ok(())
+}
+
+#[test]
+fn transactions_over_both_kinds_are_what_a_model_says() {
+    for seed in 0..12 {
+        let sim = Sim::new(seed);
+        let mut model = Model::default();
+        for life_number in 0..3 {
+            let db = open(&sim);
+            assert_eq!(db.recovery_report().unlogged_emptied, 0);
+            if life_number > 0 {
+                assert_eq!(contents(&db, "logged"), model.logged, "seed {seed}");
+                assert_eq!(contents(&db, "unlogged"), model.unlogged, "seed {seed}");
+            }
+            life(&db, seed * 10 + life_number, 25, &mut |now, _| {
+                model = now.clone()
+            })
+            .expect("goes well");
+            check(&db, &sim);
+            db.close().expect("closes");
+        }
+    }
+}
+
+/// At any call the power goes, also in the middle of a close: what is there then is all of the unlogged rows where the stop was
+/// clean, none of them where it was not; and the logged ones are those of the last commit or the one under way.
+#[test]
+fn a_crash_at_any_call_leaves_nothing_or_everything() {
+    let sim = Sim::new(5);
+    let mut before = Model::default();
+    let db = open(&sim);
+    life(&db, 1, 6, &mut |now, _| before = now.clone()).expect("goes well");
+    db.close().expect("closes");
+    let prepared = sim.snapshot().crash(&Survival::None);
+    let (mut whole, mut empty, mut at) = (0, 0, 0);
+    loop {
+        let sim = Sim::from_image(5, &prepared);
+        let (mut asked, mut acknowledged) = (before.clone(), before.clone());
+        sim.set_hook(Some(Box::new(move |call, _| match call.index == at {
+            true => Verdict::Crash,
+            false => Verdict::Continue,
+        })));
+        let end = sim.catch(|| {
+            let db = open(&sim);
+            life(&db, 2, 3, &mut |now, is_done| match is_done {
+                false => asked = now.clone(),
+                true => acknowledged = now.clone(),
+            })
+            .expect("goes well");
+            db.close().expect("closes");
+        });
+        sim.set_hook(None);
+        for survival in [Survival::None, Survival::All, Survival::Random { seed: at }] {
+            let after = Sim::from_image(at, &sim.snapshot().crash(&survival));
+            let db = open(&after);
+            let (logged, unlogged) = (contents(&db, "logged"), contents(&db, "unlogged"));
+            assert!(
+                logged == acknowledged.logged || logged == asked.logged,
+                "call {at}"
+            );
+            let clean = db.recovery_report().clean;
+            match clean {
+                true => assert_eq!(unlogged, acknowledged.unlogged, "call {at}, {survival:?}"),
+                false => assert_eq!(unlogged, Rows::new(), "call {at}, {survival:?}"),
+            }
+            whole += u64::from(clean);
+            empty += u64::from(!clean);
+            check(&db, &after);
+        }
+        if end.is_ok() {
+            break;
+        }
+        at += 1;
+    }
+    assert!(whole > 5 && empty > 100, "{whole} whole, {empty} empty");
+}
+
+#[test]
+fn a_file_that_is_not_the_last_stops_is_not_taken() {
+    let sim = Sim::new(1);
+    let put = |value: &[u8]| {
+        let db = open(&sim);
+        let table = db.unlogged_table("cache").expect("opens");
+        db.put(&table, b"k", value).expect("puts");
+        db.close().expect("closes");
+    };
+    let file = Path::new("shop/unlogged");
+    put(b"old");
+    let opened = |mode| sim.io().open(file, mode).expect("opens");
+    let mut older = vec![0; opened(OpenMode::Read).len().expect("measures") as usize];
+    let read = opened(OpenMode::Read).read_exact_at(0, &mut older);
+    read.expect("reads");
+    put(b"new");
+    let db = open(&sim);
+    assert_eq!(contents(&db, "cache").len(), 1);
+    db.close().expect("closes");
+
+    let written = opened(OpenMode::ReadWrite).write_all_at(0, &older);
+    written.expect("writes");
+    let db = open(&sim);
+    assert!(db.recovery_report().clean);
+    assert_eq!(db.recovery_report().unlogged_emptied, 1);
+    assert_eq!(contents(&db, "cache"), Rows::new());
+    db.close().expect("closes");
+
+    put(b"new");
+    sim.io().remove_file(file).expect("removes");
+    let db = open(&sim);
+    assert_eq!(db.recovery_report().unlogged_emptied, 1);
+    assert_eq!(contents(&db, "cache"), Rows::new());
+}
+
+/// What the control file vouches for, and is damaged all the same: nothing is opened, nothing changed, until somebody decides to
+/// give the rows up.
+#[test]
+fn a_damaged_file_refuses_the_open_until_it_is_removed() {
+    let sim = Sim::new(1);
+    let db = open(&sim);
+    let (cache, orders) = (
+        db.unlogged_table("cache").expect("opens"),
+        db.table("orders").expect("opens"),
+    );
+    db.put(&cache, b"k", b"v").expect("puts");
+    db.put(&orders, b"k", b"v").expect("puts");
+    db.close().expect("closes");
+    let file = Path::new("shop/unlogged");
+    let opened = sim.io().open(file, OpenMode::ReadWrite).expect("opens");
+    opened.write_all_at(4096 + 200, b"damage").expect("writes");
+    let refused = small(&sim).open("shop").expect_err("refuses");
+    match refused {
+        Error::PageCorrupt { page: 1, file, .. } => assert!(file.ends_with("unlogged")),
+        other => panic!("{other}"),
+    }
+    sim.io().remove_file(file).expect("removes");
+    let db = open(&sim);
+    assert!(
+        db.recovery_report().clean,
+        "the refused open changed nothing"
+    );
+    assert_eq!(contents(&db, "cache"), Rows::new());
+    assert_eq!(contents(&db, "orders").len(), 1);
+}
+
+#[test]
+fn names_survive_a_crash_and_rows_do_not() {
+    let sim = Sim::new(1);
+    let db = open(&sim);
+    for name in ["a", "b", "c"] {
+        let table = db.unlogged_table(name).expect("makes");
+        db.put(&table, b"k", &vec![1; 30_000]).expect("puts");
+    }
+    let logged = db.table("logged").expect("makes");
+    let refused = db.unlogged_table("logged").expect_err("it is logged");
+    assert!(matches!(refused, Error::TableExists { .. }), "{refused}");
+    let before = db.snapshot_latest().expect("looks");
+    let gone = db.table("b").expect("there");
+    assert!(db.drop_table("b").expect("drops"));
+    db.rename_table("c", "d").expect("renames");
+    assert_eq!(db.unlogged_tables().expect("lists"), ["a", "d"]);
+    // Who looks at an older moment still sees it, and as long as that is so its pages stay.
+    assert!(before.get(&gone, b"k").expect("sees").is_some());
+    settle(&db, &sim);
+    assert!(before.get(&gone, b"k").expect("sees").is_some());
+    drop(before);
+    assert!(matches!(
+        db.get(&gone, b"k"),
+        Err(Error::NoSuchTable { .. })
+    ));
+    check(&db, &sim);
+    let again = db.unlogged_table("b").expect("makes");
+    assert_eq!(rows(&db, &again), Rows::new());
+    db.put(&logged, b"k", b"").expect("puts");
+
+    let sim = after_crash(&sim, 2);
+    let db = open(&sim);
+    assert_eq!(db.tables().expect("lists"), ["a", "b", "d", "logged"]);
+    assert_eq!(db.unlogged_tables().expect("lists"), ["a", "b", "d"]);
+    for name in ["a", "b", "d"] {
+        assert_eq!(contents(&db, name), Rows::new());
+    }
+    check(&db, &sim);
+}
+
+#[test]
+fn what_a_dropped_table_had_is_freed_after_a_close_too() {
+    let sim = Sim::new(1);
+    let db = open(&sim);
+    let kept = db.unlogged_table("kept").expect("makes");
+    let gone = db.unlogged_table("gone").expect("makes");
+    for n in 0..200u8 {
+        db.put(&gone, &[n], &vec![n; 100 * n as usize])
+            .expect("puts");
+        db.put(&kept, &[n], &[n]).expect("puts");
+    }
+    db.drop_table("gone").expect("drops");
+    db.close().expect("closes");
+    let db = open(&sim);
+    assert_eq!(contents(&db, "kept").len(), 200);
+    check(&db, &sim);
+}
+
+#[test]
+fn readers_and_writers_keep_out_of_each_others_way() {
+    let sim = Sim::new(1);
+    let db = small(&sim)
+        .lock_timeout(Duration::from_millis(1))
+        .open("shop")
+        .expect("opens");
+    let table = db.unlogged_table("t").expect("makes");
+    db.put(&table, b"a", b"1").expect("puts");
+    db.put(&table, b"b", b"1").expect("puts");
+    let old = db.snapshot_latest().expect("looks");
+    let mut tx = db.begin();
+    tx.put(&table, b"a", b"2").expect("puts");
+    tx.delete(&table, b"b").expect("deletes");
+    tx.put(&table, b"c", &vec![2; 10_000]).expect("puts");
+    // Nobody sees it, or gets in.
+    let mut other = db.begin();
+    for key in [b"a", b"b", b"c"] {
+        let waited = other.get(&table, key).expect_err("it is locked");
+        assert!(matches!(waited, Error::LockTimeout { .. }), "{waited}");
+    }
+    drop(other);
+    let meanwhile = db.snapshot_latest().expect("looks");
+    let seen = |snapshot: &afterimage::Snapshot| {
+        let scan = snapshot.scan::<[u8], _>(&table, ..).expect("scans");
+        scan.collect::<Result<Rows>>().expect("reads")
+    };
+    assert_eq!(seen(&meanwhile), seen(&old));
+    let ticket = tx.commit_ticket().expect("commits");
+    assert!(ticket.lsn().is_some());
+    let after = db.snapshot_latest().expect("looks");
+    assert_eq!(seen(&after).len(), 2);
+    assert_eq!(seen(&meanwhile).len(), 2);
+    assert_eq!(seen(&meanwhile), seen(&old));
+    assert_eq!(seen(&old)[&b"a"[..]], b"1");
+    assert_eq!(seen(&after)[&b"a"[..]], b"2");
+    // What is durable follows when somebody syncs.
+    let logged = db.table("logged").expect("makes");
+    db.put(&logged, b"k", b"").expect("puts");
+    assert_eq!(seen(&db.snapshot().expect("looks")), seen(&after));
+    drop((old, meanwhile, after));
+    check(&db, &sim);
+}
+
+/// A commit of unlogged rows alone waits for no sync, except for what it has read.
+#[test]
+fn a_commit_waits_for_what_it_rests_on_alone() {
+    let sim = Sim::new(1);
+    let db = open(&sim);
+    let (logged, unlogged) = (
+        db.table("logged").expect("makes"),
+        db.unlogged_table("unlogged").expect("makes"),
+    );
+    let syncs = || db.stats().wal_syncs;
+    let before = syncs();
+    for n in 0..50u8 {
+        db.put(&unlogged, &[n], &[n]).expect("puts");
+        assert_eq!(db.get(&unlogged, &[n]).expect("reads"), Some(vec![n]));
+    }
+    db.put(&unlogged, b"large", &vec![1; 50_000]).expect("puts");
+    assert_eq!(syncs(), before);
+
+    let mut tx = db.begin();
+    tx.set_durability(Durability::Memory);
+    tx.put(&logged, b"k", b"v").expect("puts");
+    tx.put(&unlogged, b"k", b"v").expect("puts");
+    tx.commit().expect("commits");
+    assert_eq!(syncs(), before);
+    let mut tx = db.begin();
+    assert!(tx.get(&unlogged, b"k").expect("reads").is_some());
+    tx.put(&unlogged, b"seen", b"k").expect("puts");
+    tx.commit().expect("commits");
+    assert!(syncs() > before, "it has read what was not durable");
+}
+
+#[test]
+fn memory_for_taking_back_is_bounded() {
+    let sim = Sim::new(1);
+    let db = open(&sim);
+    let table = db.unlogged_table("t").expect("makes");
+    db.put(&table, b"first", b"1").expect("puts");
+    let mut tx = db.begin();
+    let error = (0..u32::MAX)
+        .find_map(|n| tx.put(&table, &n.to_be_bytes(), &[0; 100]).err())
+        .expect("it is bounded");
+    match error {
+        Error::TransactionTooBig { bytes, max } => assert!(max == 8 * 4096 && bytes > max),
+        other => panic!("{other}"),
+    }
+    let ended = tx
+        .get(&table, b"first")
+        .expect_err("it has been rolled back");
+    assert!(matches!(ended, Error::TransactionTooBig { .. }), "{ended}");
+    assert_eq!(rows(&db, &table).len(), 1);
+    // What it had kept is free again.
+    for n in 0..1000u32 {
+        db.put(&table, &n.to_be_bytes(), &[0; 100]).expect("puts");
+    }
+    check(&db, &sim);
+}
+
+/// With a transaction left open, which a recovery would have to take back: it is taken back now, so that the stop is clean.
+#[test]
+fn a_close_takes_open_transactions_back() {
+    let sim = Sim::new(1);
+    let db = open(&sim);
+    let (logged, unlogged) = (
+        db.table("logged").expect("makes"),
+        db.unlogged_table("unlogged").expect("makes"),
+    );
+    db.put(&unlogged, b"k", b"committed").expect("puts");
+    let (mut mixed, mut alone) = (db.begin(), db.begin());
+    mixed.put(&logged, b"k", b"not").expect("puts");
+    mixed.put(&unlogged, b"k", b"not").expect("puts");
+    alone.put(&unlogged, b"l", b"not").expect("puts");
+    db.close().expect("closes");
+    assert!(matches!(alone.commit(), Err(Error::Closed)));
+    drop(mixed);
+    let db = open(&sim);
+    assert!(db.recovery_report().clean);
+    let committed = Rows::from([(b"k".to_vec(), b"committed".to_vec())]);
+    assert_eq!(contents(&db, "unlogged"), committed);
+    assert_eq!(contents(&db, "logged"), Rows::new());
+}
+
+/// The same rows again and again, the same large values: the file stops growing.
+#[test]
+fn pages_are_used_again() {
+    let sim = Sim::new(1);
+    let db = open(&sim);
+    let table = db.unlogged_table("t").expect("makes");
+    let length = || {
+        let file = sim.io().open(Path::new("shop/unlogged"), OpenMode::Read);
+        file.expect("opens").len().expect("measures")
+    };
+    let mut state = 7;
+    let mut turn = || {
+        for _ in 0..400 {
+            let key = [choose(&mut state, 60) as u8];
+            let size = [20, 700, 9000][choose(&mut state, 3) as usize];
+            db.put(&table, &key, &vec![1; size]).expect("puts");
+            db.delete(&table, &[choose(&mut state, 60) as u8])
+                .expect("deletes");
+            sim.io().sleep(Duration::from_millis(20));
+            let _ = db.step().expect("works");
+        }
+        length()
+    };
+    let first = (turn(), turn()).1;
+    let later = (0..6).map(|_| turn()).max().expect("some");
+    assert!(later <= first + first / 4, "{first} bytes, then {later}");
+    db.delete_all(&table);
+    check(&db, &sim);
+}
+
+trait DeleteAll {
+    fn delete_all(&self, table: &Table);
+}
+
+impl DeleteAll for Database {
+    fn delete_all(&self, table: &Table) {
+        self.transact(|tx| tx.delete_range::<[u8], _>(table, ..))
+            .expect("deletes");
+    }
+}
+
+/// An error of the file stops the engine, as any other that leaves unknown what the disk holds; the next open begins anew.
+#[test]
+fn a_failed_write_stops_the_engine() {
+    let sim = Sim::new(1);
+    let db = open(&sim);
+    let table = db.unlogged_table("t").expect("makes");
+    sim.set_hook(Some(Box::new(|call, _| {
+        match call.path.ends_with("unlogged") && call.data.len() >= 4096 {
+            true => Verdict::OsError(5),
+            false => Verdict::Continue,
+        }
+    })));
+    let failed = (0..2000u32).find_map(|n| db.put(&table, &n.to_be_bytes(), &[0; 900]).err());
+    sim.set_hook(None);
+    assert!(failed.is_some(), "the pool is small");
+    let stopped = db.put(&table, b"k", b"v").expect_err("it has stopped");
+    assert!(matches!(stopped, Error::LogFailed { .. }), "{stopped}");
+    assert!(db.close().is_err());
+    let db = open(&sim);
+    assert_eq!(contents(&db, "t"), Rows::new());
+}
