@@ -5,7 +5,8 @@
 //! inner  flags 1 | key length varint | key | child 8
 //! ```
 //!
-//! The same bytes stand in a page's heap and in the log's whole-page operations, so a split copies cells as they are.
+//! The same bytes stand in a page's heap and in the log's whole-page operations. An inner cell's key is what is left of it
+//! behind the page's common prefix, which stands in the fences.
 //! Two ways in: [`LeafCell::read`] and [`InnerCell::read`] trust nothing and are what structure checks use;
 //! [`leaf_at`] and [`inner_at`] are for pages that have passed such a check, and are short.
 
@@ -36,6 +37,7 @@ pub(crate) struct LeafCell<'a> {
 /// The lowest key that a child may hold, and the child.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct InnerCell<'a> {
+    /// Without the page's common prefix.
     pub(crate) key: &'a [u8],
     pub(crate) child: PageId,
 }
@@ -109,6 +111,13 @@ impl<'a> InnerCell<'a> {
         let child =
             PageId::from_link(reader.u64()?).ok_or(reader.error("a child that is no page"))?;
         Ok(InnerCell { key, child })
+    }
+
+    /// Appends the cell to others.
+    pub(super) fn append_to(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.resize(start + self.bytes(), 0);
+        self.write(&mut out[start..]);
     }
 
     /// Writes the cell over the first bytes of `out`.

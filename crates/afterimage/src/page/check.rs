@@ -10,7 +10,7 @@ use super::Page;
 use super::cell::{InnerCell, LeafCell};
 use super::header::{self, FENCE_ABSENT, Kind};
 use super::map::{are_bits, is_map_page, map_bytes};
-use super::slotted::offset_entry;
+use super::slotted::{common_prefix, offset_entry};
 use crate::codec::Reader;
 use crate::ids::{PageId, TableId};
 use crate::limits::{
@@ -102,10 +102,10 @@ impl Page {
         if self.u16_at(header::FLAGS) != 0 {
             return Err(wrong(header::FLAGS, "unknown page flags"));
         }
-        if self.u16_at(header::PREFIX_LENGTH) != 0 {
+        if self.prefix_len() != 0 && self.kind() != Some(Kind::Inner) {
             return Err(wrong(
                 header::PREFIX_LENGTH,
-                "a common prefix, which version 1 never has",
+                "a common prefix, which only inner pages have",
             ));
         }
         if self.tail_bytes() > PAGE_TAIL_BYTES_MAX {
@@ -232,6 +232,12 @@ impl Page {
                 "the fences leave no room for keys",
             ));
         }
+        if kind == Kind::Inner && self.prefix_len() != common_prefix(low, high) {
+            return Err(wrong(
+                header::PREFIX_LENGTH,
+                "a prefix that is not what the fences have in common",
+            ));
+        }
         self.check_cells(kind, low, high, &mut claimed)?;
         if claimed.bytes + self.garbage() != self.heap_end() - start {
             return Err(wrong(
@@ -287,6 +293,12 @@ impl Page {
         high: Option<&[u8]>,
         claimed: &mut Claimed,
     ) -> Result<(), PageError> {
+        // Cells lack the prefix, and so does what they are compared with.
+        let prefix = self.prefix_len();
+        let (low, high) = (
+            low.map(|low| &low[prefix..]),
+            high.map(|high| &high[prefix..]),
+        );
         let mut previous: Option<&[u8]> = None;
         for index in 0..self.cell_count() {
             let entry = offset_entry(index);
@@ -330,7 +342,7 @@ impl Page {
                 .map_err(|error| wrong(at + error.at, error.what))?
                 .key
         };
-        if key.len() > key_bytes_max(self.size()) {
+        if self.prefix_len() + key.len() > key_bytes_max(self.size()) {
             return Err(wrong(at, "a key longer than a page of this size takes"));
         }
         Ok((key, reader.position()))

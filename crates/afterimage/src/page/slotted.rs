@@ -4,9 +4,14 @@
 //! header 96 | offsets, 2 bytes a cell, in key order -> | free | <- heap: cells and fences, in any order | tail bytes
 //! ```
 //!
+//! An inner page's keys all begin with what its fences have in common; its cells hold the rest of them, so that a page has
+//! more children where keys are long and alike (prefix truncation: Bayer and Unterauer, "Prefix B-trees", 1977).
+//!
 //! A cell that is replaced or removed leaves garbage in the heap; compaction takes it back when room is needed.
 //! Room is exact: what [`Page::fits_put`] promises, a put does not refuse.
 
+use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::ops::Range;
 
 use super::Page;
@@ -43,21 +48,38 @@ impl Page {
     /// Where the cell of `key` is (`Ok`), or where it would go (`Err`).
     pub(crate) fn search(&self, key: &[u8]) -> Result<usize, usize> {
         if self.kind() == Some(Kind::Inner) {
-            self.search_by(|at| cell::inner_at(&self.bytes, at).key.cmp(key))
+            match key.strip_prefix(self.prefix()) {
+                Some(rest) => self.search_by(|at| cell::inner_at(&self.bytes, at).key.cmp(rest)),
+                // Another page's key.
+                None if key < self.prefix() => Err(0),
+                None => Err(self.cell_count()),
+            }
         } else {
             self.search_by(|at| cell::leaf_at(&self.bytes, at).key.cmp(key))
         }
     }
 
+    /// What all keys of an inner page have in common, and its cells leave out.
+    fn prefix(&self) -> &[u8] {
+        match self.prefix_len() {
+            0 => &[],
+            len => &self.low_fence().unwrap_or_default()[..len],
+        }
+    }
+
+    pub(super) fn prefix_len(&self) -> usize {
+        usize::from(self.u16_at(header::PREFIX_LENGTH))
+    }
+
     #[inline]
-    fn search_by(&self, compare: impl Fn(usize) -> std::cmp::Ordering) -> Result<usize, usize> {
+    fn search_by(&self, compare: impl Fn(usize) -> Ordering) -> Result<usize, usize> {
         let (mut low, mut high) = (0, self.cell_count());
         while low < high {
             let middle = low + (high - low) / 2;
             match compare(self.cell_offset(middle)) {
-                std::cmp::Ordering::Less => low = middle + 1,
-                std::cmp::Ordering::Greater => high = middle,
-                std::cmp::Ordering::Equal => return Ok(middle),
+                Ordering::Less => low = middle + 1,
+                Ordering::Greater => high = middle,
+                Ordering::Equal => return Ok(middle),
             }
         }
         Err(low)
@@ -69,10 +91,15 @@ impl Page {
         cell::leaf_at(&self.bytes, self.cell_offset(index))
     }
 
-    /// Cell `index` of an inner page.
-    pub(crate) fn inner_cell(&self, index: usize) -> InnerCell<'_> {
+    /// Cell `index` of an inner page, whose key lacks the prefix.
+    pub(super) fn inner_cell(&self, index: usize) -> InnerCell<'_> {
         debug_assert_eq!(self.kind(), Some(Kind::Inner));
         cell::inner_at(&self.bytes, self.cell_offset(index))
+    }
+
+    /// Child `index` of an inner page; [`Page::key`] has its lowest key.
+    pub(crate) fn child(&self, index: usize) -> PageId {
+        self.inner_cell(index).child
     }
 
     /// The leaf cell of `key`, ghost or not.
@@ -87,16 +114,33 @@ impl Page {
             Ok(index) => index,
             Err(index) => index.saturating_sub(1),
         };
-        (index, self.inner_cell(index).child)
+        (index, self.child(index))
     }
 
-    /// The key of cell `index`, whatever kind of page this is.
-    pub(crate) fn key(&self, index: usize) -> &[u8] {
+    /// The key of cell `index`, whatever kind of page this is; the whole of it.
+    pub(crate) fn key(&self, index: usize) -> Cow<'_, [u8]> {
         let at = self.cell_offset(index);
         match self.kind() {
-            Some(Kind::Inner) => cell::inner_at(&self.bytes, at).key,
-            _ => cell::leaf_at(&self.bytes, at).key,
+            Some(Kind::Inner) => {
+                let rest = cell::inner_at(&self.bytes, at).key;
+                match self.prefix() {
+                    [] => Cow::Borrowed(rest),
+                    prefix => Cow::Owned([prefix, rest].concat()),
+                }
+            }
+            _ => Cow::Borrowed(cell::leaf_at(&self.bytes, at).key),
         }
+    }
+
+    /// Appends cell `index` of an inner page as it stands on one whose prefix has `len` bytes.
+    pub(super) fn append_inner(&self, index: usize, len: usize, out: &mut Vec<u8>) {
+        if len == self.prefix_len() {
+            out.extend_from_slice(self.cell_bytes(index));
+            return;
+        }
+        let (key, child) = (self.key(index), self.child(index));
+        let key = &key[len..];
+        InnerCell { key, child }.append_to(out);
     }
 
     /// Keys on this page are at or above this; `None`: there is no lower bound.
@@ -152,11 +196,19 @@ impl Page {
     /// Bytes that two neighbours' cells and outer fences would take on one page, offsets included, with only those leaf cells
     /// that are kept.
     pub(crate) fn merged_bytes(&self, right: &Page, keep: &dyn Fn(&LeafCell<'_>) -> bool) -> usize {
+        let prefix = common_prefix(self.low_fence(), right.high_fence());
+        let bytes = |page: &Page, index: usize| match page.kind() {
+            // Fences farther apart have less in common: the cells hold more of their keys.
+            Some(Kind::Inner) => {
+                inner_bytes(page.inner_cell(index).key.len() + page.prefix_len() - prefix)
+            }
+            _ if keep(&page.leaf_cell(index)) => page.cell_extent(index).len(),
+            _ => 0,
+        };
         let cells = |page: &Page| -> usize {
-            (0..page.cell_count())
-                .filter(|&index| page.kind() == Some(Kind::Inner) || keep(&page.leaf_cell(index)))
-                .map(|index| page.cell_extent(index).len() + CELL_OFFSET_BYTES)
-                .sum()
+            let taken = (0..page.cell_count()).map(|index| bytes(page, index));
+            let taken = taken.filter(|bytes| *bytes > 0);
+            taken.map(|bytes| bytes + CELL_OFFSET_BYTES).sum()
         };
         let fence = |fence: Option<&[u8]>| fence.map_or(0, <[u8]>::len);
         cells(self) + cells(right) + fence(self.low_fence()) + fence(right.high_fence())
@@ -178,9 +230,9 @@ impl Page {
         self.missing_for(self.search(key), leaf_bytes(key.len(), value_len)) == 0
     }
 
-    /// Whether an inner page takes one more separator of this length.
+    /// Whether an inner page takes one more separator of this length, from between its fences.
     pub(crate) fn fits_child(&self, key_len: usize) -> bool {
-        inner_bytes(key_len) + CELL_OFFSET_BYTES <= self.room()
+        inner_bytes(key_len.saturating_sub(self.prefix_len())) + CELL_OFFSET_BYTES <= self.room()
     }
 
     /// How many bytes are missing for a cell of `bytes` where a search ended; zero: it fits.
@@ -337,6 +389,21 @@ impl Page {
         self.set_fence(header::HIGH_FENCE, key);
     }
 
+    /// Writes an inner page's cells anew after its fences have moved together, with all of what they have in common now left
+    /// out of the keys. That needs no room.
+    pub(super) fn truncate_prefix(&mut self) {
+        let len = common_prefix(self.low_fence(), self.high_fence());
+        if self.kind() != Some(Kind::Inner) || len == self.prefix_len() {
+            return;
+        }
+        self.compact(None, len);
+        self.set_prefix_len(len);
+    }
+
+    pub(super) fn set_prefix_len(&mut self, len: usize) {
+        self.put_u16(header::PREFIX_LENGTH, len as u16);
+    }
+
     fn set_fence(&mut self, field: usize, key: Option<&[u8]>) {
         let old = self.fence(field).map_or(0, <[u8]>::len);
         self.add_garbage(old);
@@ -361,7 +428,13 @@ impl Page {
 
     /// Packs the heap against its end, leaving out one cell whose bytes are about to be written anew.
     fn compact_without(&mut self, dead: Option<usize>) {
+        self.compact(dead, self.prefix_len());
+    }
+
+    /// As [`Page::compact_without`], with the cells as they stand under a prefix of that length.
+    fn compact(&mut self, dead: Option<usize>, prefix_len: usize) {
         let old = self.clone();
+        let mut inner = Vec::new();
         self.put_u32(header::HEAP_START, self.heap_end() as u32);
         self.put_u32(header::GARBAGE, 0);
         for field in [header::LOW_FENCE, header::HIGH_FENCE] {
@@ -370,7 +443,13 @@ impl Page {
             }
         }
         for index in (0..old.cell_count()).filter(|&index| Some(index) != dead) {
-            let bytes = old.cell_bytes(index);
+            let bytes = if prefix_len == old.prefix_len() {
+                old.cell_bytes(index)
+            } else {
+                inner.clear();
+                old.append_inner(index, prefix_len, &mut inner);
+                &inner
+            };
             let at = self.allocate(bytes.len());
             self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
             self.put_u16(offset_entry(index), at as u16);
@@ -383,11 +462,22 @@ pub(super) const fn offset_entry(index: usize) -> usize {
     PAGE_HEADER_BYTES + index * CELL_OFFSET_BYTES
 }
 
+/// How many bytes all keys between two fences have in common: none where there is no bound.
+pub(super) fn common_prefix(low: Option<&[u8]>, high: Option<&[u8]>) -> usize {
+    match (low, high) {
+        (Some(low), Some(high)) => common(low, high),
+        _ => 0,
+    }
+}
+
+fn common(a: &[u8], b: &[u8]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
 /// The shortest key that separates two leaves: above everything up to `left`, and at most `right`.
 ///
 /// `left` is the last key of the left page, `right` the first of the right one; `left < right`.
 pub(crate) fn separator<'a>(left: &[u8], right: &'a [u8]) -> &'a [u8] {
     debug_assert!(left < right);
-    let common = left.iter().zip(right).take_while(|(a, b)| a == b).count();
-    &right[..(common + 1).min(right.len())]
+    &right[..(common(left, right) + 1).min(right.len())]
 }

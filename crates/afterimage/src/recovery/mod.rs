@@ -231,7 +231,7 @@ fn check_before_opening(store: &Store) -> Result<()> {
     while let Some(id) = todo.pop() {
         store.read(id, &mut page)?;
         if seen.insert(id) && page.kind() == Some(Kind::Inner) {
-            todo.extend((0..page.cell_count()).map(|index| page.inner_cell(index).child));
+            todo.extend((0..page.cell_count()).map(|index| page.child(index)));
         }
     }
     Ok(())

@@ -228,21 +228,20 @@ impl TreeCheck {
 
 /// What `parent` says about its child `index`.
 fn child(parent: &Page, expected: &Expected, index: usize) -> Expected {
-    let cell = parent.inner_cell(index);
-    let next = (index + 1 < parent.cell_count()).then(|| parent.inner_cell(index + 1));
+    let next = (index + 1 < parent.cell_count()).then_some(index + 1);
     Expected {
-        page: cell.child,
+        page: parent.child(index),
         level: Some(parent.level() - 1),
         low: match index {
             0 => expected.low.clone(),
-            _ => Some(cell.key.to_vec()),
+            _ => Some(parent.key(index).into_owned()),
         },
-        high: match &next {
-            Some(next) => Some(next.key.to_vec()),
+        high: match next {
+            Some(next) => Some(parent.key(next).into_owned()),
             None => expected.high.clone(),
         },
         right: match next {
-            Some(next) => Some(Some(next.child)),
+            Some(next) => Some(Some(parent.child(next))),
             None => expected.right.filter(Option::is_none),
         },
     }

@@ -27,7 +27,7 @@ impl Seek<'_> {
             },
             Seek::Last => page.cell_count() - 1,
         };
-        page.inner_cell(index).child
+        page.child(index)
     }
 
     /// Is what is sought on this page, or below it?

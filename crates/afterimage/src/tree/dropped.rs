@@ -175,7 +175,7 @@ impl Tree {
             pages.push(id);
             let page = pager.fetch_shared(id)?;
             if page.kind() == Some(Kind::Inner) {
-                todo.extend((0..page.cell_count()).map(|index| page.inner_cell(index).child));
+                todo.extend((0..page.cell_count()).map(|index| page.child(index)));
                 continue;
             }
             let values: Vec<_> = large_rows(&page).map(|(_, address)| address).collect();
@@ -201,12 +201,9 @@ impl Tree {
 
 fn last_child(page: &Page) -> Option<LastChild> {
     let last = page.cell_count().checked_sub(1)?;
-    (page.kind() == Some(Kind::Inner)).then(|| {
-        let cell = page.inner_cell(last);
-        LastChild {
-            id: cell.child,
-            separator: (last > 0).then(|| cell.key.to_vec()),
-        }
+    (page.kind() == Some(Kind::Inner)).then(|| LastChild {
+        id: page.child(last),
+        separator: (last > 0).then(|| page.key(last).into_owned()),
     })
 }
 

@@ -178,7 +178,7 @@ impl Tree {
                 if root.level() == 0 || root.cell_count() > 1 {
                     return Ok(false);
                 }
-                root.inner_cell(0).child
+                root.child(0)
             };
             let (pin, (map, index)) = (pager.fetch(child)?, pin_map(pager, child)?);
             let mut root = pager.fetch_exclusive(self.root)?;
@@ -202,11 +202,10 @@ impl Tree {
 }
 
 fn neighbours(parent: &Exclusive<'_>, left: usize) -> Neighbours {
-    let right = parent.inner_cell(left + 1);
     Neighbours {
-        left: parent.inner_cell(left).child,
-        right: right.child,
-        separator: right.key.to_vec(),
+        left: parent.child(left),
+        right: parent.child(left + 1),
+        separator: parent.key(left + 1).into_owned(),
     }
 }
 

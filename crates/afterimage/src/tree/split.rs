@@ -202,14 +202,14 @@ fn cut(page: &Page, key: &[u8]) -> Cut {
     let count = page.cell_count();
     assert!(count > 0, "TREE-1: an empty page has room for any row");
     if page.kind() == Some(Kind::Inner) {
-        let ends = page.high_fence().is_none() && page.key(count - 1) < key;
+        let ends = page.high_fence().is_none() && *page.key(count - 1) < *key;
         let first_right = if ends { count - 1 } else { page.split_index() };
         return Cut {
             first_right,
-            separator: page.key(first_right).to_vec(),
+            separator: page.key(first_right).into_owned(),
         };
     }
-    let last = page.key(count - 1);
+    let last = page.leaf_cell(count - 1).key;
     if last < key {
         let separator = separator(last, key);
         if page.fits_split(count, separator.len()) {
@@ -223,10 +223,10 @@ fn cut(page: &Page, key: &[u8]) -> Cut {
     if first_right == 0 {
         return Cut {
             first_right: 0,
-            separator: separator(key, page.key(0)).to_vec(),
+            separator: separator(key, page.leaf_cell(0).key).to_vec(),
         };
     }
-    let (left, right) = (page.key(first_right - 1), page.key(first_right));
+    let [left, right] = [first_right - 1, first_right].map(|index| page.leaf_cell(index).key);
     Cut {
         first_right,
         separator: separator(left, right).to_vec(),

@@ -6,7 +6,7 @@
 //! together.
 
 use super::super::cell::{GHOST, InnerCell, LARGE, LeafCell, PLAIN};
-use super::super::slotted::NewCell;
+use super::super::slotted::{NewCell, common_prefix};
 use super::super::{Kind, Page};
 use super::PageOp;
 use super::codec::Runs;
@@ -86,15 +86,13 @@ fn perform(page: &mut Page, op: &PageOp<'_>, step: Step) {
             page.truncate_cells(first);
             page.set_high_fence(Some(separator));
             page.set_right_link(Some(*right));
+            page.truncate_prefix();
         }
         (PageOp::InsertChild { separator, child }, Step::At(at)) => {
-            page.put_cell(
-                at,
-                &NewCell::Inner(InnerCell {
-                    key: separator,
-                    child: *child,
-                }),
-            );
+            // It lies between the fences, so that it begins with all that they have in common.
+            let key = &separator[page.prefix_len()..];
+            let child = *child;
+            page.put_cell(at, &NewCell::Inner(InnerCell { key, child }));
         }
         (
             PageOp::MapSet {
@@ -132,6 +130,9 @@ fn perform_format(page: &mut Page, op: &PageOp<'_>) {
     page.set_right_link(*right);
     page.set_low_fence(low.as_deref());
     page.set_high_fence(high.as_deref());
+    if *kind == Kind::Inner {
+        page.set_prefix_len(common_prefix(low.as_deref(), high.as_deref()));
+    }
     let mut reader = Reader::new(cells);
     while !reader.is_at_end() {
         let cell = read_cell(*kind, &mut reader).expect("the cells were read before");

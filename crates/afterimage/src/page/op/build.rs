@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::super::cell::{InnerCell, LeafCell, PLAIN};
 use super::super::map::USED;
+use super::super::slotted::common_prefix;
 use super::super::{Kind, Page};
 use super::PageOp;
 use crate::ids::{PageId, TableId};
@@ -22,8 +23,12 @@ impl<'a> PageOp<'a> {
     ) -> PageOp<'a> {
         let kind = page.kind().expect("a page with cells");
         let mut cells = Vec::with_capacity(page.size());
+        let prefix = common_prefix(low, high);
         for index in range {
-            cells.extend_from_slice(page.cell_bytes(index));
+            match kind {
+                Kind::Inner => page.append_inner(index, prefix, &mut cells),
+                _ => cells.extend_from_slice(page.cell_bytes(index)),
+            }
         }
         PageOp::Format {
             id,
@@ -89,10 +94,15 @@ impl<'a> PageOp<'a> {
     ) -> PageOp<'a> {
         let kind = left.kind().expect("a page with cells");
         let mut cells = Vec::with_capacity(left.size());
+        let prefix = common_prefix(left.low_fence(), right.high_fence());
         for page in [left, right] {
             for index in 0..page.cell_count() {
-                if kind == Kind::Inner || keep(&page.leaf_cell(index)) {
-                    cells.extend_from_slice(page.cell_bytes(index));
+                match kind {
+                    Kind::Inner => page.append_inner(index, prefix, &mut cells),
+                    _ if keep(&page.leaf_cell(index)) => {
+                        cells.extend_from_slice(page.cell_bytes(index));
+                    }
+                    _ => {}
                 }
             }
         }
@@ -177,10 +187,7 @@ impl<'a> PageOp<'a> {
     ) -> PageOp<'static> {
         let mut cells = Vec::new();
         for &(key, child) in children {
-            let cell = InnerCell { key, child };
-            let start = cells.len();
-            cells.resize(start + cell.bytes(), 0);
-            cell.write(&mut cells[start..]);
+            InnerCell { key, child }.append_to(&mut cells);
         }
         PageOp::Format {
             id,

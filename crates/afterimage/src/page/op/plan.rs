@@ -8,7 +8,7 @@ use std::fmt;
 use super::super::cell::{FLAGS, InnerCell, LARGE, LeafCell, inner_bytes, leaf_bytes};
 use super::super::file_header::FileHeader;
 use super::super::map::{BITS_MAX, are_bits, is_map_page, map_bytes};
-use super::super::slotted::{NewCell, offset_entry};
+use super::super::slotted::{NewCell, common_prefix, offset_entry};
 use super::super::stored::{Address, Extent};
 use super::super::{Kind, Page};
 use super::PageOp;
@@ -228,7 +228,7 @@ fn plan_child(page: &Page, separator: &[u8], child: PageId) -> Result<Step, Appl
     if at.is_ok() {
         return Err(ApplyError::Exists);
     }
-    require_room(page, at, inner_bytes(separator.len()))?;
+    require_room(page, at, inner_bytes(separator.len() - page.prefix_len()))?;
     Ok(Step::At(at))
 }
 
@@ -358,6 +358,15 @@ fn plan_cells(
     if high.is_some_and(|high| low.unwrap_or_default() >= high) {
         return Err(ApplyError::Malformed("the fences leave no room for keys"));
     }
+    let prefix = match kind {
+        Kind::Inner => common_prefix(low, high),
+        _ => 0,
+    };
+    // What an inner cell is compared with lacks the prefix, as its key does.
+    let (lowest, highest) = (
+        low.map(|low| &low[prefix..]),
+        high.map(|high| &high[prefix..]),
+    );
     let mut reader = Reader::new(cells);
     let mut previous: Option<&[u8]> = None;
     let mut count = 0;
@@ -369,14 +378,14 @@ fn plan_cells(
             }
             NewCell::Inner(cell) => cell.key,
         };
-        require_len(key.len(), key_max)?;
+        require_len(prefix + key.len(), key_max)?;
         if previous.is_some_and(|previous| previous >= key) {
             return Err(ApplyError::Malformed("cells out of order"));
         }
-        if low.is_some_and(|low| key < low) || high.is_some_and(|high| key >= high) {
+        if lowest.is_some_and(|low| key < low) || highest.is_some_and(|high| key >= high) {
             return Err(ApplyError::OutsideFences);
         }
-        if kind == Kind::Inner && count == 0 && key != low.unwrap_or_default() {
+        if kind == Kind::Inner && count == 0 && key != lowest.unwrap_or_default() {
             return Err(ApplyError::Malformed(
                 "the first child does not begin at the low fence",
             ));

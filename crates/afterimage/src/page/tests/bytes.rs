@@ -72,7 +72,7 @@ fn use_it(page: &Page) {
         Some(Kind::FileHeader) => assert!(page.file_header().is_ok()),
         _ => {
             for index in 0..page.cell_count() {
-                assert_eq!(page.search(page.key(index)), Ok(index));
+                assert_eq!(page.search(&page.key(index)), Ok(index));
             }
         }
     }

@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::super::map::{USED, is_map_page, map_page, map_position};
-use super::super::{GHOST, Kind, PLAIN, Page, PageOp, apply, check_op, inner_bytes, leaf_bytes};
+use super::super::{
+    GHOST, InnerCell, Kind, PLAIN, Page, PageOp, apply, check_op, inner_bytes, leaf_bytes,
+};
 use super::{ID, SIZE, TREE, cases, empty_leaf, formatted, key, value};
 use crate::ids::PageId;
 use crate::limits::PAGE_HEADER_BYTES;
@@ -225,7 +227,7 @@ proptest! {
         let first = page.split_index();
         for at in 0..=page.cell_count() {
             // Behind the last cell: the next possible key.
-            let key = if at < page.cell_count() { page.key(at).to_vec() } else { [page.key(at - 1), b"\0"].concat() };
+            let key = if at < page.cell_count() { page.key(at).to_vec() } else { [&page.key(at - 1), &b"\0"[..]].concat() };
             if key.len() > SIZE / 8 {
                 continue;
             }
@@ -234,8 +236,9 @@ proptest! {
             prop_assert!(at == page.cell_count() || page.fits_split(at, key.len()));
         }
         prop_assert!(first >= 1 && first < page.cell_count());
-        let separator = super::super::separator(page.key(first - 1), page.key(first)).to_vec();
-        prop_assert!(page.key(first - 1) < &separator[..] && &separator[..] <= page.key(first));
+        let (left, right) = (page.key(first - 1).into_owned(), page.key(first).into_owned());
+        let separator = super::super::separator(&left, &right).to_vec();
+        prop_assert!(left < separator && separator <= right);
         let right_op = PageOp::format_from(PageId(9), &page, first..page.cell_count(), Some(&separator), None, None);
         let right = formatted(&right_op);
         apply(&mut page, &PageOp::split_left(&separator, PageId(9))).expect("the separator has room");
@@ -251,45 +254,74 @@ proptest! {
         prop_assert_eq!(both.collect::<BTreeMap<_, _>>(), kept);
     }
 
+    /// With bounds on both sides the keys have a prefix in common, which the cells leave out; nobody outside sees that.
     #[test]
-    fn an_inner_page_does_what_an_ordered_map_does(keys in prop::collection::vec((key(), 1u64..1000, 0u8..10), 1..60)) {
-        let mut page = formatted(&PageOp::format_root(ID, TREE, 1, &[(b"", PageId(50))]));
-        let mut model = BTreeMap::from([(Vec::new(), PageId(50))]);
-        let mut high: Option<Vec<u8>> = None;
+    fn an_inner_page_does_what_an_ordered_map_does(
+        prefix in prop_oneof![Just(Vec::new()), prop::collection::vec(b'j'..=b'l', 1..200)],
+        keys in prop::collection::vec((key(), 1u64..1000, 0u8..12), 1..60),
+    ) {
+        let low = (!prefix.is_empty()).then(|| prefix.clone());
+        // A split moves the bounds together, and what they have in common grows.
+        let half = prefix.len() / 2;
+        let mut high = low.is_some().then(|| [&prefix[..half], b"~"].concat());
+        let mut first = Vec::new();
+        InnerCell { key: &prefix[half..], child: PageId(50) }.append_to(&mut first);
+        let mut page = formatted(&PageOp::Format {
+            id: ID,
+            kind: Kind::Inner,
+            level: 1,
+            tree: TREE,
+            low: low.as_deref().map(Cow::Borrowed),
+            high: high.as_deref().map(Cow::Borrowed),
+            right: None,
+            cells: first.into(),
+        });
+        let mut model = BTreeMap::from([(prefix.clone(), PageId(50))]);
         for (key, child, dice) in keys {
+            let key = if dice == 11 { key } else { [&prefix[..], &key].concat() };
             let before = page.clone();
-            let covered = high.as_ref().is_none_or(|high| &key < high);
-            let bytes = |model: &BTreeMap<Vec<u8>, PageId>| {
-                PAGE_HEADER_BYTES + model.keys().map(|key| 2 + inner_bytes(key.len())).sum::<usize>()
-            };
+            let is_covered = low.as_ref().is_none_or(|low| low <= &key) && high.as_ref().is_none_or(|high| &key < high);
+            prop_assert_eq!(page.covers(&key), is_covered);
             if dice == 0 {
-                let done = apply(&mut page, &PageOp::split_left(&key, PageId(9)));
-                let allowed = covered && !key.is_empty() && model.contains_key(&key);
-                prop_assert_eq!(done.is_ok(), allowed, "{:?}", done);
-                if allowed {
-                    model.split_off(&key);
+                let split = PageOp::split_left(&key, PageId(9));
+                let is_allowed = is_covered && key > prefix && model.contains_key(&key);
+                prop_assert_eq!(check_op(&page, &split).is_ok(), is_allowed);
+                if is_allowed {
+                    let at = page.search(&key).expect("it is there");
+                    let right = PageOp::format_from(PageId(9), &page, at..page.cell_count(), Some(&key), high.as_deref(), None);
+                    let right = formatted(&right);
+                    apply(&mut page, &split).expect("it was checked");
+                    let gone = model.split_off(&key);
+                    prop_assert_eq!(children(&right), gone.clone());
+                    let merged = PageOp::format_merged(&page, &right, &|_| true);
+                    let bytes = PAGE_HEADER_BYTES + page.merged_bytes(&right, &|_| true);
+                    prop_assert_eq!(bytes, bytes_of(model.iter().chain(&gone), &low, &high));
+                    prop_assert_eq!(check_op(&page, &merged).is_ok(), bytes <= SIZE);
+                    prop_assert_eq!(children(&formatted(&merged)), children(&before));
                     high = Some(key.clone());
                 }
             } else {
-                let fits = page.fits_child(key.len());
+                let bytes = bytes_of(model.iter().chain([(&key, &PageId(child))]), &low, &high);
+                if is_covered {
+                    prop_assert_eq!(page.fits_child(key.len()), bytes <= SIZE);
+                }
                 let done = apply(&mut page, &PageOp::insert_child(&key, PageId(child)));
-                let room = bytes(&model) + 2 + inner_bytes(key.len()) + high.as_ref().map_or(0, Vec::len) <= SIZE;
-                prop_assert_eq!(fits, room);
-                let allowed = covered && !model.contains_key(&key) && key.len() <= SIZE / 8 && room;
-                prop_assert_eq!(done.is_ok(), allowed, "{:?}", done);
-                if allowed {
+                let is_allowed = is_covered && !model.contains_key(&key) && key.len() <= SIZE / 8 && bytes <= SIZE;
+                prop_assert_eq!(done.is_ok(), is_allowed, "{:?}", done);
+                if is_allowed {
                     model.insert(key.clone(), PageId(child));
                 }
             }
             if before != page {
                 page.check().expect("sound after every operation");
             }
-            prop_assert_eq!(page.cell_count(), model.len());
-            for (index, (key, child)) in model.iter().enumerate() {
-                prop_assert_eq!((page.inner_cell(index).key, page.inner_cell(index).child), (&key[..], *child));
+            prop_assert_eq!(children(&page), model.clone());
+            prop_assert_eq!(children(&formatted(&PageOp::image_of(&page))), model.clone());
+            prop_assert_eq!(page.search(&key).is_ok(), model.contains_key(&key));
+            if page.covers(&key) {
+                let (lower, expected) = model.range(..=key.clone()).next_back().expect("the first key is the lowest");
+                prop_assert_eq!(page.child_for(&key), (model.range(..lower.clone()).count(), *expected));
             }
-            let (lower, expected) = model.range(..=key.clone()).next_back().expect("the first key is the empty one");
-            prop_assert_eq!(page.child_for(&key), (model.range(..lower.clone()).count(), *expected));
             prop_assert_eq!(page.high_fence(), high.as_deref());
         }
     }
@@ -341,6 +373,29 @@ fn maps_stand_at_their_distance_and_speak_for_every_page() {
         assert_eq!(map_page(map, index), PageId(page));
         assert_eq!(is_map_page(PageId(page), SIZE), index == 0);
     }
+}
+
+fn children(page: &Page) -> BTreeMap<Vec<u8>, PageId> {
+    (0..page.cell_count())
+        .map(|index| (page.key(index).into_owned(), page.child(index)))
+        .collect()
+}
+
+/// Bytes of a page with these children between these fences.
+fn bytes_of<'a>(
+    children: impl Iterator<Item = (&'a Vec<u8>, &'a PageId)>,
+    low: &Option<Vec<u8>>,
+    high: &Option<Vec<u8>>,
+) -> usize {
+    let len = |fence: &Option<Vec<u8>>| fence.as_ref().map_or(0, Vec::len);
+    let prefix = match (low, high) {
+        (Some(low), Some(high)) => (0..low.len())
+            .take_while(|&at| low.get(at) == high.get(at))
+            .count(),
+        _ => 0,
+    };
+    let cells = children.map(|(key, _)| 2 + inner_bytes(key.len().saturating_sub(prefix)));
+    PAGE_HEADER_BYTES + len(low) + len(high) + cells.sum::<usize>()
 }
 
 #[test]

@@ -292,7 +292,7 @@ fn a_page_and_its_neighbour_become_one() {
         apply(&mut page, &op).expect("fits");
         page.check().expect("sound");
         let found: Vec<_> = (0..page.cell_count())
-            .map(|index| page.key(index))
+            .map(|index| page.key(index).into_owned())
             .collect();
         assert_eq!(found, keys);
         assert_eq!(
