@@ -50,6 +50,8 @@ pub struct Plan {
     pub transactions: u64,
     /// Bytes in a large value.
     pub large: usize,
+    /// Whether the keys of its large values are long too, and alike: a tree of three levels.
+    pub long_keys: bool,
     /// How many of eight transactions are large.
     pub heavy: u64,
     /// Whether this client begins with a transaction that outlasts checkpoints.
@@ -183,7 +185,7 @@ impl Client {
         let mut open = self.begin()?;
         let first = self.choices.below(40);
         for n in 0..2 + self.choices.below(6) {
-            let key = format!("l{:03}", (first + n) % 48).into_bytes();
+            let key = self.large_key(first + n);
             let value = self.value(b'L', self.plan.large);
             if !self.put_or_full(&mut open, &key, &value)? {
                 break;
@@ -195,12 +197,17 @@ impl Client {
         self.end(open)
     }
 
+    fn large_key(&self, n: u64) -> Vec<u8> {
+        let alike = if self.plan.long_keys { 400 } else { 0 };
+        format!("l{:-<alike$}{:03}", "", n % 48).into_bytes()
+    }
+
     /// Deletes neighbours, so that pages empty and are merged.
     fn clear(&mut self) -> Step<()> {
         let mut open = self.begin()?;
         let first = self.choices.below(48);
         for n in 0..4 + self.choices.below(20) {
-            let key = format!("l{:03}", (first + n) % 48).into_bytes();
+            let key = self.large_key(first + n);
             self.delete(&mut open, &key)?;
         }
         self.end(open)

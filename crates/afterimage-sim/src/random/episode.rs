@@ -184,6 +184,7 @@ impl Episode {
         let plan = Plan {
             transactions: *self.choices.pick(&[0, 3, 12, 30]),
             large: *self.choices.pick(&[100, 500, 950]),
+            long_keys: self.choices.chance(1, 4),
             heavy: self.choices.below(8),
             sleeper: false,
         };
