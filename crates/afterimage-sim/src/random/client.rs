@@ -3,6 +3,7 @@
 mod look;
 
 use super::board::Board;
+use super::echo::{self, Echo};
 use crate::choices::Choices;
 use crate::failure::{Layer, Mismatch};
 use crate::history::TxnNumber;
@@ -64,6 +65,10 @@ pub struct Client {
     pub database: Database,
     /// Its one table.
     pub table: Table,
+    /// The unlogged table beside it.
+    pub echo: Table,
+    /// What must be in that.
+    pub echoes: Arc<Echo>,
     /// The world, for sleeping.
     pub io: Io,
     /// What all clients share.
@@ -381,6 +386,11 @@ impl Client {
             if first.get_or_insert_with(|| rows.clone()) != &rows {
                 return Err(wrong("a snapshot shows other rows than before"));
             }
+            match echo::rows_of(&snapshot, &self.echo) {
+                Ok(echo) => self.echoes.check(&rows, &echo).map_err(wrong)?,
+                Err(Error::SnapshotTooOld) => return Ok(()),
+                Err(e) => return Err(self.halt("read unlogged rows in a snapshot", &e)),
+            }
             self.pause(20);
         }
         if latest {
@@ -426,6 +436,10 @@ impl Client {
 
     /// A read outside of any transaction shows some committed value: an account is never without a balance.
     fn glance(&mut self) -> Step<()> {
+        if self.choices.chance(1, 2) {
+            let done = echo::pair(&self.database, &self.echo, &mut self.choices);
+            return done.map_err(|e| self.halt("change unlogged rows", &e));
+        }
         let n = self.choices.below(ACCOUNTS);
         match self.database.get(&self.table, &account(n)) {
             Ok(Some(_)) => Ok(()),
@@ -456,7 +470,7 @@ impl Client {
         match open.transaction.put(&self.table, key, value) {
             Ok(()) => {
                 self.board.history().wrote(open.number, key, Some(value));
-                Ok(())
+                self.echo(open, key, Some(value))
             }
             Err(e) => Err(self.abandon(open, "put", &e)),
         }
@@ -467,6 +481,7 @@ impl Client {
         match open.transaction.put(&self.table, key, value) {
             Ok(()) => {
                 self.board.history().wrote(open.number, key, Some(value));
+                self.echo(open, key, Some(value))?;
                 Ok(true)
             }
             Err(Error::DiskFull { .. }) if self.board.trouble() => Ok(false),
@@ -478,10 +493,16 @@ impl Client {
         match open.transaction.delete(&self.table, key) {
             Ok(_) => {
                 self.board.history().wrote(open.number, key, None);
-                Ok(())
+                self.echo(open, key, None)
             }
             Err(e) => Err(self.abandon(open, "delete", &e)),
         }
+    }
+
+    /// The same change in the unlogged table, for some rows.
+    fn echo(&mut self, open: &mut Open, key: &[u8], value: Option<&[u8]>) -> Step<()> {
+        let done = echo::change(&mut open.transaction, &self.echo, key, value);
+        done.map_err(|e| self.abandon(open, "change an unlogged row", &e))
     }
 
     /// Commits (by call or by ticket) or rolls back.

@@ -3,6 +3,7 @@
 use super::Tally;
 use super::board::Board;
 use super::client::{Client, Plan, opening_rows};
+use super::echo::{ECHO, Echo};
 use super::loads::Loads;
 use super::side;
 use super::trouble::Trouble;
@@ -18,7 +19,7 @@ use crate::outcome::{self, Outcome};
 use crate::store::{Store, StoreResult};
 use afterimage::{Database, Options, Progress, Table};
 use afterimage_io::Io;
-use afterimage_io::sim::{Body, DiskState, RunEnd, Sim, Survival};
+use afterimage_io::sim::{Body, DiskState, RunEnd, Sim, Survival, Verdict};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,6 +58,7 @@ struct Episode {
     timeout: Duration,
     history: History,
     loads: Arc<Loads>,
+    echo: Arc<Echo>,
     tally: Tally,
     worlds: u64,
     story: Vec<String>,
@@ -86,6 +88,7 @@ impl Episode {
             layout,
             history: History::default(),
             loads: Arc::default(),
+            echo: Arc::default(),
             tally: Tally::default(),
             worlds: 0,
             story: Vec::new(),
@@ -103,6 +106,11 @@ impl Episode {
                 read_all(&running.database, &running.table)
             })?;
             self.history.check(&rows)?;
+            running
+                .world
+                .live("reading unlogged rows after recovery", || {
+                    self.echo.check_opened(&running.database, &rows)
+                })?;
             self.tally.verified += 1;
             self.history = self.history.continued(rows);
         }
@@ -132,6 +140,7 @@ impl Episode {
         } else {
             "64MiB"
         };
+        let unlogged = 8 << ((bits >> 24) % 3);
         let options = Options::new()
             .set("wal_pad_flush", pad)
             .and_then(|o| o.set("min_wal_size", kept))
@@ -142,6 +151,7 @@ impl Episode {
             .background(false)
             .page_size(self.layout.page_size)
             .buffer_pool_size(self.frames * self.layout.page_size as u64)
+            .unlogged_pool_size(unlogged * self.layout.page_size as u64)
             .wal_segment_size(self.layout.segment_bytes)
             .max_wal_size(self.max_wal_segments * self.layout.segment_bytes)
             .wal_writer_delay(self.delay)
@@ -155,6 +165,7 @@ impl Episode {
             .open(&self.layout.directory)
             .map_err(told)?;
         let table = database.table(TABLE).map_err(told)?;
+        database.unlogged_table(ECHO).map_err(told)?;
         Ok((database, table))
     }
 
@@ -168,6 +179,7 @@ impl Episode {
             engine.commit()
         })?;
         drop(engine);
+        self.echo.emptied(&rows);
         self.history = History::new(rows);
         Ok(Running {
             world,
@@ -234,11 +246,15 @@ impl Episode {
     ) -> Result<Outcome<RunEnd>, Mismatch> {
         let sleeper = self.choices.chance(1, 2);
         let mut bodies: Vec<Body> = Vec::new();
+        let echo = running.database.table(ECHO);
+        let echo = echo.map_err(|e| Mismatch::new(Layer::Refused, e.to_string()))?;
         board.begin_work(clients);
         for n in 0..clients {
             let client = Client {
                 database: running.database.clone(),
                 table: running.table.clone(),
+                echo: echo.clone(),
+                echoes: Arc::clone(&self.echo),
                 io: running.world.sim.io(),
                 board: Arc::clone(board),
                 choices: self.choices.fork(),
@@ -341,7 +357,31 @@ impl Episode {
             database,
             table,
         } = running;
-        world.live("close", || Engine::with(database, table).close())?;
+        if self.choices.chance(1, 3) {
+            let last = world.sim.calls() + self.choices.below(24);
+            world
+                .sim
+                .set_hook(Some(Box::new(move |call, _| match call.index == last {
+                    true => Verdict::Crash,
+                    false => Verdict::Continue,
+                })));
+        }
+        let end = world.run("close", || Engine::with(database, table).close())?;
+        world.sim.set_hook(None);
+        world.oracles.verdict()?;
+        match end {
+            Outcome::Done(Ok(())) => {}
+            Outcome::Done(Err(refusal)) => {
+                return Err(Mismatch::new(Layer::Refused, format!("close: {refusal}")));
+            }
+            Outcome::Panicked(text) => {
+                return Err(Mismatch::new(Layer::Assertion, format!("close: {text}")));
+            }
+            Outcome::Crashed => {
+                self.story.push("the power went in it".to_string());
+                return self.crash(world, (), false);
+            }
+        }
         self.history.closed();
         Ok(DiskState::from_image(
             &world.sim.snapshot().crash(&Survival::None),

@@ -6,6 +6,7 @@
 
 pub mod board;
 pub mod client;
+mod echo;
 mod episode;
 mod loads;
 mod side;
