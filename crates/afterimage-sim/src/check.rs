@@ -3,12 +3,13 @@
 use crate::choices::Choices;
 use crate::cut::{Cut, Trail, cut, survival_count, survivals};
 use crate::failure::{Layer, Mismatch};
+use crate::kinds::Kinds;
 use crate::model::{Brief, Expectation, Rows};
 use crate::oracle::{Layout, Oracles};
 use crate::outcome::{self, Outcome};
 use crate::store::{Store, StoreResult};
 use crate::watchdog;
-use afterimage_io::sim::{Image, Sim, Verdict};
+use afterimage_io::sim::{DiskState, Image, Sim, Verdict};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How many transactions a recovered store has to do before it is believed.
@@ -19,6 +20,8 @@ pub const PROOF_TRANSACTIONS: u32 = 20;
 pub struct CrashState {
     /// The disk.
     pub image: Image,
+    /// The disk before the crash.
+    pub before: DiskState,
     /// What recovery may find.
     pub expectation: Expectation,
     /// How it was made.
@@ -38,12 +41,14 @@ pub struct Deeper<'a> {
 }
 
 /// What [`check`] counts.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Checked {
     /// Which admitted prefix was found.
     pub prefix: usize,
     /// I/O calls that changed or synced the disk during the first recovery.
     pub recovery_calls: u64,
+    /// What the first recovery met, by kinds of records.
+    pub kinds: Kinds,
 }
 
 /// Recovers `state` with the store `S` and checks all that must hold afterwards. `unclean` says whether the second recovery follows a power cut or a close.
@@ -65,6 +70,10 @@ pub fn check<S: Store>(
     let mut store = world.live("recovery", || S::open(&world.sim.io()))?;
     world.sim.set_hook(None);
     let recovery_calls = world.sim.calls();
+    let mut kinds = Kinds::default();
+    if let Some(report) = store.recovery() {
+        kinds.recovered(layout, report, Some((&state.before, &state.image)));
+    }
     let rows = world.live("reading after recovery", || store.rows())?;
     let prefix = admitted(&state.expectation, &rows)?;
     let second = if unclean {
@@ -79,8 +88,9 @@ pub fn check<S: Store>(
         d.choices.word();
         let expectation = &state.expectation;
         d.taken
-            .extend(s.taken.drain(..).map(|(image, trail)| CrashState {
+            .extend(s.taken.drain(..).map(|(before, image, trail)| CrashState {
                 image,
+                before,
                 trail,
                 expectation: expectation.clone(),
             }));
@@ -88,6 +98,7 @@ pub fn check<S: Store>(
     Ok(Checked {
         prefix,
         recovery_calls,
+        kinds,
     })
 }
 
@@ -176,7 +187,7 @@ pub(crate) fn prove<S: Store>(store: &mut S, model: &mut Rows) -> StoreResult<()
 
 #[derive(Default)]
 struct Sampler {
-    taken: Vec<(Image, Trail)>,
+    taken: Vec<(DiskState, Image, Trail)>,
     space: u64,
 }
 
@@ -301,8 +312,8 @@ impl World {
             s.space += count as u64;
             if choices.chance(1, one_in.max(1)) {
                 let survival = choices.index(survivals(disk).len());
-                s.taken
-                    .push((cut(disk, survival), trail.then(Cut { call, survival })));
+                let trail = trail.then(Cut { call, survival });
+                s.taken.push((disk.clone(), cut(disk, survival), trail));
             }
             Verdict::Continue
         })));

@@ -2,8 +2,11 @@
 
 use crate::model::Rows;
 use crate::oracle::Layout;
-use crate::store::{Store, StoreResult};
-use afterimage::{Database, Options, Progress, Table, Transaction};
+use crate::store::{More, Store, StoreResult, beside};
+use crate::workload::Op;
+use afterimage::{
+    Database, Error, LoadOptions, Options, Progress, RecoveryReport, Savepoint, Table, Transaction,
+};
 use afterimage_io::Io;
 
 /// The name of the one table.
@@ -25,6 +28,7 @@ pub fn small_options(layout: &Layout, io: &Io) -> Options {
 pub struct Engine {
     // Before the database, so that it is dropped first.
     transaction: Option<Transaction>,
+    savepoint: Option<Savepoint>,
     table: Table,
     database: Database,
 }
@@ -39,9 +43,18 @@ impl Engine {
     pub fn with(database: Database, table: Table) -> Engine {
         Engine {
             transaction: None,
+            savepoint: None,
             table,
             database,
         }
+    }
+
+    /// The rows of the one table alone.
+    ///
+    /// # Errors
+    /// When the engine refuses.
+    pub fn own_rows(&self) -> StoreResult<Rows> {
+        read_all(&self.database, &self.table)
     }
 
     fn transaction(&mut self) -> &mut Transaction {
@@ -51,12 +64,15 @@ impl Engine {
 }
 
 impl Store for Engine {
+    const OPS: &'static [Op] = &Op::ALL;
+
     fn open(io: &Io) -> StoreResult<Engine> {
         let layout = Layout::small();
         let database = told(small_options(&layout, io).open(&layout.directory))?;
         let table = told(database.table(TABLE))?;
         Ok(Engine {
             transaction: None,
+            savepoint: None,
             table,
             database,
         })
@@ -86,8 +102,17 @@ impl Store for Engine {
         told(self.database.checkpoint())
     }
 
+    fn recovery(&self) -> Option<&RecoveryReport> {
+        Some(self.database.recovery_report())
+    }
+
     fn log_end(&self) -> Option<u64> {
         Some(self.database.stats().next_lsn)
+    }
+
+    fn pages(&self) -> Option<(u64, u64)> {
+        let stats = self.database.stats();
+        Some((stats.pages, stats.pages_free))
     }
 
     fn close(mut self) -> StoreResult<()> {
@@ -96,7 +121,71 @@ impl Store for Engine {
     }
 
     fn rows(&mut self) -> StoreResult<Rows> {
-        read_all(&self.database, &self.table)
+        let mut rows = self.own_rows()?;
+        for name in told(self.database.tables())? {
+            if name == TABLE {
+                continue;
+            }
+            let table = told(self.database.table(&name))?;
+            rows.insert(beside(&name, b""), Vec::new());
+            let others = read_all(&self.database, &table)?;
+            rows.extend(others.into_iter().map(|(key, v)| (beside(&name, &key), v)));
+        }
+        Ok(rows)
+    }
+
+    fn more(&mut self, more: More<'_>) -> StoreResult<()> {
+        let (database, table) = (self.database.clone(), self.table.clone());
+        match more {
+            More::DeleteRange(from, to) => {
+                told(self.transaction().delete_range(&table, from..to)).map(drop)
+            }
+            More::Savepoint => {
+                self.savepoint = Some(told(self.transaction().savepoint())?);
+                Ok(())
+            }
+            More::RollbackTo => {
+                let savepoint = self.savepoint.take().ok_or("no savepoint is set")?;
+                told(self.transaction().rollback_to(&savepoint))
+            }
+            More::Auto(key, Some(value)) => told(database.put(&table, key, value)),
+            More::Auto(key, None) => told(database.delete(&table, key)).map(drop),
+            More::Make(name, key, value) => {
+                let table = told(database.table(name))?;
+                told(database.put(&table, key, value))
+            }
+            More::Load(name, rows) => {
+                let mut load = told(database.load_table(name, LoadOptions::new().sorted(true)))?;
+                for (key, value) in rows {
+                    told(load.push(key, value))?;
+                }
+                told(load.finish()).map(drop)
+            }
+            More::Unlogged(name) => {
+                let table = told(database.unlogged_table(name))?;
+                let mut transaction = database.begin();
+                told(transaction.put(&table, b"row", b"of no log"))?;
+                told(transaction.commit())?;
+                told(database.checkpoint())?;
+                told(database.delete(&table, b"row")).map(drop)
+            }
+            More::Rename(from, to) => told(database.rename_table(from, to)),
+            More::Drop(name) => match told(database.drop_table(name))? {
+                true => Ok(()),
+                false => Err(format!("there is no table {name} to drop")),
+            },
+            More::Settle => {
+                while told(database.step())? == Progress::Worked {}
+                Ok(())
+            }
+            More::BreakOff(key, bytes) => {
+                let none: &mut dyn std::io::Read = &mut std::io::empty();
+                match self.transaction().put_reader(&table, key, bytes, none) {
+                    Err(Error::Reader { .. }) => Ok(()),
+                    other => Err(format!("a value that breaks off: {other:?}")),
+                }
+            }
+        }
     }
 
     fn verify(&mut self) -> StoreResult<()> {

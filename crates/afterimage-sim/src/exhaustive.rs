@@ -8,11 +8,12 @@ use crate::check::{self, CrashState, Deeper};
 use crate::choices::{Choices, mix};
 use crate::cut::{Cut, Trail, cut, survivals};
 use crate::failure::{Failure, Gathered, Layer, Mismatch};
+use crate::kinds::Kinds;
 use crate::life::{self, AtCall, Prepared};
 use crate::model::Expectation;
 use crate::oracle::Layout;
 use crate::store::Store;
-use crate::workload::{Base, Workload};
+use crate::workload::{Base, Op, Workload};
 use afterimage_io::sim::{CallInfo, DiskState, Verdict};
 use std::collections::HashSet;
 use std::fmt;
@@ -25,7 +26,7 @@ use std::time::{Duration, Instant};
 pub struct Config {
     /// The bases to start from.
     pub bases: Vec<Base>,
-    /// The longest workload.
+    /// The longest workload; some that tell much are run all the same.
     pub longest: usize,
     /// When to stop, finished or not.
     pub limit: Option<Duration>,
@@ -79,6 +80,8 @@ pub struct Counts {
     pub processor: Duration,
     /// Threads that worked.
     pub workers: usize,
+    /// What the recoveries met, by kinds of records.
+    pub kinds: Kinds,
 }
 
 impl Counts {
@@ -166,12 +169,21 @@ pub fn run<S: Store>(
     let mut work: Vec<Workload> = config
         .bases
         .iter()
-        .flat_map(|b| (0..=config.longest).flat_map(|n| Workload::all_of(*b, n)))
+        .flat_map(|b| (0..=config.longest).flat_map(|n| Workload::all_of(*b, n, S::OPS)))
+        .filter(Workload::is_affordable)
         .collect();
-    // Short workloads first; the longest in a mixed order, so that a limit cuts off a sample and not a corner.
+    let mut first = Workload::telling();
+    // What they are to tell is of the engine.
+    first.retain(|w| config.bases.contains(&w.base) && S::OPS.len() == Op::ALL.len());
+    let too_long = |w: &&Workload| w.ops.len() > config.longest;
+    work.extend(first.iter().filter(too_long).cloned());
+    // Telling ones first, then short ones, and of the longest those of plain operations; each in a mixed order, so that a
+    // limit cuts off a sample and not a corner.
     work.sort_by_key(|w| {
         (
+            !first.contains(w),
             w.ops.len(),
+            w.ops.len() > 2 && !w.is_plain(),
             w.ops
                 .iter()
                 .fold(w.base as u64, |h, op| mix(h ^ mix(*op as u64 + 1))),
@@ -326,9 +338,11 @@ impl Run<'_> {
             taken: Vec::new(),
             space: 0,
         };
-        check::check::<S>(self.layout, state, unclean, sampling.then_some(&mut deeper))?;
+        let checked =
+            check::check::<S>(self.layout, state, unclean, sampling.then_some(&mut deeper))?;
         let (space, taken) = (deeper.space, deeper.taken);
         let counts = &mut lock(&self.result).0;
+        counts.kinds.add(&checked.kinds);
         match depth {
             1 => counts.verified += 1,
             d => counts.deeper_verified[d.clamp(2, 3) - 2] += 1,
@@ -362,6 +376,7 @@ impl Made {
                 });
                 self.states.push(CrashState {
                     image,
+                    before: disk.clone(),
                     expectation: expectation.clone(),
                     trail,
                 });
@@ -409,6 +424,7 @@ fn retrace<S: Store>(
             }
             let state = CrashState {
                 image: cut(disk, first.survival),
+                before: disk.clone(),
                 expectation: expectation.clone(),
                 trail: Trail(vec![first]),
             };
@@ -464,6 +480,7 @@ fn crash_recovery<S: Store>(
         }
         let state = CrashState {
             image: cut(disk, at.survival),
+            before: disk.clone(),
             expectation: expectation.clone(),
             trail: trail.clone(),
         };

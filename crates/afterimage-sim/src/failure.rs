@@ -19,6 +19,8 @@ pub enum Layer {
     Deadlock,
     /// A run did not repeat itself from its seed.
     Replay,
+    /// Everything held, and something was never tried.
+    Coverage,
 }
 
 impl fmt::Display for Layer {
@@ -31,6 +33,7 @@ impl fmt::Display for Layer {
             Layer::Verify => "verify",
             Layer::Deadlock => "deadlock",
             Layer::Replay => "replay",
+            Layer::Coverage => "coverage",
         })
     }
 }

@@ -10,6 +10,7 @@ pub mod exhaustive;
 pub mod failure;
 pub mod history;
 pub mod isolation;
+pub mod kinds;
 pub mod life;
 pub mod model;
 pub mod oracle;

@@ -1,11 +1,13 @@
 //! One life of a store under a workload: the base it starts from, the operations with the model beside them, and every crash point on the way.
 
+mod wider;
+
 use crate::bytes::{SEGMENT_HEADER, frame_word};
 use crate::check::World;
 use crate::failure::{Layer, Mismatch};
 use crate::model::{Expectation, Model, Rows};
 use crate::oracle::Layout;
-use crate::store::{Store, StoreResult};
+use crate::store::{More, Store, StoreResult};
 use crate::workload::{Base, Op, Workload};
 use afterimage_io::sim::{CallInfo, DiskState, Image, Sim, Verdict};
 use std::path::Path;
@@ -41,6 +43,9 @@ impl Prepared {
         }
         let mut store = world.live("preparing the base", || S::open(&world.sim.io()))?;
         world.live("filling the base", || fill(&mut store, &mut model))?;
+        if base == Base::Wide {
+            world.live("widening the base", || widen(&mut store, &mut model))?;
+        }
         if base == Base::Recycled {
             world.live("going round the log", || {
                 go_round(layout, &world.sim, &mut store, &mut model)
@@ -74,6 +79,27 @@ fn fill<S: Store>(store: &mut S, model: &mut Model) -> StoreResult<()> {
     }
     store.commit()?;
     model.issue_commit();
+    model.acknowledge();
+    Ok(())
+}
+
+/// More leaves, in a full one of them a row that was deleted and has room to give; a large value, and a second table.
+fn widen<S: Store>(store: &mut S, model: &mut Model) -> StoreResult<()> {
+    for n in 4..10u8 {
+        let (key, value) = (format!("k{n}").into_bytes(), vec![b'0' + n; 880]);
+        store.put(&key, &value)?;
+        model.put(&key, &value);
+    }
+    let (key, value) = (b"kl", vec![b'l'; wider::LARGE]);
+    store.put(key, &value)?;
+    model.put(key, &value);
+    store.commit()?;
+    store.delete(b"k2")?;
+    model.delete(b"k2");
+    store.commit()?;
+    model.issue_commit();
+    store.more(More::Make(wider::NAMES[0], wider::ROW.0, wider::ROW.1))?;
+    model.issue_alone(|rows| wider::make(rows, wider::NAMES[0], true));
     model.acknowledge();
     Ok(())
 }
@@ -220,10 +246,7 @@ impl<S: Store> Life<'_, S> {
         self.open()?;
         for (n, op) in ops.iter().enumerate() {
             if n + 1 == ops.len() {
-                self.shared
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .telling = true;
+                self.tell(true);
             }
             self.one(n, *op)?;
         }
@@ -257,14 +280,7 @@ impl<S: Store> Life<'_, S> {
                     )),
                 }
             }
-            Op::Commit => {
-                self.model.issue_commit();
-                self.publish();
-                self.with("commit", S::commit)?;
-                self.model.acknowledge();
-                self.publish();
-                Ok(())
-            }
+            Op::Commit => self.commit(),
             Op::Rollback => {
                 self.model.rollback();
                 self.with("rollback", S::rollback)
@@ -278,7 +294,49 @@ impl<S: Store> Life<'_, S> {
                 self.world.oracles.reopened();
                 self.open()
             }
+            Op::Large
+            | Op::Range
+            | Op::Detour
+            | Op::Auto
+            | Op::Rename
+            | Op::Drop
+            | Op::Clear
+            | Op::Load
+            | Op::Unlogged
+            | Op::Vast => wider::one(self, n, op),
         }
+    }
+
+    /// Whether the crash points from here on are told.
+    fn tell(&self, telling: bool) {
+        self.shared
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .telling = telling;
+    }
+
+    fn commit(&mut self) -> Result<(), Mismatch> {
+        self.model.issue_commit();
+        self.publish();
+        self.with("commit", S::commit)?;
+        self.model.acknowledge();
+        self.publish();
+        Ok(())
+    }
+
+    /// A change that is a transaction of its own.
+    fn alone(
+        &mut self,
+        what: &str,
+        more: More<'_>,
+        change: impl Fn(&mut Rows),
+    ) -> Result<(), Mismatch> {
+        self.model.issue_alone(change);
+        self.publish();
+        self.with(what, |s| s.more(more))?;
+        self.model.acknowledge();
+        self.publish();
+        Ok(())
     }
 
     fn put(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<(), Mismatch> {

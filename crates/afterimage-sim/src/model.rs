@@ -125,6 +125,23 @@ impl Model {
         self.acknowledged = self.issued;
     }
 
+    /// A change that is a transaction of its own is about to be asked for; the current transaction sees it too.
+    pub fn issue_alone(&mut self, change: impl Fn(&mut Rows)) {
+        let mut committed = self.states.last().cloned().unwrap_or_default();
+        change(&mut committed);
+        Arc::make_mut(&mut self.states).push(committed);
+        self.issued += 1;
+        if let Some(working) = &mut self.working {
+            change(working);
+        }
+    }
+
+    /// The current transaction deletes a range of rows.
+    pub fn delete_range(&mut self, from: &[u8], to: &[u8]) {
+        self.working()
+            .retain(|key, _| !(from..to).contains(&key.as_slice()));
+    }
+
     /// The current transaction is forgotten.
     pub fn rollback(&mut self) {
         self.working = None;

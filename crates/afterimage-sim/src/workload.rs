@@ -23,11 +23,31 @@ pub enum Op {
     Checkpoint,
     /// Closes the database cleanly (a transaction that is still open is rolled back) and opens it again.
     Close,
+    /// Puts a value so large that it has pages of its own, in the place of a small one.
+    Large,
+    /// Deletes a range of keys.
+    Range,
+    /// Sets a savepoint, changes rows small and large, and goes back to it.
+    Detour,
+    /// Four changes that are transactions of their own, whatever transaction is open: of a key that nothing else touches.
+    Auto,
+    /// Gives the table beside the one another name; makes it, where there is none.
+    Rename,
+    /// Drops the table beside the one; makes it, where there is none.
+    Drop,
+    /// Commits, deletes nearly everything and commits that, and lets the background work tidy up: pages merge, trees shrink.
+    Clear,
+    /// Loads a new table as a whole; drops it, where it is there.
+    Load,
+    /// Makes a table without a log, puts a row into it and takes it out again: whenever the power goes, it is empty.
+    Unlogged,
+    /// Begins to put so many values that the file grows beyond what its first map of free pages speaks for; each breaks off.
+    Vast,
 }
 
 impl Op {
     /// The alphabet.
-    pub const ALL: [Op; 7] = [
+    pub const ALL: [Op; 17] = [
         Op::Put,
         Op::PutBig,
         Op::Delete,
@@ -35,7 +55,19 @@ impl Op {
         Op::Rollback,
         Op::Checkpoint,
         Op::Close,
+        Op::Large,
+        Op::Range,
+        Op::Detour,
+        Op::Auto,
+        Op::Rename,
+        Op::Drop,
+        Op::Clear,
+        Op::Load,
+        Op::Unlogged,
+        Op::Vast,
     ];
+    /// What every store can: the first of them.
+    pub const PLAIN: &'static [Op] = Op::ALL.split_at(7).0;
 
     /// The operation's word.
     #[must_use]
@@ -48,6 +80,16 @@ impl Op {
             Op::Rollback => "rollback",
             Op::Checkpoint => "checkpoint",
             Op::Close => "close",
+            Op::Large => "large",
+            Op::Range => "range",
+            Op::Detour => "detour",
+            Op::Auto => "auto",
+            Op::Rename => "rename",
+            Op::Drop => "drop",
+            Op::Clear => "clear",
+            Op::Load => "load",
+            Op::Unlogged => "unlogged",
+            Op::Vast => "vast",
         }
     }
 }
@@ -72,11 +114,19 @@ pub enum Base {
     Recycled,
     /// The database of `Rows` after a crash with a transaction unfinished: opening it recovers, under crashes too.
     Crashed,
+    /// A closed database of several leaves, one of them with a deleted row, a large value, and a second table.
+    Wide,
 }
 
 impl Base {
     /// Every base.
-    pub const ALL: [Base; 4] = [Base::Empty, Base::Rows, Base::Crashed, Base::Recycled];
+    pub const ALL: [Base; 5] = [
+        Base::Empty,
+        Base::Rows,
+        Base::Crashed,
+        Base::Recycled,
+        Base::Wide,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -84,19 +134,20 @@ impl Base {
             Base::Rows => "rows",
             Base::Crashed => "crashed",
             Base::Recycled => "recycled",
+            Base::Wide => "wide",
         }
     }
 }
 
 impl Workload {
-    /// Every workload of exactly `length` operations on `base`.
+    /// Every workload of exactly `length` of these operations on `base`.
     #[must_use]
-    pub fn all_of(base: Base, length: usize) -> Vec<Workload> {
+    pub fn all_of(base: Base, length: usize, alphabet: &[Op]) -> Vec<Workload> {
         let mut words: Vec<Vec<Op>> = vec![Vec::new()];
         for _ in 0..length {
             words = words
                 .iter()
-                .flat_map(|w| Op::ALL.iter().map(|op| [w.as_slice(), &[*op]].concat()))
+                .flat_map(|w| alphabet.iter().map(|op| [w.as_slice(), &[*op]].concat()))
                 .collect();
         }
         words
@@ -105,11 +156,40 @@ impl Workload {
             .collect()
     }
 
+    /// Words that are run first, however short the others are to be: with them each kind of record that a store writes is
+    /// crashed at, redone and undone.
+    ///
+    /// # Panics
+    /// Never: they are words.
+    #[must_use]
+    pub fn telling() -> Vec<Workload> {
+        const WORDS: [&str; 4] = [
+            "empty:large,checkpoint",
+            "rows:putbig,checkpoint",
+            "wide:range,rollback,checkpoint",
+            "wide:putbig,checkpoint",
+        ];
+        let read = |word: &str| word.parse().expect("a word over the alphabet");
+        WORDS.into_iter().map(read).collect()
+    }
+
+    /// What takes long is tried alone, from one base.
+    #[must_use]
+    pub fn is_affordable(&self) -> bool {
+        !self.ops.contains(&Op::Vast) || (self.base == Base::Wide && self.ops.len() == 1)
+    }
+
+    /// Whether all of its operations are plain ones.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.ops.iter().all(|op| Op::PLAIN.contains(op))
+    }
+
     /// Every workload of one to `longest` operations on `base`, shortest first.
     #[must_use]
     pub fn up_to(base: Base, longest: usize) -> Vec<Workload> {
         (1..=longest)
-            .flat_map(|n| Workload::all_of(base, n))
+            .flat_map(|n| Workload::all_of(base, n, &Op::ALL))
             .collect()
     }
 }
@@ -156,7 +236,8 @@ mod tests {
     #[test]
     fn enumeration_is_complete_and_without_doubles() {
         let all = Workload::up_to(Base::Rows, 3);
-        assert_eq!(all.len(), 7 + 49 + 343);
+        assert_eq!(all.len(), 17 + 289 + 4913);
+        assert_eq!(all.iter().filter(|w| w.is_plain()).count(), 7 + 49 + 343);
         let distinct: std::collections::BTreeSet<_> = all.iter().collect();
         assert_eq!(distinct.len(), all.len());
     }

@@ -11,7 +11,7 @@ use crate::checkpoint::EngineArea;
 use crate::database::VerifyReport;
 use crate::error::Result;
 use crate::page::Stored;
-use crate::record::{Change, Record};
+use crate::record::{Change, Record, RecordKind};
 
 pub use crate::database::StatusFile;
 
@@ -167,6 +167,13 @@ pub fn line(record: &afterimage_log::Record, segment_bytes: u64) -> DumpLine {
         Err(error) => line.note = format!("not a record of this version: {error}"),
     }
     line
+}
+
+/// What the record with this payload is, by the names of [`RecoveryReport::kinds`](crate::RecoveryReport::kinds); `None` for
+/// bytes that are no record of this version.
+#[must_use]
+pub fn kind(payload: &[u8]) -> Option<&'static str> {
+    Some(RecordKind::of(&Record::decode(payload).ok()?).name())
 }
 
 fn frame_name(kind: FrameKind) -> &'static str {

@@ -30,7 +30,7 @@ pub use database::{
 };
 pub use error::{Error, Result};
 pub use options::{Durability, Options};
-pub use recovery::RecoveryReport;
+pub use recovery::{KindReport, RecoveryReport};
 pub use transaction::Savepoint;
 
 /// The book's chapter, so that what it shows is run.

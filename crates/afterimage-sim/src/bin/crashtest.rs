@@ -2,7 +2,8 @@
 
 use afterimage_sim::engine::Engine;
 use afterimage_sim::exhaustive::{self, Config};
-use afterimage_sim::failure::{Failure, Gathered};
+use afterimage_sim::failure::{Failure, Gathered, Layer, Mismatch};
+use afterimage_sim::kinds::Kinds;
 use afterimage_sim::oracle::Layout;
 use afterimage_sim::{corruption, planted, random};
 use std::process::ExitCode;
@@ -108,10 +109,14 @@ fn main() -> ExitCode {
     };
     let outcome = match (asked.command.as_deref(), &asked.replay) {
         (None, Some(replay)) => replay_one(replay),
-        (None, None) if asked.seed.is_some() || asked.seconds.is_some() => random_runs(&asked),
-        (Some("random"), _) => random_runs(&asked),
+        (None, None) if asked.seed.is_some() || asked.seconds.is_some() => {
+            random_runs(&asked).map(told)
+        }
+        (Some("random"), _) => random_runs(&asked).map(told),
         (Some("ci"), _) => ci(&asked),
-        (Some("exhaustive"), _) => exhaustive_run(&asked, asked.seconds.map(Duration::from_secs)),
+        (Some("exhaustive"), _) => {
+            exhaustive_run(&asked, asked.seconds.map(Duration::from_secs)).map(told)
+        }
         (Some("corruption"), _) => damage(&asked),
         (Some("planted"), _) => return hunts(&asked),
         (Some("help"), _) => {
@@ -136,6 +141,12 @@ fn usage(why: &str) -> ExitCode {
 }
 
 type Held = Result<(), Box<Failure>>;
+/// What was crashed at, redone and undone.
+type Covered = Result<Kinds, Box<Failure>>;
+
+fn told(kinds: Kinds) {
+    println!("\n{kinds}");
+}
 
 fn workers(asked: &Asked) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -144,7 +155,7 @@ fn workers(asked: &Asked) -> usize {
         .map_or(cores, |w| usize::try_from(w).unwrap_or(1).max(1))
 }
 
-fn exhaustive_run(asked: &Asked, limit: Option<Duration>) -> Held {
+fn exhaustive_run(asked: &Asked, limit: Option<Duration>) -> Covered {
     let standard = Config::default();
     let config = Config {
         limit,
@@ -158,10 +169,10 @@ fn exhaustive_run(asked: &Asked, limit: Option<Duration>) -> Held {
     };
     let counts = exhaustive::run::<Engine>(&Layout::small(), &config, &AtomicBool::new(false))?;
     println!("exhaustive\n{counts}");
-    Ok(())
+    Ok(counts.kinds)
 }
 
-fn random_from(asked: &Asked, first: u64, count: Option<u64>, limit: Option<Duration>) -> Held {
+fn random_from(asked: &Asked, first: u64, count: Option<u64>, limit: Option<Duration>) -> Covered {
     let started = Instant::now();
     let stop = AtomicBool::new(false);
     let mut failures = Gathered::default();
@@ -173,11 +184,11 @@ fn random_from(asked: &Asked, first: u64, count: Option<u64>, limit: Option<Dura
         "random, seeds from {first} on, {:.1} s\n{tally}",
         started.elapsed().as_secs_f64()
     );
-    failures.verdict()
+    failures.verdict().map(|()| tally.kinds)
 }
 
 /// One episode for a seed alone; else seeds from there on, or fresh ones.
-fn random_runs(asked: &Asked) -> Held {
+fn random_runs(asked: &Asked) -> Covered {
     let first = asked.seed.unwrap_or_else(fresh_seed);
     match (asked.episodes, asked.seconds, asked.seed) {
         (Some(n), limit, _) => random_from(asked, first, Some(n), limit.map(Duration::from_secs)),
@@ -202,15 +213,25 @@ fn ci(asked: &Asked) -> Held {
         random::replays(seed)?;
     }
     println!("replay: three episodes run twice have the same trace");
-    exhaustive_run(asked, Some(limit * 2 / 3))?;
+    let mut kinds = exhaustive_run(asked, Some(limit * 2 / 3))?;
     damage(&Asked {
         stride: Some(asked.stride.unwrap_or(31)),
         seed: asked.seed,
         ..Asked::default()
     })?;
     let rest = limit.saturating_sub(started.elapsed()).max(limit / 10);
-    random_from(asked, 1, None, Some(rest / 2))?;
-    random_from(asked, fresh_seed(), None, Some(rest / 2))
+    kinds.add(&random_from(asked, 1, None, Some(rest / 2))?);
+    kinds.add(&random_from(asked, fresh_seed(), None, Some(rest / 2))?);
+    told(kinds.clone());
+    match kinds.missing() {
+        missing if missing.is_empty() => Ok(()),
+        missing => Err(Box::new(Failure {
+            mismatch: Mismatch::new(Layer::Coverage, missing.join("; ")),
+            place: "all of it together: the workloads have to be made such that it happens"
+                .to_string(),
+            replay: "cargo xtask sim ci".to_string(),
+        })),
+    }
 }
 
 fn fresh_seed() -> u64 {

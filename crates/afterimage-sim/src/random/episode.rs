@@ -19,7 +19,7 @@ use crate::outcome::{self, Outcome};
 use crate::store::{Store, StoreResult};
 use afterimage::{Database, Options, Progress, Table};
 use afterimage_io::Io;
-use afterimage_io::sim::{Body, DiskState, RunEnd, Sim, Survival, Verdict};
+use afterimage_io::sim::{Body, DiskState, Image, RunEnd, Sim, Survival, Verdict};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,6 +61,8 @@ struct Episode {
     echo: Arc<Echo>,
     tally: Tally,
     worlds: u64,
+    /// The disk before the last power cut, and after it.
+    cut: Option<(DiskState, Image)>,
     story: Vec<String>,
 }
 
@@ -91,6 +93,7 @@ impl Episode {
             echo: Arc::default(),
             tally: Tally::default(),
             worlds: 0,
+            cut: None,
             story: Vec::new(),
         }
     }
@@ -407,6 +410,7 @@ impl Episode {
         let disk = world.sim.snapshot();
         if self.choices.chance(if after_failure { 3 } else { 1 }, 5) {
             self.story.push("process killed".to_string());
+            self.cut = None;
             return Ok(disk.restart());
         }
         let pending = disk.pending().len();
@@ -427,7 +431,10 @@ impl Episode {
         };
         self.story
             .push(format!("power cut with {pending} pending, {survival:?}"));
-        Ok(DiskState::from_image(&disk.crash(&survival)))
+        let left = disk.crash(&survival);
+        let after = DiskState::from_image(&left);
+        self.cut = Some((disk, left));
+        Ok(after)
     }
 
     /// Opens what a life left, under trouble up to three times in a row.
@@ -449,6 +456,9 @@ impl Episode {
             world.oracles.verdict()?;
             let failed = match end {
                 Outcome::Done(Ok((database, table))) if !board.trouble() => {
+                    let (report, cut) = (database.recovery_report(), self.cut.take());
+                    let crash = cut.as_ref().map(|(before, left)| (before, left));
+                    self.tally.kinds.recovered(&self.layout, report, crash);
                     if let Some(n) = interrupted.checked_sub(1) {
                         self.tally.interrupted[n] += 1;
                     }
@@ -498,7 +508,7 @@ impl Episode {
         let world = World::boot(&self.layout, image);
         let mut engine = world.live("the last open", || Engine::open(&world.sim.io()))?;
         world.verify(&mut engine)?;
-        let last = world.live("the last reading", || engine.rows())?;
+        let last = world.live("the last reading", || engine.own_rows())?;
         same("rows after twenty transactions and a close", &rows, &last)?;
         world.cut_power(engine).map(drop)
     }

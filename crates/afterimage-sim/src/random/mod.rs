@@ -15,13 +15,14 @@ pub mod trouble;
 pub use episode::episode;
 
 use crate::failure::{Failure, Layer, Mismatch};
+use crate::kinds::Kinds;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What happened in one episode, or in many.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Episodes.
     pub episodes: u64,
@@ -51,6 +52,8 @@ pub struct Tally {
     pub purged: u64,
     /// Folds the trace hashes of all worlds: equal runs have equal traces.
     pub trace: u64,
+    /// What the recoveries met, by kinds of records.
+    pub kinds: Kinds,
 }
 
 impl Tally {
@@ -72,6 +75,7 @@ impl Tally {
         self.merged += other.merged;
         self.purged += other.purged;
         self.trace ^= other.trace;
+        self.kinds.add(&other.kinds);
     }
 }
 

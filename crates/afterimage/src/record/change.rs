@@ -130,6 +130,12 @@ impl<'a> Change<'a> {
         }
     }
 
+    /// Whether the value before or after is a large one.
+    pub(crate) fn is_large(&self) -> bool {
+        let large = |value: Option<&Stored<'a>>| value.is_some_and(|value| value.large);
+        large(self.before()) || large(self.after())
+    }
+
     /// The same change, owning what it holds.
     pub(crate) fn into_owned(self) -> Change<'static> {
         match self {

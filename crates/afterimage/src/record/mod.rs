@@ -10,6 +10,7 @@
 mod change;
 mod decode;
 mod encode;
+mod kind;
 mod tables;
 
 #[cfg(test)]
@@ -20,6 +21,7 @@ use std::borrow::Cow;
 use afterimage_log::Lsn;
 
 pub(crate) use self::change::Change;
+pub(crate) use self::kind::RecordKind;
 #[allow(
     unused_imports,
     reason = "one list of what the rest of the engine may name"
@@ -115,7 +117,7 @@ pub(crate) struct PagePart<'a> {
 }
 
 /// Why the structure changes. For people and statistics; redo does not ask.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[repr(u8)]
 pub(crate) enum StructureKind {
     /// A page's upper half moves to a new page.

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use afterimage_log::{Frame, Lsn};
 
+use super::kinds::Kinds;
 use crate::error::{Error, Result};
 use crate::ids::PageId;
-use crate::record::{AttEntry, Record};
+use crate::record::{AttEntry, Record, RecordKind};
 
 /// What the log says about the moment of the crash.
 #[derive(Debug, Default)]
@@ -36,9 +37,10 @@ pub(super) fn decode(frame: &Frame) -> Result<Record<'_>> {
 
 impl Analysis {
     /// Takes in the next record.
-    pub(crate) fn add(&mut self, frame: &Frame, checkpoint: Lsn) -> Result<()> {
+    pub(crate) fn add(&mut self, frame: &Frame, checkpoint: Lsn, kinds: &mut Kinds) -> Result<()> {
         let (record, lsn) = (decode(frame)?, frame.lsn);
         self.records += 1;
+        kinds.read(RecordKind::of(&record));
         for (page, _, _) in record.pages() {
             self.dirty.entry(page).or_insert(lsn);
         }

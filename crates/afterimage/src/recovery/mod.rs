@@ -2,6 +2,7 @@
 #![doc = include_str!("README.md")]
 
 mod analysis;
+mod kinds;
 mod redo;
 mod report;
 mod undo;
@@ -16,6 +17,7 @@ use afterimage_log::{
     Control, ControlFile, Examination, Identity, Log, LogOptions, Lsn, Proof, Tail,
 };
 
+pub use kinds::KindReport;
 pub use report::RecoveryReport;
 
 use crate::buffer::{Doublewrite, DoublewriteCopy, Found, Pager, Store, UnloggedFile};
@@ -25,8 +27,10 @@ use crate::ids::{PageId, TableId};
 use crate::limits::map_pages;
 use crate::options::Options;
 use crate::page::{Kind, Page};
+use crate::record::RecordKind;
 use crate::transaction::{System, after_record};
 use analysis::Analysis;
+use kinds::Kinds;
 use redo::Redo;
 
 /// A database brought up.
@@ -282,10 +286,10 @@ fn passes(
     clock: &mut Clock<'_>,
 ) -> Result<Vec<(String, TableId)>> {
     let (pager, log) = (&system.pager, &system.pager.log);
-    let mut analysis = Analysis::default();
+    let (mut analysis, mut kinds) = (Analysis::default(), Kinds::default());
     if !clean {
         for frame in log.reader(area.checkpoint_lsn) {
-            analysis.add(&frame?, area.checkpoint_lsn)?;
+            analysis.add(&frame?, area.checkpoint_lsn, &mut kinds)?;
         }
         if !analysis.checkpoint_complete {
             let what = "CKPT-1: the control file names a checkpoint that has no end record";
@@ -305,7 +309,7 @@ fn passes(
         let ids: Vec<Lsn> = losers.iter().map(|loser| loser.txn).collect();
         let mut redo = Redo::new(pager, &analysis.dirty, end, &ids);
         for frame in log.reader(from) {
-            redo.redo(&frame?)?;
+            redo.redo(&frame?, &mut kinds)?;
         }
         report.redo_lsn = Some(from);
         report.log_bytes = redo.bytes;
@@ -321,7 +325,9 @@ fn passes(
     pager.load_map()?;
     let unlogged = system.catalogue.load(pager)?;
     system.active.restore(&losers);
-    report.undone = undo::undo(system, &losers)?;
+    report.undone = undo::undo(system, &losers, &mut kinds)?;
+    report.last_record = kinds.last.map(RecordKind::name);
+    report.kinds = kinds.report();
     system.purge.begin_at(log.next_lsn());
     report.undo_time = clock.lap();
     Ok(unlogged)

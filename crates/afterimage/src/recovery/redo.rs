@@ -7,10 +7,12 @@ use afterimage_io::planted::{self, Bug};
 use afterimage_log::{Frame, Lsn};
 
 use super::analysis::decode;
+use super::kinds::Kinds;
 use crate::buffer::Pager;
 use crate::error::{Error, Result};
 use crate::ids::PageId;
 use crate::page::{PageOp, apply, check_op};
+use crate::record::RecordKind;
 
 /// Redo in progress.
 pub(crate) struct Redo<'a> {
@@ -80,7 +82,7 @@ impl<'a> Redo<'a> {
         self.marked.len() as u64
     }
 
-    pub(crate) fn redo(&mut self, frame: &Frame) -> Result<()> {
+    pub(crate) fn redo(&mut self, frame: &Frame, kinds: &mut Kinds) -> Result<()> {
         let (record, lsn) = (decode(frame)?, frame.lsn);
         self.bytes += frame.end.get() - lsn.get();
         if record
@@ -89,10 +91,15 @@ impl<'a> Redo<'a> {
         {
             return Ok(());
         }
+        let before = (self.applied, self.already_there);
         record.try_for_each_page(|page, previous, op| match self.dirty.get(&page) {
             Some(&rec_lsn) if rec_lsn <= lsn => self.redo_page(lsn, page, rec_lsn, previous, &op),
             _ => Ok(()),
-        })
+        })?;
+        if (self.applied, self.already_there) != before {
+            kinds.redo(RecordKind::of(&record), self.applied != before.0);
+        }
+        Ok(())
     }
 
     fn redo_page(

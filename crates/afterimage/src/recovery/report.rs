@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use afterimage_log::Lsn;
 
+use super::kinds::{KindReport, Kinds};
+
 /// What opening the database found, and what it did about it. Returned by
 /// [`Database::recovery_report`](crate::Database::recovery_report).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +42,10 @@ pub struct RecoveryReport {
     pub already_there: u64,
     /// Records of losers that undo visited.
     pub undone: u64,
+    /// What the last record in the log is; `None` if no record was read.
+    pub last_record: Option<&'static str>,
+    /// The same by the kinds of records: a line for each kind there is, in one fixed order.
+    pub kinds: Vec<KindReport>,
     /// Pages restored from the doublewrite area because their homes were torn or older.
     pub pages_restored: u64,
     /// Of those, pages whose home was torn.
@@ -78,6 +84,8 @@ impl RecoveryReport {
             redone: 0,
             already_there: 0,
             undone: 0,
+            last_record: None,
+            kinds: Kinds::default().report(),
             pages_restored: 0,
             pages_torn: 0,
             unlogged_emptied: 0,

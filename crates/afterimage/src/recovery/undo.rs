@@ -6,12 +6,13 @@ use std::collections::BinaryHeap;
 use afterimage_io::planted::{self, Bug};
 use afterimage_log::Lsn;
 
+use super::kinds::Kinds;
 use crate::error::Result;
 use crate::record::AttEntry;
 use crate::transaction::{Chain, System, undo_record};
 
 /// Rolls back every loser. Returns how many records were looked at.
-pub(crate) fn undo(system: &System, losers: &[AttEntry]) -> Result<u64> {
+pub(crate) fn undo(system: &System, losers: &[AttEntry], kinds: &mut Kinds) -> Result<u64> {
     let mut todo: BinaryHeap<(Option<Lsn>, Lsn, Lsn)> = losers
         .iter()
         .map(|loser| (start(loser), loser.txn, loser.last))
@@ -22,8 +23,9 @@ pub(crate) fn undo(system: &System, losers: &[AttEntry]) -> Result<u64> {
         let mut chain = Chain { id, last };
         match next {
             Some(lsn) => {
-                let next = undo_record(system, &mut space, &mut chain, lsn)?;
-                todo.push((next, id, chain.last));
+                let visited = undo_record(system, &mut space, &mut chain, lsn)?;
+                todo.push((visited.next, id, chain.last));
+                visited.undone.inspect(|kind| kinds.undone(*kind));
                 steps += 1;
             }
             None => {

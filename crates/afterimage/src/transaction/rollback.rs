@@ -7,7 +7,7 @@ use afterimage_log::{Log, Lsn, Reservation};
 use super::{System, Txn};
 use crate::error::{Error, Result};
 use crate::limits::{key_bytes_max, row_bytes_max, value_bytes_max};
-use crate::record::{ClrRecord, Record, RowRecord};
+use crate::record::{ClrRecord, Record, RecordKind, RowRecord};
 use crate::tree::RowWrite;
 
 /// A transaction's records: its id, which is its first one's LSN, and the last.
@@ -57,7 +57,7 @@ impl System {
         };
         let mut next = Some(chain.last);
         while let Some(lsn) = next {
-            next = undo_record(self, &mut space, &mut chain, lsn)?;
+            next = undo_record(self, &mut space, &mut chain, lsn)?.next;
         }
         let end = self.end(&mut space, chain)?;
         if txn.leaves_pages {
@@ -89,13 +89,21 @@ impl System {
     }
 }
 
+/// A record that undo has looked at.
+pub(crate) struct Visited {
+    /// Where to go on.
+    pub(crate) next: Option<Lsn>,
+    /// What it was, if it was one to be undone.
+    pub(crate) undone: Option<RecordKind>,
+}
+
 /// Undoes the record at `lsn` of `chain`, if it is one to be undone, and says where to go on.
 pub(crate) fn undo_record(
     system: &System,
     space: &mut Reservation,
     chain: &mut Chain,
     lsn: Lsn,
-) -> Result<Option<Lsn>> {
+) -> Result<Visited> {
     let frame = system.pager.log.read(lsn)?;
     let record = Record::decode(&frame.payload).map_err(|e| {
         Error::corruption(
@@ -128,7 +136,8 @@ pub(crate) fn undo_record(
         next.is_none_or(|next| next < lsn),
         "TXN-2: undo only goes back"
     );
-    Ok(next)
+    let undone = matches!(record, Record::Row(_)).then(|| RecordKind::of(&record));
+    Ok(Visited { next, undone })
 }
 
 fn undo_row(

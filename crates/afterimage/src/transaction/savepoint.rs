@@ -92,7 +92,7 @@ impl System {
         while let Some(lsn) = next
             && next > mark.last
         {
-            next = undo_record(self, space, chain, lsn)?;
+            next = undo_record(self, space, chain, lsn)?.next;
         }
         assert!(
             next == mark.last,

@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::out::Out;
 use crate::scratch::Scratch;
 use crate::units::{count, counted, duration, rate, size};
-use afterimage::RecoveryReport;
+use afterimage::{KindReport, RecoveryReport};
 use afterimage_log::Lsn;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -279,6 +279,24 @@ fn lsn(lsn: Option<Lsn>) -> String {
     lsn.map_or_else(|| "none".to_string(), |lsn| lsn.to_string())
 }
 
+/// The kinds of records that were met, each with what was done with it.
+fn kinds_json(report: &RecoveryReport) -> Value {
+    let met = report
+        .kinds
+        .iter()
+        .filter(|kind| kind.read > 0 || kind.redone + kind.already_there + kind.undone > 0);
+    let line = |kind: &KindReport| {
+        let counts = json!({
+            "read": kind.read,
+            "redone": kind.redone,
+            "already_there": kind.already_there,
+            "undone": kind.undone,
+        });
+        (kind.kind.to_string(), counts)
+    };
+    met.map(line).collect::<serde_json::Map<_, _>>().into()
+}
+
 /// The report as JSON: its own names, times in seconds.
 pub fn report_json(report: &RecoveryReport) -> Value {
     let lsn = |lsn: Option<Lsn>| lsn.map(Lsn::get);
@@ -298,6 +316,8 @@ pub fn report_json(report: &RecoveryReport) -> Value {
         "redone": report.redone,
         "already_there": report.already_there,
         "undone": report.undone,
+        "last_record": report.last_record,
+        "kinds": kinds_json(report),
         "pages_restored": report.pages_restored,
         "pages_torn": report.pages_torn,
         "seconds": {

@@ -1,0 +1,127 @@
+//! The kinds of records, finer than [`Record`]'s own: what a recovery counts, and what the crash simulation must have crashed
+//! at, redone and undone, each of them. A record without a kind does not compile, and a kind is in the list by being one.
+
+use super::{Change, Record, StructureKind};
+
+macro_rules! kinds {
+    ($($kind:ident = $name:literal, $changes_pages:literal, $undoable:literal;)*) => {
+        /// What a record is.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+        pub(crate) enum RecordKind {
+            $($kind,)*
+            Structure(StructureKind),
+        }
+
+        impl RecordKind {
+            const PLAIN: &'static [RecordKind] = &[$(RecordKind::$kind),*];
+
+            /// A name that no other kind has.
+            pub(crate) const fn name(self) -> &'static str {
+                match self {
+                    $(RecordKind::$kind => $name,)*
+                    RecordKind::Structure(kind) => kind.name(),
+                }
+            }
+
+            /// Whether it changes pages, so that a recovery can have to make it again.
+            pub(crate) const fn changes_pages(self) -> bool {
+                match self {
+                    $(RecordKind::$kind => $changes_pages,)*
+                    RecordKind::Structure(_) => true,
+                }
+            }
+
+            /// Whether a recovery can have to take it back.
+            pub(crate) const fn undoable(self) -> bool {
+                match self {
+                    $(RecordKind::$kind => $undoable,)*
+                    RecordKind::Structure(_) => false,
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    Insert = "insert", true, true;
+    Replace = "replace", true, true;
+    Update = "update", true, true;
+    Delete = "delete", true, true;
+    InsertLarge = "insert large", true, true;
+    ReplaceLarge = "replace large", true, true;
+    DeleteLarge = "delete large", true, true;
+    InsertCommit = "insert+commit", true, false;
+    ReplaceCommit = "replace+commit", true, false;
+    UpdateCommit = "update+commit", true, false;
+    DeleteCommit = "delete+commit", true, false;
+    ClrPut = "clr put", true, false;
+    ClrPutLarge = "clr put large", true, false;
+    ClrUpdate = "clr update", true, false;
+    ClrDelete = "clr delete", true, false;
+    Begin = "begin", false, false;
+    Commit = "commit", false, false;
+    End = "end", false, false;
+    UnloggedCommit = "unlogged commit", false, false;
+    CheckpointBegin = "checkpoint begin", false, false;
+    CheckpointTables = "checkpoint tables", false, false;
+    CheckpointEnd = "checkpoint end", false, false;
+}
+
+impl RecordKind {
+    /// Every kind, in the order in which they are shown.
+    pub(crate) fn all() -> impl Iterator<Item = RecordKind> {
+        let structures = (0..=u8::MAX).filter_map(StructureKind::from_byte);
+        RecordKind::PLAIN
+            .iter()
+            .copied()
+            .chain(structures.map(RecordKind::Structure))
+    }
+
+    /// What `record` is.
+    pub(crate) fn of(record: &Record<'_>) -> RecordKind {
+        match record {
+            Record::Row(row) if row.commit => match &row.change {
+                Change::Put { before: None, .. } => RecordKind::InsertCommit,
+                Change::Put { .. } => RecordKind::ReplaceCommit,
+                Change::Delete { .. } => RecordKind::DeleteCommit,
+                Change::Xor { .. } => RecordKind::UpdateCommit,
+            },
+            Record::Row(row) => match (&row.change, row.change.is_large()) {
+                (Change::Put { before: None, .. }, false) => RecordKind::Insert,
+                (Change::Put { before: None, .. }, true) => RecordKind::InsertLarge,
+                (Change::Put { .. }, false) => RecordKind::Replace,
+                (Change::Put { .. }, true) => RecordKind::ReplaceLarge,
+                (Change::Delete { .. }, false) => RecordKind::Delete,
+                (Change::Delete { .. }, true) => RecordKind::DeleteLarge,
+                (Change::Xor { .. }, _) => RecordKind::Update,
+            },
+            Record::Clr(clr) => match (&clr.change, clr.change.is_large()) {
+                (Change::Put { .. }, false) => RecordKind::ClrPut,
+                (Change::Put { .. }, true) => RecordKind::ClrPutLarge,
+                (Change::Delete { .. }, _) => RecordKind::ClrDelete,
+                (Change::Xor { .. }, _) => RecordKind::ClrUpdate,
+            },
+            Record::Begin => RecordKind::Begin,
+            Record::Commit { .. } => RecordKind::Commit,
+            Record::End { .. } => RecordKind::End,
+            Record::UnloggedCommit => RecordKind::UnloggedCommit,
+            Record::Structure(structure) => RecordKind::Structure(structure.kind),
+            Record::CheckpointBegin => RecordKind::CheckpointBegin,
+            Record::CheckpointTables { .. } => RecordKind::CheckpointTables,
+            Record::CheckpointEnd { .. } => RecordKind::CheckpointEnd,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_has_a_name_of_its_own() {
+        let names: Vec<&str> = RecordKind::all().map(RecordKind::name).collect();
+        let distinct: std::collections::BTreeSet<_> = names.iter().collect();
+        assert_eq!(distinct.len(), names.len(), "{names:?}");
+        assert!(names.contains(&"insert large") && names.contains(&"rename table"));
+    }
+}
