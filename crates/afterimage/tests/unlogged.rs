@@ -582,3 +582,96 @@ fn a_failed_write_stops_the_engine() {
     let db = open(&sim);
     assert_eq!(contents(&db, "t"), Rows::new());
 }
+
+fn bytes_of(sim: &Sim, file: &str) -> Vec<u8> {
+    let file = sim.io().open(&Path::new("shop").join(file), OpenMode::Read);
+    let file = file.expect("opens");
+    let mut bytes = vec![0; file.len().expect("measures") as usize];
+    file.read_exact_at(0, &mut bytes).expect("reads");
+    bytes
+}
+
+fn number(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
+}
+
+fn id(bytes: &[u8], at: usize) -> u128 {
+    u128::from_le_bytes(bytes[at..at + 16].try_into().expect("sixteen bytes"))
+}
+
+/// With the offsets of docs/format.md, by hand.
+#[test]
+fn the_file_is_what_the_format_says() {
+    let sim = Sim::new(1);
+    let db = open(&sim);
+    let table = db.unlogged_table("t").expect("makes");
+    for n in 0..100u8 {
+        db.put(&table, &[n], &vec![n; 300 * usize::from(n)])
+            .expect("puts");
+    }
+    db.close().expect("closes");
+    let (control, file) = (bytes_of(&sim, "control"), bytes_of(&sim, "unlogged"));
+    let copies = control.chunks(4096);
+    let control = copies.max_by_key(|copy| number(copy, 80)).expect("two");
+    assert_eq!(control[68], 1, "the stop was clean");
+    let (database, timeline) = (id(control, 32), id(control, 48));
+    let checkpoint = number(control, 128 + 16);
+    assert_eq!(&file[96..104], b"AFTRPAGE");
+    assert_eq!(id(&file, 112), database);
+    assert_eq!(id(&file, 128), database ^ timeline);
+    let mut kinds = [0; 7];
+    for (page, bytes) in (0u64..).zip(file.chunks(4096)) {
+        if bytes.iter().all(|&byte| byte == 0) {
+            continue;
+        }
+        kinds[usize::from(bytes[6])] += 1;
+        let lsn = if page == 0 { checkpoint } else { 0 };
+        assert_eq!((number(bytes, 8), number(bytes, 16)), (page, lsn));
+    }
+    assert!(
+        kinds[1] == 1 && kinds[2] == 1 && kinds[3] > 3 && kinds[5] > 100,
+        "{kinds:?}"
+    );
+    // The roots, on page 2 of tree 3; pending-free, on page 3 of tree 4.
+    for (page, tree) in [(2, 3), (3, 4)] {
+        let bytes = &file[page * 4096..][..4096];
+        assert_eq!((bytes[6], bytes[24]), (3, tree), "a leaf of its own tree");
+    }
+    let roots = &file[2 * 4096..][..4096];
+    let key = table.id().to_be_bytes();
+    let at = roots.windows(4).rposition(|window| window == key);
+    let root = number(roots, at.expect("its key is there") + 4) as usize;
+    let root = &file[root * 4096..][..4096];
+    assert_eq!(u32::from(root[24]), table.id());
+}
+
+#[test]
+fn verify_looks_into_the_file_too() {
+    let sim = Sim::new(1);
+    let db = open(&sim);
+    let table = db.unlogged_table("t").expect("makes");
+    for n in 0..200u8 {
+        db.put(&table, &[n], &[n; 500]).expect("puts");
+    }
+    db.close().expect("closes");
+    let file = bytes_of(&sim, "unlogged");
+    let leaf = |page: &[u8]| page[6] == 3 && u32::from(page[24]) == table.id();
+    let damaged = file.chunks(4096).rposition(leaf).expect("a leaf with rows");
+    let opened = sim
+        .io()
+        .open(Path::new("shop/unlogged"), OpenMode::ReadWrite);
+    let written = opened
+        .expect("opens")
+        .write_all_at(damaged as u64 * 4096 + 2000, b"damage");
+    written.expect("writes");
+    let db = open(&sim);
+    assert_eq!(db.recovery_report().unlogged_emptied, 0);
+    let findings = db.verify().expect("looks").findings;
+    let place = format!("unlogged at offset {}", damaged * 4096);
+    assert!(
+        findings
+            .iter()
+            .any(|finding| finding.place == place && finding.table.as_deref() == Some("t")),
+        "{findings:?}"
+    );
+}

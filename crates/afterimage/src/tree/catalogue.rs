@@ -471,3 +471,36 @@ pub(super) fn format_file(pager: &Pager, header: FileHeader, trees: [TableId; 2]
     pager.mutate(&mut reservation, &record, &mut pages, false, &mut |_, _| ())?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FORMAT_DOC: &str = include_str!("../../../../docs/format.md");
+
+    /// If this fails, tables of databases that exist would not be found: it needs another kind of entry.
+    #[test]
+    fn entries_byte_for_byte() {
+        let id = TableId(0x0102_0304);
+        let logged = [4, 3, 2, 1, 6, 5, 0, 0, 0, 0, 0, 0, 1, 0];
+        let unlogged = [4, 3, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0];
+        assert_eq!(encode_entry(id, Some(PageId(0x0506))), logged);
+        assert_eq!(encode_entry(id, None), unlogged);
+        for (entry, root) in [(logged, Some(PageId(0x0506))), (unlogged, None)] {
+            let read = decode_entry(b"t", &entry).expect("is one");
+            assert_eq!((read.name, read.id, read.root), ("t", id, root));
+        }
+        let stated = "1 is a logged table, 2 an [unlogged](#unlogged-tables) one";
+        assert!(FORMAT_DOC.contains(stated));
+        // A root where there can be none, none where there must be one, another kind, an id of the engine's own.
+        for (at, byte) in [(12, 2), (12, 3), (12, 0)] {
+            let mut wrong = logged;
+            wrong[at] = byte;
+            assert!(decode_entry(b"t", &wrong).is_none());
+        }
+        let mut wrong = unlogged;
+        wrong[12] = 1;
+        assert!(decode_entry(b"t", &wrong).is_none());
+        assert!(decode_entry(b"t", &encode_entry(TableId::UNLOGGED_ROOTS, None)).is_none());
+    }
+}

@@ -176,3 +176,50 @@ fn decode(key: &[u8], value: &[u8]) -> Option<(TableId, PageId)> {
     let root = PageId::from_link(u64::from_le_bytes(value.try_into().ok()?))?;
     (table >= TableId::FIRST_USER).then_some((table, root))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FORMAT_DOC: &str = include_str!("../../../../docs/format.md");
+
+    /// If this fails, rows that a clean stop has left would not be found again.
+    #[test]
+    fn entries_byte_for_byte() {
+        let table = TableId(0x0102_0304);
+        assert_eq!(root_key(table), [1, 2, 3, 4]);
+        let value = [6, 5, 0, 0, 0, 0, 0, 0];
+        assert_eq!(decode(&[1, 2, 3, 4], &value), Some((table, PageId(0x0506))));
+        assert!(decode(&[1, 2, 3], &value).is_none());
+        assert!(decode(&[1, 2, 3, 4], &value[..7]).is_none());
+        assert!(decode(&[1, 2, 3, 4], &[0; 8]).is_none());
+        assert!(decode(&[0, 0, 0, 15], &value).is_none());
+    }
+
+    #[test]
+    fn the_document_states_the_trees_of_the_file() {
+        let section = FORMAT_DOC.split("## Unlogged tables\n").nth(1);
+        let section = section.and_then(|text| text.split("\n## ").next());
+        let row = |line: &str| {
+            let mut cells = line.split('|').skip(1).map(str::trim);
+            let mut number = || cells.next()?.parse::<u32>().ok();
+            let (tree, root) = (number()?, number()?);
+            Some((
+                TableId(tree),
+                PageId(u64::from(root)),
+                cells.next()?.to_owned(),
+            ))
+        };
+        let stated: Vec<_> = section.expect("is there").lines().filter_map(row).collect();
+        let (roots, pending) = (PageId::CATALOGUE_ROOT, PageId::PENDING_FREE_ROOT);
+        let trees = [
+            (TableId::UNLOGGED_ROOTS, roots, "roots".to_owned()),
+            (
+                TableId::UNLOGGED_PENDING,
+                pending,
+                "pending free".to_owned(),
+            ),
+        ];
+        assert_eq!(stated, trees);
+    }
+}

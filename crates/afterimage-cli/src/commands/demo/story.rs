@@ -217,7 +217,14 @@ pub fn tell_recovery(report: &RecoveryReport, took: Duration) -> Vec<String> {
     let phases = phases
         .into_iter()
         .map(|(name, time, told)| format!("  {name:<10}{:>9}  {told}", duration(time)));
-    std::iter::once(head).chain(phases).collect()
+    let emptied = (report.unlogged_emptied > 0).then(|| {
+        format!(
+            "  {:<19}  {} empty now: their rows are not in the log",
+            "Unlogged",
+            counted(report.unlogged_emptied, "table is", "tables are")
+        )
+    });
+    std::iter::once(head).chain(phases).chain(emptied).collect()
 }
 
 fn decide(report: &RecoveryReport) -> String {
@@ -320,6 +327,7 @@ pub fn report_json(report: &RecoveryReport) -> Value {
         "kinds": kinds_json(report),
         "pages_restored": report.pages_restored,
         "pages_torn": report.pages_torn,
+        "unlogged_emptied": report.unlogged_emptied,
         "seconds": {
             "decide": report.decide_time.as_secs_f64(),
             "secure": report.secure_time.as_secs_f64(),
