@@ -4,6 +4,7 @@
 //! Public API, in a simulated world that loses its power at any call. `unlogged_kill.rs` has a real process killed.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
@@ -559,6 +560,101 @@ impl DeleteAll for Database {
         self.transact(|tx| tx.delete_range::<[u8], _>(table, ..))
             .expect("deletes");
     }
+}
+
+#[test]
+fn values_are_streamed() {
+    let sim = Sim::new(1);
+    let db = small(&sim)
+        .unlogged_pool_size(16 * 4096)
+        .open("shop")
+        .expect("opens");
+    let table = db.unlogged_table("t").expect("makes");
+    // Longer than the pool, and than half of max_wal_size, which has nothing to do with it.
+    let value: Vec<u8> = (0..900_000u32).map(|n| (n % 251) as u8).collect();
+    let len = value.len() as u64;
+    let logged = db.stats().wal_bytes;
+    db.transact(|tx| tx.put_reader(&table, b"k", len, &mut &value[..]))
+        .expect("puts");
+    assert!(db.stats().wal_bytes - logged < 1000);
+    let snapshot = db.snapshot_latest().expect("looks");
+    db.delete(&table, b"k").expect("deletes");
+    let reader = snapshot.get_reader(&table, b"k").expect("looks");
+    let mut read = Vec::new();
+    let mut reader = reader.expect("is there");
+    reader.read_to_end(&mut read).expect("reads");
+    assert_eq!(read, value);
+    // A reader that fails half way leaves the transaction as it was.
+    let mut tx = db.begin();
+    tx.put(&table, b"before", b"1").expect("puts");
+    let short = tx.put_reader(&table, b"k", len, &mut &value[..100_000]);
+    assert!(matches!(short, Err(Error::Reader { .. })));
+    assert_eq!(tx.get(&table, b"k").expect("reads"), None);
+    tx.put(&table, b"k", &value[..50_000]).expect("puts");
+    let mut reader = tx
+        .get_reader(&table, b"k")
+        .expect("looks")
+        .expect("is there");
+    let mut piece = [0; 10];
+    assert_eq!(reader.read_at(49_995, &mut piece).expect("reads"), 5);
+    assert_eq!(piece[..5], value[49_995..50_000]);
+    tx.commit().expect("commits");
+    drop(snapshot);
+    assert_eq!(rows(&db, &table).len(), 2);
+    check(&db, &sim);
+}
+
+/// Threads as they come, on a real disk: money moves between unlogged accounts, and a logged table counts how often.
+#[test]
+fn threads_move_money_between_unlogged_accounts() {
+    let scratch = tempfile::tempdir().expect("a directory");
+    let directory = scratch.path().join("bank");
+    let options = || Options::new().page_size(4096).unlogged_pool_size(8 * 4096);
+    let db = options().open(&directory).expect("opens");
+    let (counts, accounts) = (
+        db.table("counts").expect("makes"),
+        db.unlogged_table("accounts").expect("makes"),
+    );
+    let amount = |value: &[u8]| u64::from_le_bytes(value[..8].try_into().expect("eight bytes"));
+    // A few to a page, so that the pool does not hold them all.
+    let row = |amount: u64| [amount.to_le_bytes().to_vec(), vec![0; 700]].concat();
+    for n in 0..80u8 {
+        db.put(&accounts, &[n], &row(100)).expect("puts");
+    }
+    std::thread::scope(|scope| {
+        for client in 0..4u8 {
+            let (db, counts, accounts) = (&db, &counts, &accounts);
+            scope.spawn(move || {
+                let mut state = u64::from(client) + 1;
+                for turn in 0..60u64 {
+                    let (from, to) = (choose(&mut state, 80) as u8, choose(&mut state, 80) as u8);
+                    let moved = db.transact(|tx| {
+                        tx.set_durability(Durability::Memory);
+                        let left = amount(&tx.get(accounts, &[from])?.expect("is there"));
+                        tx.put(accounts, &[from], &row(left.saturating_sub(7)))?;
+                        let there = amount(&tx.get(accounts, &[to])?.expect("is there"));
+                        tx.put(accounts, &[to], &row(there + left.min(7)))?;
+                        tx.put(counts, &[client], &(turn + 1).to_le_bytes())
+                    });
+                    moved.expect("moves");
+                    let snapshot = db.snapshot_latest().expect("looks");
+                    let scan = snapshot.scan::<[u8], _>(accounts, ..).expect("scans");
+                    let sum: u64 = scan.map(|row| amount(&row.expect("reads").1)).sum();
+                    assert_eq!(sum, 80 * 100);
+                }
+            });
+        }
+    });
+    assert!(db.verify().expect("looks").is_clean());
+    let before = rows(&db, &accounts);
+    db.close().expect("closes");
+    let db = options().open(&directory).expect("opens");
+    assert_eq!(contents(&db, "accounts"), before);
+    assert!(
+        contents(&db, "counts")
+            .values()
+            .all(|turns| amount(turns) == 60)
+    );
 }
 
 /// An error of the file stops the engine, as any other that leaves unknown what the disk holds; the next open begins anew.
