@@ -427,17 +427,13 @@ impl Transaction {
     }
 
     fn undo(&mut self) -> Result<()> {
+        // Where the database is being closed, the transaction stays in its seat, with its locks: the close takes it back, or
+        // recovery does, and until then nobody who is still inside may see what it wrote, or write over it.
+        let inside = self.db.enter()?;
         let Ok(txn) = self.seat.take() else {
             return Ok(());
         };
-        self.db.shared().system.leave(&self.seat);
-        let inside = match self.db.enter() {
-            Ok(inside) => inside,
-            Err(closed) => {
-                self.db.shared().system.abandon(txn);
-                return Err(closed);
-            }
-        };
+        inside.system.leave(&self.seat);
         let seen = txn.seen_end();
         inside.system.rollback(txn)?;
         // What it has read is vouched for, even as it goes: the caller may act on it.

@@ -218,11 +218,6 @@ impl System {
         self.locks.revoke_waiting(reason);
     }
 
-    /// Lets go of a transaction without logging anything: its log is closed, and recovery will take it back.
-    pub(crate) fn abandon(&self, txn: Txn) {
-        self.locks.release_all(&txn.owner, None);
-    }
-
     /// Opens a view for a snapshot: at the durable LSN, or at the log's end.
     pub(crate) fn open_view(&self, latest: bool) -> Arc<View> {
         let log = &self.pager.log;

@@ -251,10 +251,11 @@ impl System {
         }
     }
 
-    /// Ends every transaction that has a handle, so that the stop is a clean one.
+    /// Ends every transaction that has a handle, so that the stop is a clean one. Nobody else is inside.
     pub(crate) fn end_everybody(&self, why: &Error) -> Result<()> {
         for seat in self.seats.all() {
-            self.end_from_outside(&seat, why.clone())?;
+            let ended = self.end_from_outside(&seat, why.clone())?;
+            assert!(ended, "a transaction is in its seat until it has ended");
         }
         Ok(())
     }
