@@ -75,7 +75,7 @@ bugs! {
     LocksBeforeCommitRecord = "early-write-unlock", "A transaction lets its locks go before its commit record has a place in the log.";
     AnswerNotVouchedFor = "early-answer", "A transaction that wrote nothing does not wait until what it has read is durable.";
     LoadNotPending = "load-leak", "The tree of a load that has begun stands nowhere: a crash leaks its pages.";
-    LoadBeforeRows = "load-early", "A load's table is entered in the catalogue before its last leaf is in the log.";
+    LoadBeforeRows = "load-early", "A load's table is entered in the catalogue before its last rows are in the log.";
     LoadKeptPending = "load-kept", "A loaded table's pages stay among those that wait to be freed.";
     UnloggedKept = "unlogged-kept", "After an unclean stop the rows of unlogged tables are taken as the file has them.";
     UnloggedNotTakenBack = "unlogged-rollback", "A rollback forgets the rows of unlogged tables.";

@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The bugs that have to be caught; the others are bonus.
-pub const REQUIRED: [&str; 18] = [
+pub const REQUIRED: [&str; 21] = [
     "T2",
     "T5",
     "T10",
@@ -31,6 +31,9 @@ pub const REQUIRED: [&str; 18] = [
     "unlogged-kept",
     "unlogged-rollback",
     "unlogged-close",
+    "load-leak",
+    "load-early",
+    "load-kept",
 ];
 
 /// Bugs that the drivers meet late or never: they need damage, a slot, a border met to the byte, flushes that overlap. The

@@ -155,11 +155,7 @@ impl Pager {
             while end < batch.pages.len() && follows(end) {
                 end += 1;
             }
-            let run: Vec<u8> = (first..end)
-                .flat_map(|cell| area.image(cell))
-                .copied()
-                .collect();
-            self.store.write_run(start, &run)?;
+            self.store.write_run(start, area.images(first..end))?;
             first = end;
         }
         Ok(())

@@ -6,6 +6,7 @@
 //! then. So at recovery only cells that match the header count, each is the newest copy of its page, and a torn header
 //! means that no home of this batch was touched.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use afterimage_io::{File, Io, OpenMode};
@@ -241,9 +242,10 @@ impl Doublewrite {
         self.buffer[40..44].copy_from_slice(&(cell as u32 + 1).to_le_bytes());
     }
 
-    /// The image of cell `index` of the batch being built.
-    pub(super) fn image(&self, index: usize) -> &[u8] {
-        &self.buffer[BLOCK + index * self.page_size..][..self.page_size]
+    /// The images of these cells of the batch being built.
+    pub(super) fn images(&self, cells: Range<usize>) -> &[u8] {
+        let at = |cell: usize| BLOCK + cell * self.page_size;
+        &self.buffer[at(cells.start)..at(cells.end)]
     }
 
     /// Writes the batch; [`sync`](Doublewrite::sync) makes it durable.

@@ -5,7 +5,6 @@
 use std::io::Read;
 use std::sync::Arc;
 
-use afterimage_io::planted::{self, Bug};
 use afterimage_log::Lsn;
 
 use super::large::{EXTENT_PAGES_MAX, NewValue, failed};
@@ -167,25 +166,23 @@ impl System {
         Ok(())
     }
 
+    /// Writes the rows that have not been written yet: there are no more.
+    pub(crate) fn load_rest(&self, load: &mut Load, pace: &Pace<'_>) -> Result<()> {
+        pace()?;
+        load.edge.write(&self.pager)
+    }
+
     /// Makes what was loaded the table `name`. Returns it, and up to where the log must be durable before that may be told.
     pub(crate) fn finish_load(
         &self,
-        load: &mut Load,
+        load: &Load,
         name: &str,
         pace: &Pace<'_>,
     ) -> Result<(Arc<Tree>, Lsn)> {
-        let (pager, pending, owner) = (&self.pager, &self.catalogue.pending, load.owner);
-        let early = planted::active(Bug::LoadBeforeRows);
-        if !early {
-            pace()?;
-            load.edge.write(pager)?;
-        }
         pace()?;
+        let (pager, pending, owner) = (&self.pager, &self.catalogue.pending, load.owner);
         let tree = load.edge.tree.clone();
         let (lsn, leaf) = self.catalogue.finish_load(pager, owner, name, &tree)?;
-        if early {
-            load.edge.write(pager)?;
-        }
         let key = pending_key(owner, tree.root());
         self.sparse.note(pending.id(), leaf, &key);
         Ok((tree, after_record(lsn)))

@@ -389,7 +389,9 @@ impl Catalogue {
             }
             let value = tree.entry();
             let mut parts = vec![(&mut cell, PageOp::put_cell(name_key, &value))];
-            if !planted::active(Bug::LoadKeptPending) {
+            let is_kept =
+                planted::active(Bug::LoadKeptPending) || planted::active(Bug::LoadNotPending);
+            if !is_kept {
                 let keys = vec![key[..].into()];
                 parts.push((&mut entry, PageOp::RemoveCells { keys }));
             }

@@ -8,6 +8,7 @@ use std::fmt;
 use std::io::Read;
 
 use afterimage_io::Io;
+use afterimage_io::planted::{self, Bug};
 
 use super::handle::{Database, Shared};
 use super::table::Table;
@@ -235,14 +236,20 @@ impl TableLoad {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
+        let (system, pace) = (&inside.system, || pace(&inside));
+        let mut made = None;
+        if planted::active(Bug::LoadBeforeRows) {
+            made = Some(system.finish_load(&self.load, &self.name, &pace)?);
+        }
         if let Input::Any(sorter) = &mut self.input {
             let load = &mut self.load;
             sorter.finish(&mut |key, value| add(&inside, load, key, value))?;
         }
-        let pace = || pace(&inside);
-        let (tree, end) = inside
-            .system
-            .finish_load(&mut self.load, &self.name, &pace)?;
+        system.load_rest(&mut self.load, &pace)?;
+        let (tree, end) = match made {
+            Some(made) => made,
+            None => system.finish_load(&self.load, &self.name, &pace)?,
+        };
         inside.wait(Some(end), inside.options.synchronous_commit)?;
         Ok(Table::new(tree, inside.instance))
     }
