@@ -378,6 +378,40 @@ fn names_survive_a_crash_and_rows_do_not() {
     check(&db, &sim);
 }
 
+/// So many that the tree of their roots has several pages.
+#[test]
+fn many_tables() {
+    let sim = Sim::new(1);
+    let name = |n: u32| format!("table {n}");
+    let db = small(&sim)
+        .synchronous_commit(Durability::Memory)
+        .open("shop")
+        .expect("opens");
+    for n in 0..600 {
+        let table = db.unlogged_table(&name(n)).expect("makes");
+        db.put(&table, b"n", &n.to_le_bytes()).expect("puts");
+    }
+    for n in (0..600).step_by(3) {
+        db.drop_table(&name(n)).expect("drops");
+    }
+    check(&db, &sim);
+    db.close().expect("closes");
+    let db = open(&sim);
+    assert_eq!(db.unlogged_tables().expect("lists").len(), 400);
+    for n in (0..600u32).filter(|n| n % 3 > 0) {
+        let row = Rows::from([(b"n".to_vec(), n.to_le_bytes().to_vec())]);
+        assert_eq!(contents(&db, &name(n)), row);
+    }
+    check(&db, &sim);
+    let sim = after_crash(&sim, 2);
+    let db = open(&sim);
+    assert_eq!(db.recovery_report().unlogged_emptied, 400);
+    for n in (0..600u32).filter(|n| n % 3 > 0) {
+        assert_eq!(contents(&db, &name(n)), Rows::new());
+    }
+    check(&db, &sim);
+}
+
 #[test]
 fn what_a_dropped_table_had_is_freed_after_a_close_too() {
     let sim = Sim::new(1);

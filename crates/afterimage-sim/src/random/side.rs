@@ -1,4 +1,5 @@
-//! Tables beside the one that the clients share: made, filled, renamed and dropped under trouble, by one who works alone.
+//! Tables beside the one that the clients share, logged and unlogged ones: made, filled, renamed and dropped under trouble, by
+//! one who works alone.
 
 use crate::choices::Choices;
 use crate::engine::read_all;
@@ -19,7 +20,15 @@ pub fn work(database: &Database, choices: &mut Choices) -> afterimage::Result<()
             result => result,
         },
         _ => {
-            let table = database.table(&one)?;
+            let made = match choices.chance(1, 2) {
+                true => database.unlogged_table(&one),
+                false => database.table(&one),
+            };
+            let table = match made {
+                // There is a logged one.
+                Err(Error::TableExists { .. }) => database.table(&one)?,
+                made => made?,
+            };
             for _ in 0..choices.below(6) {
                 let key = [b's', choices.below(30) as u8];
                 let length = *choices.pick(&[0, 30, 900, 900, 5000]);
