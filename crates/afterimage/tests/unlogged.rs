@@ -805,3 +805,55 @@ fn verify_looks_into_the_file_too() {
         "{findings:?}"
     );
 }
+
+/// An open that fails has not lost anything: nothing crashed, and nobody has written.
+#[test]
+fn an_open_that_fails_empties_nothing() {
+    let sim = Sim::new(1);
+    let db = open(&sim);
+    let table = db.unlogged_table("t").expect("makes");
+    db.put(&table, b"k", b"v").expect("puts");
+    db.close().expect("closes");
+    let prepared = sim.snapshot().crash(&Survival::All);
+    let rows = Rows::from([(b"k".to_vec(), b"v".to_vec())]);
+    let mut refused = 0;
+    for at in 0..40 {
+        let sim = Sim::from_image(1, &prepared);
+        // The state of a control file whose write has failed is not known.
+        sim.set_hook(Some(Box::new(move |call, _| {
+            match call.index == at && !call.path.ends_with("control") {
+                true => Verdict::OsError(24),
+                false => Verdict::Continue,
+            }
+        })));
+        let opened = small(&sim).open("shop");
+        sim.set_hook(None);
+        let is_open = opened.is_ok();
+        drop(opened);
+        let db = open(&sim);
+        assert_eq!(contents(&db, "t"), rows, "call {at}, open: {is_open}");
+        refused += u32::from(!is_open);
+    }
+    assert!(refused >= 3, "{refused} opens failed");
+}
+
+/// Once there are no unlogged tables any more, there is no file for them either.
+#[test]
+fn the_file_goes_with_the_last_table() {
+    let sim = Sim::new(1);
+    let db = open(&sim);
+    let table = db.unlogged_table("t").expect("makes");
+    db.put(&table, b"k", b"v").expect("puts");
+    drop(table);
+    db.drop_table("t").expect("drops");
+    db.close().expect("closes");
+    let db = open(&sim);
+    let there = || sim.io().exists(Path::new("shop/unlogged")).expect("looks");
+    assert!(!there());
+    let table = db.unlogged_table("t").expect("makes");
+    db.put(&table, b"k", b"w").expect("puts");
+    db.close().expect("closes");
+    assert!(there());
+    let kept = Rows::from([(b"k".to_vec(), b"w".to_vec())]);
+    assert_eq!(contents(&open(&sim), "t"), kept);
+}

@@ -131,6 +131,9 @@ impl Pager {
                 _ => runs.push((id, copy.bytes().to_vec())),
             }
         }
+        if pins.is_empty() {
+            return Ok(0);
+        }
         let written = runs
             .iter()
             .try_for_each(|(first, run)| self.store.write_run(*first, run))

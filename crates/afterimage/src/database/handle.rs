@@ -130,7 +130,9 @@ impl Database {
             Contents::Nothing => create::create(&io, directory, &options)?,
             Contents::Database => open_existing(&io, directory, &options)?,
         };
-        let status = StatusWriter::open(&io, directory)?;
+        let status = tidy_up(&io, directory)
+            .and_then(|()| StatusWriter::open(&io, directory))
+            .inspect_err(|_| close_again(&recovered))?;
         let Recovered {
             system,
             checkpointer,
@@ -156,17 +158,15 @@ impl Database {
         });
         shared.write_status(false);
         io.note(Note::RecoveryEnded);
-        let background = if shared.options.background {
-            Some(start_background(&shared)?)
-        } else {
-            None
-        };
-        Ok(Database {
-            handle: Arc::new(Handle {
-                shared,
-                background: Mutex::new(&io, background),
-            }),
-        })
+        let handle = Arc::new(Handle {
+            shared,
+            background: Mutex::new(&io, None),
+        });
+        // From here on whatever goes wrong closes it in good order.
+        if handle.shared.options.background {
+            *handle.background.lock() = Some(start_background(&handle.shared)?);
+        }
+        Ok(Database { handle })
     }
 
     /// The latest committed value of `key`. Waits for a transaction that has it locked for writing, and until the
@@ -471,10 +471,21 @@ fn open_existing(io: &Io, directory: &Path, options: &Options) -> Result<Recover
     io.note(Note::RecoveryBegan);
     let control =
         ControlFile::open(io, directory, true).inspect_err(|_| io.note(Note::RecoveryRefused))?;
-    let recovered = recover(io, directory, control, options)?;
+    recover(io, directory, control, options)
+}
+
+/// Removes what a creation or a load that was cut off has left.
+fn tidy_up(io: &Io, directory: &Path) -> Result<()> {
     create::finish(io, directory)?;
-    load::remove_leftovers(io, directory)?;
-    Ok(recovered)
+    load::remove_leftovers(io, directory)
+}
+
+/// The open failed after all. Where the last stop was a clean one, this is one too: unlogged rows are still there.
+fn close_again(recovered: &Recovered) {
+    if recovered.report.clean {
+        // At worst it counts as one that was not, as after a crash here.
+        let _ = recovered.checkpointer.close(&recovered.system);
+    }
 }
 
 fn start_background(shared: &Arc<Shared>) -> Result<JoinHandle> {

@@ -144,7 +144,13 @@ pub(crate) fn recover(
     };
     let log_options = log_options(options);
     let end = decided.examination.end;
-    let log = Log::resume(io, directory, &control, decided.examination, &log_options)?;
+    let log = Log::resume(io, directory, &control, decided.examination, &log_options);
+    let log = log.inspect_err(|_| {
+        if clean {
+            // Nothing was written to the log: that stop is still the last thing that happened, and unlogged rows rest on it.
+            let _ = file.write(&decided.control);
+        }
+    })?;
     report.secure_time = clock.lap();
 
     let system = System::new(

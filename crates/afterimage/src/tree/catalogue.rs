@@ -134,11 +134,12 @@ impl Catalogue {
     ) -> Result<Vec<(TableId, PageId)>> {
         let (io, file) = (&self.io, &self.unlogged_file);
         let unlogged = match left {
-            Some(store) => Unlogged::take_over(io, file, log, store)?,
-            None if tables.is_empty() => {
+            _ if tables.is_empty() => {
+                drop(left);
                 file.remove()?;
                 return Ok(Vec::new());
             }
+            Some(store) => Unlogged::take_over(io, file, log, store)?,
             None => Unlogged::make(io, file, log)?,
         };
         for (name, id) in tables {
