@@ -417,7 +417,7 @@ impl fmt::Display for Error {
             ),
             Error::TransactionTooBig { bytes, max } => write!(
                 f,
-                "the transaction was rolled back: its own log and the reserve for its rollback come to {bytes} bytes, and max_wal_size is {max}; do it in smaller parts, or raise max_wal_size (for rows of unlogged tables the memory for the rollback counts, and the setting is unlogged_pool_size)"
+                "the transaction was rolled back: its own log and the reserve for its rollback come to {bytes} bytes, and max_wal_size is {max}; do it in smaller parts, or raise max_wal_size (for rows of unlogged tables it is the memory for the rollbacks of all transactions together, and the setting is unlogged_pool_size)"
             ),
             Error::TransactionEnded { reason } => write!(f, "the transaction has ended: {reason}"),
             Error::Closed => write!(f, "the database has been closed"),
