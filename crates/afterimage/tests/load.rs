@@ -289,6 +289,36 @@ fn what_cannot_be_is_refused() {
     assert_sound(&db);
 }
 
+/// A load may be made by one thread and filled by another, and two threads may load at the same time.
+#[test]
+fn threads_load_side_by_side() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let db = Options::new()
+        .buffer_pool_size(1 << 20)
+        .wal_segment_size(1 << 20)
+        .max_wal_size(8 << 20)
+        .open(directory.path().join("d"))
+        .expect("opens");
+    std::thread::scope(|scope| {
+        for name in ["a", "b"] {
+            let options = LoadOptions::new().sort_memory(256 << 10);
+            let mut load = db.load_table(name, options).expect("begins");
+            scope.spawn(move || {
+                for n in (0..1 << 16).map(scattered) {
+                    let (key, value) = row(n);
+                    load.push(&key, &value).expect("pushes");
+                }
+                load.finish().expect("finishes");
+            });
+        }
+    });
+    for name in ["a", "b"] {
+        assert!(read(&db, name) == rows(0..1 << 16).into_iter().collect::<Rows>());
+    }
+    assert_sound(&db);
+    db.close().expect("closes");
+}
+
 #[test]
 fn who_looks_from_before_sees_an_empty_table() {
     let sim = Sim::new(6);

@@ -107,7 +107,7 @@ fn structure() -> impl Strategy<Value = Record<'static>> {
         page_prev,
         op,
     });
-    (1u8..=14, prop::collection::vec(part, 0..5)).prop_map(|(kind, parts)| {
+    (1u8..=17, prop::collection::vec(part, 0..5)).prop_map(|(kind, parts)| {
         let kind = StructureKind::from_byte(kind).expect("a kind that is");
         Record::Structure(Structure { kind, parts })
     })
