@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use afterimage::{Database, Error, LoadOptions, Options, Progress};
-use afterimage_io::sim::{DiskState, Sim, Survival, Verdict};
+use afterimage_io::sim::{CallKind, DiskState, Sim, Survival, Verdict};
 
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -365,6 +365,44 @@ fn others_go_on_meanwhile() {
     settle(&db);
     assert_eq!(read(&db, "two"), rows(0..1500).into_iter().collect());
     assert_eq!(read(&db, "other").len(), 1500);
+    assert_sound(&db);
+}
+
+/// What is held is what was read and not yet written: far less than there are parts, whatever each is read in.
+#[test]
+fn sorting_keeps_to_its_memory_however_many_parts_there_are() {
+    let sim = Sim::new(9);
+    let db = open(&sim);
+    let row = |n: u32| (format!("{n:05}").into_bytes(), vec![n as u8; 1000]);
+    let rows: Vec<_> = (0..6000).map(|n| row(scattered(n))).collect();
+    // Bytes of rows in parts: read at a stretch, the most of them, and all that were written.
+    let counts = Arc::new(Mutex::new((0, 0, 0)));
+    let counting = counts.clone();
+    sim.set_hook_reads(true);
+    sim.set_hook(Some(Box::new(move |call, _: &DiskState| {
+        let (stretch, most, written) = &mut *counting.lock().expect("one thread");
+        let parts = call.path.contains("sorting-");
+        match call.kind {
+            CallKind::Read if parts => *stretch += call.len,
+            CallKind::Write => *stretch = 0,
+            _ => {}
+        }
+        if parts && call.kind == CallKind::Write {
+            *written += call.len;
+        }
+        *most = (*stretch).max(*most);
+        Verdict::Continue
+    })));
+    let memory: u64 = 64 << 10;
+    let options = LoadOptions::new().sort_memory(memory);
+    load(&db, "t", options, &rows);
+    sim.set_hook(None);
+    let (_, most, written) = *counts.lock().expect("one thread");
+    assert!(written > 80 * memory, "{written} bytes in parts");
+    // At a stretch: all memory at first, and then what takes the place of rows that went on into leaves.
+    assert!(most <= 4 * memory, "{most} bytes read at a stretch");
+    assert!(read(&db, "t") == rows.into_iter().collect());
+    assert_no_spilled_file(&sim);
     assert_sound(&db);
 }
 

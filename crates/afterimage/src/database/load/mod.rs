@@ -15,13 +15,13 @@ use super::table::Table;
 use crate::error::{Error, Result};
 use crate::limits::structure_bytes_max;
 use crate::transaction::{Load, NewValue, after_record, check_value_size};
-use runs::{Spilled, Value};
+use runs::Value;
 use sort::Sorter;
 
 /// Least and most memory for sorting, in bytes.
 const SORT_MEMORY_MIN: u64 = 64 << 10;
 const SORT_MEMORY_MAX: u64 = 1 << 30;
-/// What a spilled file's name begins with; a table's number follows.
+/// What the name of a file for sorting begins with; a table's number follows.
 const SPILL_PREFIX: &str = "sorting-";
 
 /// How a table is loaded.
@@ -65,8 +65,12 @@ impl LoadOptions {
         self
     }
 
-    /// Bytes of memory for sorting, 64 KiB to 1 GiB. More rows than it holds are sorted in parts, which go to a file in the
-    /// database's directory and take as much room there as the rows do.
+    /// Bytes of memory for sorting, 64 KiB to 1 GiB; never more than 256 KiB, and 8 bytes for each part, are used beside it.
+    ///
+    /// More rows than it holds are sorted in parts, which go to files in the database's directory and take as much room
+    /// there as the rows do. One part for each 32 KiB of memory can be merged at once. Where there are more, they are first
+    /// merged into fewer, in files that for a while take that room a second time, large values not counted: with the default
+    /// of 64 MiB that begins at some 64 GiB of rows.
     #[must_use]
     pub fn sort_memory(mut self, bytes: u64) -> LoadOptions {
         self.sort_memory = bytes;
@@ -126,7 +130,7 @@ pub struct TableLoad {
 enum Input {
     /// In order, and the last key so far.
     Sorted(Option<Vec<u8>>),
-    Any(Sorter),
+    Any(Box<Sorter>),
 }
 
 impl Database {
@@ -146,9 +150,10 @@ impl Database {
         let input = if options.sorted {
             Input::Sorted(None)
         } else {
-            let file = format!("{SPILL_PREFIX}{}", load.tree_id());
-            let spilled = Spilled::new(&inside.io, self.directory().join(file));
-            Input::Any(Sorter::new(spilled, options.sort_memory as usize))
+            let name = format!("{SPILL_PREFIX}{}", load.tree_id());
+            let memory = options.sort_memory as usize;
+            let sorter = Sorter::new(&inside.io, self.directory(), &name, memory);
+            Input::Any(Box::new(sorter))
         };
         Ok(TableLoad {
             db: self.clone(),
@@ -263,7 +268,7 @@ impl Drop for TableLoad {
         }
         if let Ok(inside) = self.db.enter() {
             if let Input::Any(sorter) = &mut self.input {
-                sorter.remove_file();
+                sorter.remove_files();
             }
             inside.system.end_load(&self.load);
         }

@@ -1,11 +1,11 @@
-//! What is on its way into a table that is being loaded: rows as bytes, and the file that takes those which memory does not
-//! hold. Nothing in that file has to survive a crash, so it is never synced.
+//! What is on its way into a table that is being loaded: rows as bytes, and the files that take those which memory does not
+//! hold. Nothing in those files has to survive a crash, so they are never synced.
 //!
 //! ```text
 //! row   large 1 | key length 2 | value length 2 | key | value
 //! ```
 //!
-//! A large value's bytes stand in the file by themselves; in its row stand their offset and length, 8 bytes each.
+//! A large value's bytes stand in a file by themselves; in its row stand their offset and length, 8 bytes each.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -79,12 +79,12 @@ impl<'a> Row<'a> {
         Some(Row { key, value, large })
     }
 
-    /// Shows the row to `emit`; a large value is read from `spilled`.
-    pub(super) fn emit(&self, spilled: &Spilled, emit: &mut Emit<'_>) -> Result<()> {
+    /// Shows the row to `emit`; a large value is read from `values`.
+    pub(super) fn emit(&self, values: &Spilled, emit: &mut Emit<'_>) -> Result<()> {
         if !self.large {
             return emit(self.key, Value::Small(self.value.into()));
         }
-        let mut bytes = spilled.value(self.value);
+        let mut bytes = values.value(self.value);
         let len = bytes.left;
         let bytes = &mut bytes;
         emit(self.key, Value::Large { len, bytes })
@@ -94,7 +94,7 @@ impl<'a> Row<'a> {
 /// Takes rows, in order.
 pub(super) type Emit<'e> = dyn FnMut(&[u8], Value<'_>) -> Result<()> + 'e;
 
-/// The file, made when it is first needed.
+/// A file, made when it is first needed.
 pub(super) struct Spilled {
     io: Io,
     path: PathBuf,
@@ -110,11 +110,6 @@ impl Spilled {
             file: None,
             end: 0,
         }
-    }
-
-    /// Where the next bytes will stand.
-    pub(super) fn end(&self) -> u64 {
-        self.end
     }
 
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<()> {
@@ -162,8 +157,9 @@ impl Spilled {
         file.read_exact_at(at, into)
     }
 
-    /// The file is not needed any more. If it cannot be removed, the next open does it.
+    /// What is in the file is not needed any more. If it cannot be removed, the next open does it.
     pub(super) fn remove(&mut self) {
+        self.end = 0;
         if self.file.take().is_some() {
             let _ = self.io.remove_file(&self.path);
         }
@@ -186,7 +182,36 @@ impl Read for SpilledValue<'_> {
     }
 }
 
-/// Rows of the file that are in order, read from the first to the last.
+/// Rows that are written to the end of a file, in pieces.
+pub(super) struct Pieces<'s> {
+    spilled: &'s mut Spilled,
+    piece: Vec<u8>,
+}
+
+impl<'s> Pieces<'s> {
+    /// `bytes`: how long a piece is.
+    pub(super) fn new(spilled: &'s mut Spilled, bytes: usize) -> Pieces<'s> {
+        let piece = Vec::with_capacity(bytes);
+        Pieces { spilled, piece }
+    }
+
+    pub(super) fn push(&mut self, row: &Row<'_>) -> Result<()> {
+        if self.piece.len() + row.bytes() > self.piece.capacity() {
+            self.spilled.append(&self.piece)?;
+            self.piece.clear();
+        }
+        row.append_to(&mut self.piece);
+        Ok(())
+    }
+
+    /// Writes what is left. Returns where the rows end.
+    pub(super) fn end(self) -> Result<u64> {
+        self.spilled.append(&self.piece)?;
+        Ok(self.spilled.end)
+    }
+}
+
+/// Rows of a file that are in order, read from the first to the last.
 pub(super) struct Run {
     at: u64,
     end: u64,

@@ -1,13 +1,18 @@
 //! Sorting rows in a bound of memory: as many as it holds are put in order and written to a file as one run; in the end the
-//! runs are merged. If all rows fit, no file is made.
+//! runs are merged, as many at once as memory has room to read, into longer ones while there are more. If all rows fit, no
+//! file is made.
 
-use super::runs::{Emit, Row, Run, Spilled, Value};
+use std::path::Path;
+
+use afterimage_io::Io;
+
+use super::runs::{Emit, Pieces, Row, Run, Spilled, Value};
 use crate::error::{Error, Result};
 
 /// Of the memory, the part that the index of rows takes: enough for rows of 48 bytes and more.
 const INDEX_PART: usize = 4;
-/// What a run is written in pieces of.
-const WRITE_BYTES: usize = 256 << 10;
+/// What a run is written in pieces of, unless a quarter of the memory is less.
+const WRITE_BYTES_MAX: usize = 256 << 10;
 /// Of a run that is merged, so much is read at once: at least a row, whatever memory there is.
 const READ_BYTES_MIN: usize = 32 << 10;
 const READ_BYTES_MAX: usize = 1 << 20;
@@ -19,23 +24,38 @@ struct Place {
     at: u32,
 }
 
+impl Place {
+    fn row<'b>(&self, bytes: &'b [u8]) -> Row<'b> {
+        Row::first_of(&bytes[self.at as usize..]).expect("as it was put there")
+    }
+}
+
 /// Rows in any order go in, and come out in the order of their keys.
 pub(super) struct Sorter {
-    spilled: Spilled,
     memory: usize,
     rows: Vec<Place>,
     bytes: Vec<u8>,
-    runs: Vec<Run>,
+    /// The bytes of large values.
+    values: Spilled,
+    /// One run behind the other, and where each ends.
+    runs: Spilled,
+    ends: Vec<u64>,
+    /// What runs are merged into, where there are too many of them: they take turns.
+    merged: Spilled,
 }
 
 impl Sorter {
-    pub(super) fn new(spilled: Spilled, memory: usize) -> Sorter {
+    /// A sorter whose files are in `directory` and have names that begin with `name`.
+    pub(super) fn new(io: &Io, directory: &Path, name: &str, memory: usize) -> Sorter {
+        let file = |what| Spilled::new(io, directory.join(format!("{name}-{what}")));
         Sorter {
-            spilled,
             memory,
             rows: Vec::new(),
             bytes: Vec::new(),
-            runs: Vec::new(),
+            values: file("values"),
+            runs: file("a"),
+            ends: Vec::new(),
+            merged: file("b"),
         }
     }
 
@@ -43,7 +63,7 @@ impl Sorter {
         match value {
             Value::Small(value) => self.push_row(&Row::new(key, &value, false)),
             Value::Large { len, bytes } => {
-                let place = self.spilled.append_value(len, bytes)?;
+                let place = self.values.append_value(len, bytes)?;
                 self.push_row(&Row::new(key, &place, true))
             }
         }
@@ -71,35 +91,27 @@ impl Sorter {
         Ok(())
     }
 
-    fn row(&self, place: &Place) -> Row<'_> {
-        Row::first_of(&self.bytes[place.at as usize..]).expect("as it was put there")
-    }
-
     fn sort(&mut self) {
-        let mut rows = std::mem::take(&mut self.rows);
+        let Sorter { rows, bytes, .. } = self;
         rows.sort_unstable_by(|one, two| {
-            let by_key = || self.row(one).key.cmp(self.row(two).key);
+            let by_key = || one.row(bytes).key.cmp(two.row(bytes).key);
             one.prefix.cmp(&two.prefix).then_with(by_key)
         });
-        self.rows = rows;
+    }
+
+    fn write_bytes(&self) -> usize {
+        (self.memory / 4).clamp(READ_BYTES_MIN, WRITE_BYTES_MAX)
     }
 
     /// Writes what is in memory to the file, in order.
     fn spill(&mut self) -> Result<()> {
         self.sort();
-        let at = self.spilled.end();
-        let mut piece = Vec::with_capacity(WRITE_BYTES);
-        for index in 0..self.rows.len() {
-            let row = self.row(&self.rows[index]);
-            if piece.len() + row.bytes() > WRITE_BYTES {
-                self.spilled.append(&piece)?;
-                piece.clear();
-            }
-            // Borrowed anew: the file may not change while a row is looked at.
-            self.row(&self.rows[index]).append_to(&mut piece);
+        let bytes = self.write_bytes();
+        let mut pieces = Pieces::new(&mut self.runs, bytes);
+        for place in &self.rows {
+            pieces.push(&place.row(&self.bytes))?;
         }
-        self.spilled.append(&piece)?;
-        self.runs.push(Run::new(at, self.spilled.end()));
+        self.ends.push(pieces.end()?);
         self.rows.clear();
         self.bytes.clear();
         Ok(())
@@ -123,35 +135,70 @@ impl Sorter {
             last.extend_from_slice(key);
             emit(key, value)
         };
-        if self.runs.is_empty() {
+        if self.ends.is_empty() {
             self.sort();
             let mut rows = self.rows.iter();
-            return rows.try_for_each(|place| self.row(place).emit(&self.spilled, &mut emit));
+            return rows.try_for_each(|place| place.row(&self.bytes).emit(&self.values, &mut emit));
         }
         self.spill()?;
         (self.rows, self.bytes) = (Vec::new(), Vec::new());
-        self.merge(&mut emit)
+        let at_once = self.memory / READ_BYTES_MIN;
+        while self.ends.len() > at_once {
+            self.shorten(at_once)?;
+        }
+        let each = &mut |row: &Row<'_>| row.emit(&self.values, &mut emit);
+        merge(&self.runs, 0, &self.ends, self.memory, each)
     }
 
-    fn merge(&mut self, emit: &mut Emit<'_>) -> Result<()> {
-        let mut runs = std::mem::take(&mut self.runs);
-        let bytes = (self.memory / runs.len()).clamp(READ_BYTES_MIN, READ_BYTES_MAX);
-        for run in &mut runs {
-            run.begin(&self.spilled, bytes)?;
+    /// Makes one run of each `at_once`.
+    fn shorten(&mut self, at_once: usize) -> Result<()> {
+        let bytes = self.write_bytes();
+        let (mut from, mut ends) = (0, Vec::new());
+        for run_ends in self.ends.chunks(at_once) {
+            let mut pieces = Pieces::new(&mut self.merged, bytes);
+            let each = &mut |row: &Row<'_>| pieces.push(row);
+            merge(&self.runs, from, run_ends, self.memory, each)?;
+            from = run_ends[run_ends.len() - 1];
+            ends.push(pieces.end()?);
         }
-        // What is sorted is a heap.
-        runs.sort_unstable_by(Run::order);
-        while let Some(row) = runs[0].row() {
-            row.emit(&self.spilled, emit)?;
-            runs[0].next(&self.spilled)?;
-            sink_first(&mut runs);
-        }
+        self.ends = ends;
+        self.runs.remove();
+        std::mem::swap(&mut self.runs, &mut self.merged);
         Ok(())
     }
 
-    pub(super) fn remove_file(&mut self) {
-        self.spilled.remove();
+    pub(super) fn remove_files(&mut self) {
+        for file in [&mut self.values, &mut self.runs, &mut self.merged] {
+            file.remove();
+        }
     }
+}
+
+/// Shows the rows of the runs that stand in `file` from `from` on, and end at `ends`, to `each`, in order. `memory` is shared
+/// between the runs.
+fn merge(
+    file: &Spilled,
+    mut from: u64,
+    ends: &[u64],
+    memory: usize,
+    each: &mut dyn FnMut(&Row<'_>) -> Result<()>,
+) -> Result<()> {
+    let bytes = (memory / ends.len()).clamp(READ_BYTES_MIN, READ_BYTES_MAX);
+    let mut runs = Vec::with_capacity(ends.len());
+    for &end in ends {
+        let mut run = Run::new(from, end);
+        run.begin(file, bytes)?;
+        runs.push(run);
+        from = end;
+    }
+    // What is sorted is a heap.
+    runs.sort_unstable_by(Run::order);
+    while let Some(row) = runs[0].row() {
+        each(&row)?;
+        runs[0].next(file)?;
+        sink_first(&mut runs);
+    }
+    Ok(())
 }
 
 /// Makes a heap, its least run first, of one whose first run has gone on to its next row.
