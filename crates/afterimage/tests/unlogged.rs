@@ -531,6 +531,32 @@ fn memory_for_taking_back_is_bounded() {
     check(&db, &sim);
 }
 
+/// One that has changed much and does nothing more shuts nobody out: it is rolled back when others need the memory.
+#[test]
+fn an_idle_transaction_gives_way() {
+    let sim = Sim::new(1);
+    let db = open(&sim);
+    let table = db.unlogged_table("t").expect("makes");
+    let (mut idle, mut small) = (db.begin(), db.begin());
+    small.put(&table, b"small", b"1").expect("puts");
+    let mut n = 0u32;
+    while db.stats().unlogged_kept_bytes < 8 * 4096 - 600 {
+        idle.put(&table, &n.to_be_bytes(), &[0; 100]).expect("puts");
+        n += 1;
+    }
+    db.put(&table, b"other", b"2").expect("it has room");
+    small.put(&table, b"more", &[7; 900]).expect("it has room");
+    let ended = idle.get(&table, b"x").expect_err("it was rolled back");
+    assert!(
+        matches!(ended, Error::TransactionTooBig { bytes, max } if bytes > max / 2 && bytes <= max),
+        "{ended}"
+    );
+    small.commit().expect("commits");
+    let found: Vec<_> = rows(&db, &table).into_keys().collect();
+    assert_eq!(found, [&b"more"[..], b"other", b"small"]);
+    check(&db, &sim);
+}
+
 /// With a transaction left open, which a recovery would have to take back: it is taken back now, so that the stop is clean.
 #[test]
 fn a_close_takes_open_transactions_back() {

@@ -10,7 +10,7 @@ use afterimage_log::Lsn;
 use super::handle::Shared;
 use crate::checkpoint::Cause;
 use crate::error::{Error, Result};
-use crate::transaction::Txn;
+use crate::transaction::{Seat, Txn};
 
 /// A writer sees to the bound when less than this part of it is left; enough for all who look at the same moment.
 const MARGIN_PART: u64 = 16;
@@ -59,6 +59,32 @@ impl Shared {
             }
             self.end_oldest(oldest)?;
         }
+    }
+
+    /// As [`keep_bound`](Shared::keep_bound) for rows of unlogged tables: when little of the memory for taking them back is
+    /// left, the transaction that keeps most of it is rolled back, so that nobody is shut out by one that does nothing. `me` is the
+    /// writer's own, which is not to be in a call: whoever is ended may be waiting for it. If it is the one that keeps
+    /// most, it may have the rest.
+    ///
+    /// # Errors
+    ///
+    /// What somebody's rollback met.
+    pub(super) fn keep_memory(&self, me: Option<&Seat>) -> Result<()> {
+        let (system, max) = (&self.system, self.system.kept_bytes_max());
+        while system.kept_bytes() > max / 4 * 3 {
+            let keeper = system.seats.keeper();
+            let is_me = |seat: &Seat| me.is_some_and(|me| std::ptr::eq(me, seat));
+            let Some(keeper) = keeper.filter(|seat| seat.kept() > max / 4 && !is_me(seat)) else {
+                break;
+            };
+            let bytes = keeper.kept();
+            let why = Error::TransactionTooBig { bytes, max };
+            if !system.end_from_outside(&keeper, why)? {
+                // It is ending by itself.
+                self.io.sleep(MOMENT);
+            }
+        }
+        Ok(())
     }
 
     /// A single write that is too much by itself.

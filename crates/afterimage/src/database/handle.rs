@@ -254,6 +254,9 @@ impl Database {
         shared.check_table(table)?;
         shared.help_if_behind()?;
         shared.keep_bound(None, table.log_bytes(wish))?;
+        if table.is_unlogged() {
+            shared.keep_memory(None)?;
+        }
         let (outcome, end) = shared.system.autocommit(&table.tree, key, wish)?;
         shared.wait(end, shared.options.synchronous_commit)?;
         Ok(outcome)

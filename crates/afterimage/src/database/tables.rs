@@ -25,7 +25,8 @@ impl Database {
     /// rules while the database is open: a transaction may change both kinds, commits both or takes both back, and reads
     /// are as isolated. A [`snapshot`](Database::snapshot), which shows what is durable, shows a commit that changed unlogged rows alone as
     /// soon as the log is durable beyond its record: at most `wal_writer_delay` later. What unfinished transactions have changed is
-    /// kept in memory, all of them together at most `unlogged_pool_size`.
+    /// kept in memory, all of them together at most `unlogged_pool_size`: where that runs short, the transaction that keeps most is
+    /// rolled back, and its next call returns [`Error::TransactionTooBig`].
     ///
     /// # Errors
     ///

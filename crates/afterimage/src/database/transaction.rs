@@ -130,6 +130,7 @@ impl Transaction {
         len: u64,
         reader: &mut dyn Read,
     ) -> Result<()> {
+        self.keep_memory(table)?;
         self.with(table, |shared, txn| {
             if !txn.has_written() {
                 shared.help_if_behind()?;
@@ -226,6 +227,7 @@ impl Transaction {
     }
 
     fn write(&mut self, table: &Table, key: &[u8], wish: Wish<'_>) -> Result<Outcome> {
+        self.keep_memory(table)?;
         self.with(table, |shared, txn| {
             if !txn.has_written() {
                 shared.help_if_behind()?;
@@ -233,6 +235,13 @@ impl Transaction {
             shared.keep_bound(Some(txn), table.log_bytes(wish))?;
             shared.system.write(txn, &table.tree, key, wish)
         })
+    }
+
+    fn keep_memory(&self, table: &Table) -> Result<()> {
+        match table.is_unlogged() {
+            true => self.db.enter()?.keep_memory(Some(&self.seat)),
+            false => Ok(()),
+        }
     }
 
     /// The value of `key`, as this transaction sees it. It cannot change until the transaction ends.

@@ -25,6 +25,8 @@ pub(crate) struct Seat {
     first: AtomicU64,
     /// Bytes of log that are its own, by its last call.
     own_log: AtomicU64,
+    /// Bytes of memory that are kept for taking it back, by its last call.
+    kept: AtomicU64,
     /// Why the engine ends it; set before anything is done about it.
     ended: OnceLock<Error>,
     /// Locked during each call of the handle. `None` once it has ended, or the handle was consumed.
@@ -59,6 +61,11 @@ impl Seat {
         self.own_log.load(Ordering::Relaxed)
     }
 
+    /// Bytes of memory that are kept for taking its changes of unlogged rows back.
+    pub(crate) fn kept(&self) -> u64 {
+        self.kept.load(Ordering::Relaxed)
+    }
+
     /// How long each wait for a lock may take from now on.
     pub(crate) fn set_lock_timeout(&self, timeout: Duration) {
         self.owner.set_patience(timeout);
@@ -71,6 +78,7 @@ impl Seat {
             return Err(self.why());
         };
         let result = work(txn);
+        self.kept.store(txn.kept_bytes(), Ordering::Relaxed);
         if let Some(first) = txn.first() {
             self.own_log.store(txn.own_log(), Ordering::Relaxed);
             self.first.store(first.get(), Ordering::Release);
@@ -117,6 +125,12 @@ impl Seats {
         self.seats.lock().values().cloned().collect()
     }
 
+    /// The one that keeps the most memory.
+    pub(crate) fn keeper(&self) -> Option<Arc<Seat>> {
+        let seats = self.seats.lock();
+        seats.values().max_by_key(|seat| seat.kept()).cloned()
+    }
+
     /// Those that have written, oldest record first.
     pub(crate) fn writers(&self) -> Vec<Arc<Seat>> {
         let seats = self.seats.lock();
@@ -143,6 +157,7 @@ impl System {
             owner: Arc::clone(&txn.owner),
             first: AtomicU64::new(0),
             own_log: AtomicU64::new(0),
+            kept: AtomicU64::new(0),
             ended: OnceLock::new(),
             txn: Mutex::new(io, Some(txn)),
         });

@@ -24,6 +24,7 @@ const WAITING_BYTES: u64 = 64 << 10;
 /// What a transaction keeps of unlogged rows.
 pub(super) struct Kept {
     steps: Vec<Step>,
+    bytes: u64,
     /// Log space for the record of its commit.
     space: Reservation,
 }
@@ -49,6 +50,11 @@ impl Txn {
     /// How many changes of unlogged rows it could take back.
     pub(super) fn steps(&self) -> usize {
         self.kept.as_ref().map_or(0, |kept| kept.steps.len())
+    }
+
+    /// Bytes of memory that they take.
+    pub(super) fn kept_bytes(&self) -> u64 {
+        self.kept.as_ref().map_or(0, |kept| kept.bytes)
     }
 }
 
@@ -88,11 +94,12 @@ impl System {
                 .reserve(Log::frame_bytes(COMMIT_BYTES, false))?;
             txn.kept = Some(Kept {
                 steps: Vec::new(),
+                bytes: 0,
                 space,
             });
         }
         let status = Arc::clone(txn.status.get_or_insert_default());
-        let most = self.catalogue.unlogged_file.memory();
+        let most = self.kept_bytes_max();
         let (mut kept, mut too_big) = (None, None);
         let mut write = RowWrite {
             key,
@@ -142,8 +149,14 @@ impl System {
         };
         self.kept_bytes.fetch_add(step.bytes(), Ordering::Relaxed);
         let kept = txn.kept.as_mut().expect("just made");
+        kept.bytes += step.bytes();
         kept.steps.push(step);
         Ok(())
+    }
+
+    /// The most bytes that unfinished transactions may keep of unlogged rows.
+    pub(crate) fn kept_bytes_max(&self) -> u64 {
+        self.catalogue.unlogged_file.memory()
     }
 
     /// Takes the transaction's changes of unlogged rows back, down to the first `keep` of them.
@@ -158,6 +171,7 @@ impl System {
             }
             // Only now: if that failed, the whole rollback tries it again.
             forget(&self.kept_bytes, step.bytes());
+            kept.bytes -= step.bytes();
             kept.steps.pop();
         }
         Ok(())
@@ -201,8 +215,7 @@ impl System {
     /// Forgets how to take the changes back: they stay, or nobody cares any more.
     pub(super) fn forget_kept(&self, txn: &mut Txn) {
         if let Some(kept) = txn.kept.take() {
-            let bytes = kept.steps.iter().map(Step::bytes).sum();
-            forget(&self.kept_bytes, bytes);
+            forget(&self.kept_bytes, kept.bytes);
         }
     }
 
