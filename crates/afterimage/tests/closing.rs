@@ -9,7 +9,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use afterimage::{Database, Options};
+use afterimage::{Database, Error, LoadOptions, Options};
 use afterimage_io::sim::{RunEnd, Sim};
 
 fn open(sim: &Sim) -> Database {
@@ -146,4 +146,57 @@ fn a_clean_close_keeps_no_unlogged_row_that_was_not_committed() {
         } += 1;
     }
     assert!(committed > 10 && not > 10, "{committed} and {not}");
+}
+
+/// A load that is being finished gives way to the close, and leaves no table; or it was faster, and leaves a whole one.
+#[test]
+fn a_close_does_not_wait_for_the_end_of_a_load() {
+    let (mut loaded, mut refused) = (0, 0);
+    for seed in 0..60 {
+        let sim = Sim::new(seed);
+        let db = open(&sim);
+        let options = LoadOptions::new().sort_memory(64 << 10);
+        let mut load = db.load_table("t", options).expect("begins");
+        for n in (0..600u32).rev() {
+            load.push(&n.to_be_bytes(), &[n as u8; 300])
+                .expect("pushes");
+        }
+        let told: Told<Result<(), Error>> = Told::default();
+        let io = sim.io();
+        let bodies: Vec<(String, Box<dyn FnOnce() + Send>)> = vec![
+            ("loads".into(), {
+                let told = told.clone();
+                Box::new(move || tell(&told, load.finish().map(drop)))
+            }),
+            ("closes".into(), {
+                Box::new(move || {
+                    // The load is inside by then.
+                    io.sleep(Duration::from_micros(50 + seed % 12 * 1000));
+                    db.close().expect("closes");
+                })
+            }),
+        ];
+        assert_eq!(sim.run_threads(bodies), RunEnd::Finished, "seed {seed}");
+        let told = told.lock().expect("nobody panics").take();
+        let db = open(&sim);
+        let names = db.tables().expect("lists");
+        match told.expect("it came back") {
+            Ok(()) => {
+                assert_eq!(names, ["t"], "seed {seed}");
+                let first = value(&db, "t", &0u32.to_be_bytes());
+                assert_eq!(first, Some(vec![0; 300]), "seed {seed}");
+                loaded += 1;
+            }
+            Err(Error::Closed) => {
+                assert!(names.is_empty(), "seed {seed}: {names:?}");
+                refused += 1;
+            }
+            Err(other) => panic!("seed {seed}: {other}"),
+        }
+        assert!(db.verify().expect("looks").is_clean(), "seed {seed}");
+    }
+    assert!(
+        loaded > 5 && refused > 5,
+        "{loaded} were loaded, {refused} were not"
+    );
 }

@@ -578,10 +578,18 @@ impl Shared {
             unwinding_before: afterimage_io::is_unwinding(),
         };
         // Counted first, looked at second: who closes does it the other way round, so one sees the other.
-        if self.closed.load(Ordering::SeqCst) {
-            return Err(Error::Closed);
-        }
+        self.check_open()?;
         Ok(inside)
+    }
+
+    /// # Errors
+    ///
+    /// `Closed` once somebody closes the database, though whoever is inside may still work.
+    pub(super) fn check_open(&self) -> Result<()> {
+        match self.closed.load(Ordering::SeqCst) {
+            true => Err(Error::Closed),
+            false => Ok(()),
+        }
     }
 
     pub(super) fn check_table(&self, table: &Table) -> Result<()> {

@@ -235,7 +235,8 @@ impl TableLoad {
     ///
     /// [`Error::DuplicateKey`], [`Error::TableExists`] where somebody else has made one of this name meanwhile,
     /// [`Error::DiskFull`], [`Error::LogFailed`], [`Error::Io`], and whatever an earlier call has failed with: there is no
-    /// table. [`Error::OutcomeUnknown`]: there may be one, with all its rows.
+    /// table, nor is there where the database is closed meanwhile ([`Error::Closed`]). [`Error::OutcomeUnknown`]: there may
+    /// be one, with all its rows.
     pub fn finish(mut self) -> Result<Table> {
         let inside = self.db.enter()?;
         if let Some(error) = self.failed.take() {
@@ -247,8 +248,8 @@ impl TableLoad {
             made = Some(system.finish_load(&self.load, &self.name, &pace)?);
         }
         if let Input::Any(sorter) = &mut self.input {
-            let load = &mut self.load;
-            sorter.finish(&mut |key, value| add(&inside, load, key, value))?;
+            let (load, open) = (&mut self.load, || inside.check_open());
+            sorter.finish(&open, &mut |key, value| add(&inside, load, key, value))?;
         }
         system.load_rest(&mut self.load, &pace)?;
         let (tree, end) = match made {
@@ -312,8 +313,10 @@ fn check_order(last: Option<&[u8]>, key: &[u8]) -> Result<()> {
     }
 }
 
-/// As any writer does before each write: the log stays within its bound, and helps to keep it there.
+/// As any writer does before each write: the log stays within its bound, and helps to keep it there. A load that is long
+/// inside does not let a close wait for its end.
 fn pace(shared: &Shared) -> Result<()> {
+    shared.check_open()?;
     shared.help_if_behind()?;
     shared.keep_bound(
         None,

@@ -117,12 +117,16 @@ impl Sorter {
         Ok(())
     }
 
-    /// Shows all rows to `emit`, in order.
+    /// Shows all rows to `emit`, in order. `open` is asked now and then whether to go on.
     ///
     /// # Errors
     ///
-    /// `DuplicateKey`; what `emit` says.
-    pub(super) fn finish(&mut self, emit: &mut Emit<'_>) -> Result<()> {
+    /// `DuplicateKey`; what `open` and `emit` say.
+    pub(super) fn finish(
+        &mut self,
+        open: &dyn Fn() -> Result<()>,
+        emit: &mut Emit<'_>,
+    ) -> Result<()> {
         let mut last: Option<Vec<u8>> = None;
         let mut emit = |key: &[u8], value: Value<'_>| {
             let last = match &mut last {
@@ -144,19 +148,19 @@ impl Sorter {
         (self.rows, self.bytes) = (Vec::new(), Vec::new());
         let at_once = self.memory / READ_BYTES_MIN;
         while self.ends.len() > at_once {
-            self.shorten(at_once)?;
+            self.shorten(at_once, open)?;
         }
         let each = &mut |row: &Row<'_>| row.emit(&self.values, &mut emit);
         merge(&self.runs, 0, &self.ends, self.memory, each)
     }
 
     /// Makes one run of each `at_once`.
-    fn shorten(&mut self, at_once: usize) -> Result<()> {
+    fn shorten(&mut self, at_once: usize, open: &dyn Fn() -> Result<()>) -> Result<()> {
         let bytes = self.write_bytes();
         let (mut from, mut ends) = (0, Vec::new());
         for run_ends in self.ends.chunks(at_once) {
             let mut pieces = Pieces::new(&mut self.merged, bytes);
-            let each = &mut |row: &Row<'_>| pieces.push(row);
+            let each = &mut |row: &Row<'_>| open().and_then(|()| pieces.push(row));
             merge(&self.runs, from, run_ends, self.memory, each)?;
             from = run_ends[run_ends.len() - 1];
             ends.push(pieces.end()?);
