@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use afterimage::{Database, Options, Result, Table};
+use afterimage::{Database, LoadOptions, Options, Result, Table};
 use afterimage_io::OpenMode;
-use afterimage_io::sim::{RunEnd, Sim};
+use afterimage_io::sim::{CallKind, DiskState, RunEnd, Sim, Verdict};
 
 fn small(sim: &Sim) -> Options {
     Options::new()
@@ -136,4 +136,59 @@ fn what_is_wrong_is_found_however_busy() {
         assert_eq!(found, [Some(page as u64)], "{:?}", report.findings);
     });
     assert!(looks > 0);
+}
+
+/// A table that is being loaded is looked at piece by piece: the load goes on between two of them.
+#[test]
+fn a_load_goes_on_while_its_table_is_looked_at() {
+    let sim = Sim::new(11);
+    let db = small(&sim).open("d").expect("opens");
+    let mut load = db
+        .load_table("t", LoadOptions::new().sorted(true))
+        .expect("begins");
+    let mut push = move |n: u32| load.push(&n.to_be_bytes(), &[n as u8; 1000]).is_ok();
+    assert!((0..2000).all(&mut push));
+    // How many rows there are, and reads since the last of them: how many, and the most.
+    let rows = Arc::new(AtomicU64::new(0));
+    let most = Arc::new(AtomicU64::new(0));
+    let (seen, longest) = (Arc::clone(&rows), Arc::clone(&most));
+    let (mut before, mut reads) = (0, 0);
+    sim.set_hook_reads(true);
+    sim.set_hook(Some(Box::new(move |call, _: &DiskState| {
+        let now = seen.load(Ordering::SeqCst);
+        reads = if now == before { reads } else { 0 };
+        before = now;
+        reads += u64::from(call.kind == CallKind::Read);
+        longest.fetch_max(reads, Ordering::SeqCst);
+        Verdict::Continue
+    })));
+    let looking = Arc::new(AtomicU64::new(1));
+    let done = Arc::clone(&looking);
+    let pushed = Arc::clone(&rows);
+    let bodies: Vec<(String, Box<dyn FnOnce() + Send>)> = vec![
+        ("loads".into(), {
+            Box::new(move || {
+                let mut n = 2000;
+                while looking.load(Ordering::SeqCst) > 0 {
+                    assert!(push(n));
+                    n += 1;
+                    pushed.fetch_add(1, Ordering::SeqCst);
+                }
+            })
+        }),
+        ("looks".into(), {
+            Box::new(move || {
+                let report = db.verify().expect("looks");
+                assert!(report.is_clean(), "{:?}", report.findings);
+                done.store(0, Ordering::SeqCst);
+            })
+        }),
+    ];
+    assert_eq!(sim.run_threads(bodies), RunEnd::Finished);
+    sim.set_hook(None);
+    let (rows, most) = (rows.load(Ordering::SeqCst), most.load(Ordering::SeqCst));
+    assert!(
+        most < 100,
+        "{most} reads while nobody came to add a row, of {rows}"
+    );
 }

@@ -2,6 +2,8 @@
 //! it may stop anywhere and go on there. What is left is always a tree from its root on, though no longer one with all its
 //! links and fences: whoever walks it follows children and nothing else.
 
+use std::collections::BTreeSet;
+
 use afterimage_log::Log;
 
 use super::Tree;
@@ -11,7 +13,7 @@ use super::split::change_structure;
 use crate::buffer::{Exclusive, Pager};
 use crate::error::Result;
 use crate::ids::PageId;
-use crate::limits::{overflow_bytes, structure_bytes_max};
+use crate::limits::{TREE_LEVEL_MAX, overflow_bytes, structure_bytes_max};
 use crate::page::{Address, Extent, Kind, LARGE, Page, PageOp};
 use crate::record::StructureKind;
 
@@ -162,41 +164,85 @@ impl Tree {
         Ok(())
     }
 
-    /// Every page that is left of this dropped tree, those of large values with it: for the verifier.
-    pub(crate) fn pages_left(&self, pager: &Pager) -> Result<Vec<PageId>> {
-        // Nobody frees any meanwhile; perhaps somebody has freed all of them since the entry was read.
-        let _structure = self.structure.lock();
-        if !self.is_own(&*pager.fetch_shared(self.root)?) {
-            return Ok(Vec::new());
-        }
-        let (mut pages, mut todo) = (Vec::new(), vec![self.root]);
-        let most = pager.page_counts().0 as usize;
-        while let Some(id) = todo.pop().filter(|_| pages.len() <= most) {
-            pages.push(id);
-            let page = pager.fetch_shared(id)?;
-            if page.kind() == Some(Kind::Inner) {
-                todo.extend((0..page.cell_count()).map(|index| page.child(index)));
-                continue;
+    /// Every page that is left of this dropped tree, those of large values with it: for the verifier. It is asked piece by
+    /// piece, from the lowest key to the highest; meanwhile some may go, or, where it is being loaded, come.
+    pub(crate) fn pages_left(&self, pager: &Pager) -> Result<BTreeSet<PageId>> {
+        let (mut pages, mut rest) = (BTreeSet::new(), Some(Rest::default()));
+        while let Some(from) = rest {
+            let _structure = self.structure.lock();
+            // Perhaps somebody has freed all of them since.
+            if !self.is_own(&*pager.fetch_shared(self.root)?) {
+                break;
             }
-            let values: Vec<_> = large_rows(&page).map(|(_, address)| address).collect();
-            drop(page);
-            for address in values {
-                let mut next = Some(address.first);
-                let mut missing = pages_for(address.len, pager.page_size());
-                while let Some(extent) = next.filter(|_| missing > 0) {
-                    pages.extend(extent.ids().take(most));
-                    missing = missing.saturating_sub(u64::from(extent.pages));
-                    next = self.extent_behind(pager, extent)?;
-                }
-            }
+            rest = self.piece_left(pager, &from, &mut pages)?;
         }
         Ok(pages)
+    }
+
+    /// Looks at the way from the root to the leaf where `from` begins, and at some of its large values. What is behind that.
+    /// The caller holds the structure mutex.
+    fn piece_left(
+        &self,
+        pager: &Pager,
+        from: &Rest,
+        pages: &mut BTreeSet<PageId>,
+    ) -> Result<Option<Rest>> {
+        let (mut at, mut behind, mut depth) = (self.root, None, 0);
+        let values: Vec<_> = loop {
+            pages.insert(at);
+            let page = pager.fetch_shared(at)?;
+            if page.kind() != Some(Kind::Inner) {
+                let values = large_rows(&page).filter(|(key, _)| *key >= &from.key[..]);
+                break values.map(|(key, of)| (key.to_vec(), of)).collect();
+            }
+            depth += 1;
+            if depth > TREE_LEVEL_MAX {
+                return Err(pager.corrupt(at, "children lead in a circle".to_owned()));
+            }
+            let child = page.child_for(&from.key).0;
+            if child + 1 < page.cell_count() {
+                behind = Some(page.key(child + 1).into_owned());
+            }
+            at = page.child(child);
+        };
+        let mut looks = 0;
+        for (key, of) in values {
+            // Where the value has lost its front since, it is looked at anew.
+            let (mut next, mut missing) = match from.value {
+                Some((whole, next, missing)) if whole == of && key == from.key => (next, missing),
+                _ => (Some(of.first), pages_for(of.len, pager.page_size())),
+            };
+            while let Some(extent) = next.filter(|next| missing > 0 && next.pages > 0) {
+                if looks == EXTENTS {
+                    let value = Some((of, next, missing));
+                    return Ok(Some(Rest { key, value }));
+                }
+                looks += 1;
+                pages.extend(extent.ids().take(missing as usize));
+                missing = missing.saturating_sub(u64::from(extent.pages));
+                next = self.extent_behind(pager, extent)?;
+            }
+        }
+        let behind = behind.filter(|key| *key > from.key);
+        Ok(behind.map(|key| Rest { key, value: None }))
     }
 
     fn extent_behind(&self, pager: &Pager, extent: Extent) -> Result<Option<Extent>> {
         let page = pager.fetch_shared(extent.first)?;
         Ok(page.next_extent())
     }
+}
+
+/// Extents that are looked at while a tree's structure stands still.
+const EXTENTS: usize = 32;
+
+/// What of a tree has not been looked at: the rows from a key on.
+#[derive(Default)]
+struct Rest {
+    key: Vec<u8>,
+    /// Of that row's value, where the whole of it is, and the part behind what was looked at: its first extent, and how many
+    /// pages it has.
+    value: Option<(Address, Option<Extent>, u64)>,
 }
 
 fn last_child(page: &Page) -> Option<LastChild> {
