@@ -1,6 +1,6 @@
 //! The promise: every released format opens for ever, as it was left, closed or crashed.
 //!
-//! `golden/v1-closed` and `golden/v1-crashed` are whole databases of format version 1, made in a simulated world. They are
+//! `golden/v1-closed`, `golden/v1-crashed` and `golden/v1-shapes` are whole databases of format version 1, made in a simulated world. They are
 //! never made anew for a version that has been released: `AFTERIMAGE_WRITE_GOLDEN=1 cargo test --test format_compat`
 //! writes them only where they are missing.
 
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use afterimage::{Database, Options};
+use afterimage::{Database, LoadOptions, Options};
 use afterimage_io::sim::{Sim, Survival};
 
 fn golden(name: &str) -> PathBuf {
@@ -23,7 +23,7 @@ fn golden(name: &str) -> PathBuf {
 }
 
 /// What both hold, once recovered.
-fn expected() -> BTreeMap<Vec<u8>, Vec<u8>> {
+fn expected() -> Rows {
     let row = |n: u32| {
         (
             n.to_be_bytes().to_vec(),
@@ -80,6 +80,77 @@ fn write_golden() {
     }
 }
 
+type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// What `v1-shapes` holds, by table: a tree of four levels, whose keys are alike in 480 bytes and more, so that inner pages
+/// have a prefix; large values; a table that was loaded, with one too; an unlogged one.
+fn shapes() -> BTreeMap<&'static str, Rows> {
+    let deep = |n: u32| {
+        let key = [
+            vec![b'p'; 480],
+            format!("{:08}", n * 7919 % 400).into_bytes(),
+        ]
+        .concat();
+        (key, n.to_be_bytes().to_vec())
+    };
+    let sized = |n: u32, len: u32| {
+        let value = (0..len).map(|at| (at * 31 + n) as u8).collect();
+        (format!("{n:04}").into_bytes(), value)
+    };
+    let loaded = |n| sized(n, if n == 50 { 9000 } else { 40 });
+    BTreeMap::from([
+        ("deep", (0..240).map(deep).collect()),
+        ("large", (0..3).map(|n| sized(n, 5000 + n * 4000)).collect()),
+        ("loaded", (0..200).map(loaded).collect()),
+        ("unlogged", (0..60).map(|n| sized(n, 60)).collect()),
+    ])
+}
+
+fn write_shapes() {
+    let sim = Sim::new(2);
+    let options = Options::new()
+        .io(sim.io())
+        .background(false)
+        .page_size(4096)
+        .buffer_pool_size(16 * 4096)
+        .unlogged_pool_size(8 * 4096);
+    let options = options.wal_segment_size(64 << 10).max_wal_size(256 << 10);
+    let db = options.open("d").expect("creates");
+    for (name, rows) in shapes() {
+        if name == "loaded" {
+            let options = LoadOptions::new().sort_memory(64 << 10);
+            let mut load = db.load_table(name, options).expect("begins");
+            for (key, value) in rows.iter().rev() {
+                load.push(key, value).expect("pushes");
+            }
+            load.finish().expect("finishes");
+            continue;
+        }
+        let table = match name {
+            "unlogged" => db.unlogged_table(name),
+            _ => db.table(name),
+        };
+        let table = table.expect("creates");
+        for (key, value) in &rows {
+            db.put(&table, key, value).expect("puts");
+        }
+    }
+    db.close().expect("closes");
+    let image = sim.snapshot().crash(&Survival::None);
+    if !golden("v1-shapes").exists() {
+        image.dump_to_dir(&golden("v1-shapes")).expect("writes");
+    }
+}
+
+fn read(db: &Database, name: &str) -> Rows {
+    let table = db.table(name).expect("there");
+    let mut tx = db.begin();
+    let scan = tx.scan::<[u8], _>(&table, ..).expect("scans");
+    let rows = scan.collect::<Result<_, _>>().expect("reads");
+    tx.commit().expect("ends");
+    rows
+}
+
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("makes");
     for entry in fs::read_dir(from).expect("lists") {
@@ -96,6 +167,7 @@ fn copy(from: &Path, to: &Path) {
 fn open_golden(name: &str) -> (tempfile::TempDir, Database) {
     if std::env::var_os("AFTERIMAGE_WRITE_GOLDEN").is_some() {
         write_golden();
+        write_shapes();
     }
     let directory = tempfile::tempdir().expect("a directory");
     copy(&golden(name).join("d"), &directory.path().join("d"));
@@ -103,15 +175,6 @@ fn open_golden(name: &str) -> (tempfile::TempDir, Database) {
         .create(false)
         .open(directory.path().join("d"))
         .expect("opens");
-    let table = db.table("rows").expect("there");
-    let mut tx = db.begin();
-    let rows: BTreeMap<_, _> = tx
-        .scan::<[u8], _>(&table, ..)
-        .expect("scans")
-        .collect::<Result<_, _>>()
-        .expect("reads");
-    tx.commit().expect("ends");
-    assert_eq!(rows, expected());
     assert!(db.verify().expect("looks").is_clean());
     (directory, db)
 }
@@ -119,12 +182,34 @@ fn open_golden(name: &str) -> (tempfile::TempDir, Database) {
 #[test]
 fn a_closed_database_of_version_1_opens() {
     let (_directory, db) = open_golden("v1-closed");
+    assert_eq!(read(&db, "rows"), expected());
     assert!(db.recovery_report().clean);
 }
 
 #[test]
 fn a_crashed_database_of_version_1_recovers() {
     let (_directory, db) = open_golden("v1-crashed");
+    assert_eq!(read(&db, "rows"), expected());
     let report = db.recovery_report();
     assert_eq!((report.clean, report.losers), (false, 1));
+}
+
+#[test]
+fn a_database_of_version_1_with_trees_and_values_of_all_shapes_opens() {
+    let (_directory, db) = open_golden("v1-shapes");
+    assert!(db.recovery_report().clean);
+    let shapes = shapes();
+    let names: Vec<_> = shapes.keys().copied().collect();
+    assert_eq!(db.tables().expect("lists"), names);
+    for (name, rows) in &shapes {
+        assert!(read(&db, name) == *rows, "{name}");
+        // By way of the inner pages, too.
+        let table = db.table(name).expect("there");
+        for (key, value) in rows {
+            let found = db.get(&table, key).expect("gets");
+            assert!(found.as_ref() == Some(value), "{name}: {key:?}");
+        }
+    }
+    let unlogged = |name| db.table(name).expect("there").is_unlogged();
+    assert!(unlogged("unlogged") && !unlogged("loaded"));
 }
