@@ -46,6 +46,7 @@ pub fn shuttle(root: &Path) -> Outcome {
     for models in [
         "-p afterimage-io --test models",
         "-p afterimage-log --test schedules",
+        "-p afterimage --lib models",
     ] {
         let test = format!("test --quiet --profile sim {models} -- --nocapture");
         switched(Program::cargo(&test), root, "shuttle")?;

@@ -62,6 +62,17 @@ bugs! {
     CleanFlagKept = "T28", "The clean flag is not cleared before the first write after an open.";
     LosersNotRedone = "T29", "Redo skips the records of transactions that did not commit.";
     ClrUndoneTwice = "T30", "Undo after a crash starts again at the end instead of at undoNext.";
+    UndoNextNotTold = "T31", "A checkpoint in the middle of a transaction says that what it took back to a savepoint is still to be undone.";
+    SplitInPieces = "T32", "A split is logged page by page: a crash leaves half of it.";
+    UndoFindsNoRoom = "T33", "A row that a rollback cannot put back, for its room has gone to others, stays as it is.";
+    FreedUncommitted = "T34", "The pages of a large value are free before the transaction that replaced it has committed.";
+    FreedUnderSnapshot = "T34b", "The pages of a large value are free as soon as its replacement is durable, whatever snapshots there are.";
+    FormatAsksForPage = "T35", "A record that makes a page anew is redone only where the page is as it was before.";
+    GrowthNotSynced = "T36", "Pages are used before the growth of their file is durable.";
+    TableIdReused = "T37", "A new table gets the number of one that was dropped.";
+    CopiesGoFirst = "T38", "A recovery empties the doublewrite area before the pages that it mends are home.";
+    ParentLetGoFirst = "T40", "On the way down a tree a page is let go of before the next one is held.";
+    StampedByLastChange = "T41", "Snapshots see commits in the order of their last changes, not of their commit records.";
     SnapshotNotDurable = "T42", "A snapshot of what is durable shows commits that are not.";
     StampedLate = "T43", "A commit's status is set some time after its record is in the log, and a snapshot gets in between.";
     VersionsGone = "T44", "Old versions are given up as soon as the commit is durable, whatever snapshots there are.";
@@ -80,6 +91,8 @@ bugs! {
     UnloggedKept = "unlogged-kept", "After an unclean stop the rows of unlogged tables are taken as the file has them.";
     UnloggedNotTakenBack = "unlogged-rollback", "A rollback forgets the rows of unlogged tables.";
     UnloggedNotSynced = "unlogged-close", "The control file says that a stop was clean before the pages of unlogged tables are home.";
+    EvictedUnderPin = "evict", "A frame is emptied without looking once more, under its shard's lock, whether it is pinned or dirty.";
+    ChangeInFlightLost = "in-flight", "A page that changes while a copy of it is on its way home is clean when that has arrived.";
     PageLsnNotStamped = "page-lsn", "A change is applied to a page without stamping its LSN.";
 }
 

@@ -178,6 +178,10 @@ impl Store for Engine {
                 while told(database.step())? == Progress::Worked {}
                 Ok(())
             }
+            More::Shrink => match told(database.shrink_file())? {
+                0 => Err("the file has nothing to give back".to_string()),
+                _ => Ok(()),
+            },
             More::BreakOff(key, bytes) => {
                 let none: &mut dyn std::io::Read = &mut std::io::empty();
                 match self.transaction().put_reader(&table, key, bytes, none) {

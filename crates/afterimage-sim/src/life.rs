@@ -303,6 +303,7 @@ impl<S: Store> Life<'_, S> {
             | Op::Clear
             | Op::Load
             | Op::Unlogged
+            | Op::Shrink
             | Op::Vast => wider::one(self, n, op),
         }
     }

@@ -31,6 +31,8 @@ pub enum More<'a> {
     Drop(&'a str),
     /// Do all the background work there is.
     Settle,
+    /// Give free pages at the end of the file back; there are some.
+    Shrink,
     /// Begin to put a value of so many bytes, of which none comes.
     BreakOff(&'a [u8], u64),
 }

@@ -17,7 +17,7 @@ fn every_workload_of_one_operation_survives_every_crash() {
     };
     let counts = exhaustive::run::<Engine>(&Layout::small(), &config, &AtomicBool::new(false))
         .unwrap_or_else(|f| panic!("{f}"));
-    assert_eq!(counts.workloads, 5 * (1 + 16) + 1 + 4, "{counts}");
+    assert_eq!(counts.workloads, 5 * (1 + 16) + 2 + 5, "{counts}");
     assert_eq!(counts.verified, counts.distinct, "{counts}");
     assert!(counts.verified > 500, "{counts}");
     assert_eq!(counts.kinds.missing(), [""; 0], "{}", counts.kinds);

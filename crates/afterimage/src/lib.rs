@@ -7,6 +7,8 @@ mod error;
 mod ids;
 mod interval;
 mod limits;
+#[cfg(all(test, any(loom, shuttle)))]
+mod models;
 mod options;
 mod settings;
 

@@ -17,10 +17,11 @@ const CRATES: [(&str, u8); 5] = [
 ];
 
 /// The engine's modules, lowest first. A new one needs its place here, and a line in ARCHITECTURE.md.
-const ENGINE: [&str; 16] = [
+const ENGINE: [&str; 17] = [
     "ids",
     "interval",
     "limits",
+    "models",
     "codec",
     "page",
     "record",

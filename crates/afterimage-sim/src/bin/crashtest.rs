@@ -21,7 +21,7 @@ crashtest: crashes the engine in a simulated world, at every I/O call, and check
     crashtest corruption [--seed N] [--stride N]
                                           a changed byte at every N-th position
     crashtest planted [--cap SECONDS] [BUG...]
-                                          deliberate bugs, twenty-one of which must be caught (needs a build with --cfg planted)
+                                          deliberate bugs, twenty-nine of which must be caught (needs a build with --cfg planted)
     crashtest --seed N                    one random episode, exactly as it was
     crashtest --seconds N                 N seconds of fresh seeds
     crashtest --replay 'WORKLOAD TRAIL'   one crash state of the exhaustive driver

@@ -41,6 +41,7 @@ pub(super) fn one<S: Store>(life: &mut Life<'_, S>, n: usize, op: Op) -> Result<
         Op::Large => life.put(b"k1".to_vec(), vec![fill; LARGE]),
         Op::Range => range(life, b"k2", b"kz"),
         Op::Detour => {
+            // The first is logged as a difference, and nothing comes behind it for its key: an undo of it that comes twice shows.
             life.with("savepoint", |s| s.more(More::Savepoint))?;
             for (key, value) in [
                 (b"k1", vec![b'd'; 880]),
@@ -50,7 +51,7 @@ pub(super) fn one<S: Store>(life: &mut Life<'_, S>, n: usize, op: Op) -> Result<
             ] {
                 life.with("put", |s| s.put(key, &value))?;
             }
-            life.with("delete", |s| s.delete(b"k1"))?;
+            life.with("delete", |s| s.delete(b"k0"))?;
             life.with("rollback_to", |s| s.more(More::RollbackTo))
         }
         Op::Auto => {
@@ -80,6 +81,7 @@ pub(super) fn one<S: Store>(life: &mut Life<'_, S>, n: usize, op: Op) -> Result<
         Op::Unlogged => life.alone("an unlogged table", More::Unlogged(UNLOGGED), |rows| {
             make(rows, UNLOGGED, false);
         }),
+        Op::Shrink => shrink(life),
         _ => vast(life),
     }
 }
@@ -107,6 +109,29 @@ fn load<S: Store>(life: &mut Life<'_, S>) -> Result<(), Mismatch> {
 fn flush<S: Store>(life: &mut Life<'_, S>) -> Result<(), Mismatch> {
     let change = |rows: &mut Rows| drop(rows.insert(b"f0".to_vec(), Vec::new()));
     life.alone("autocommit", More::Auto(b"f0", Some(b"")), change)
+}
+
+/// The crash points from the call on that cuts the file are told. What went with the end of the file had been home, and
+/// changed again.
+fn shrink<S: Store>(life: &mut Life<'_, S>) -> Result<(), Mismatch> {
+    life.tell(false);
+    for n in 0..200 {
+        life.put(format!("z{n:03}").into_bytes(), vec![b'z'; 880])?;
+        if n % 40 == 39 {
+            life.commit()?;
+        }
+    }
+    // The last of them change behind the last checkpoint.
+    for (from, to) in [(b"z00", b"z08"), (b"z08", b"z16"), (b"z16", b"z20")] {
+        life.with("checkpoint", S::checkpoint)?;
+        range(life, from, to)?;
+        life.commit()?;
+    }
+    life.with("background work", |s| s.more(More::Settle))?;
+    flush(life)?;
+    life.tell(true);
+    life.with("shrink_file", |s| s.more(More::Shrink))?;
+    flush(life)
 }
 
 /// Only the crash points from shortly before the border on are told: before it the file only grows. There each step's log is

@@ -2,6 +2,7 @@
 //! dirtiness. The rules are in this folder's README.
 
 use afterimage_io::Io;
+use afterimage_io::planted::{self, Bug};
 use afterimage_io::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use afterimage_io::sync::{Mutex, RwLock};
 use afterimage_log::Lsn;
@@ -102,7 +103,10 @@ impl Frame {
         if dirtiness.rec_lsn.is_none() {
             dirtiness.rec_lsn = Some(rec_lsn);
             self.rec_lsn.store(rec_lsn.get(), Ordering::SeqCst);
-        } else if dirtiness.writing && dirtiness.second_rec_lsn.is_none() {
+        } else if dirtiness.writing
+            && dirtiness.second_rec_lsn.is_none()
+            && !planted::active(Bug::ChangeInFlightLost)
+        {
             dirtiness.second_rec_lsn = Some(rec_lsn);
         }
     }

@@ -5,6 +5,8 @@ mod alloc;
 mod cleaner;
 mod doublewrite;
 mod frame;
+#[cfg(all(test, any(loom, shuttle)))]
+mod models;
 mod mutate;
 mod permits;
 mod pool;

@@ -137,7 +137,11 @@ pub(crate) fn recover(
         Some(area) => area,
         None => {
             let cells = doublewrite_cells(options);
-            let area = Doublewrite::replace(io, directory, id, page_size, cells, &decided.copies)?;
+            let kept = match planted::active(Bug::CopiesGoFirst) {
+                true => &[][..],
+                false => &decided.copies,
+            };
+            let area = Doublewrite::replace(io, directory, id, page_size, cells, kept)?;
             restore_torn_pages(&store, &decided.copies, &mut report)?;
             area
         }

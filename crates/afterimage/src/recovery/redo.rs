@@ -46,7 +46,7 @@ fn decide(
 ) -> Decision {
     if page >= Some(record) {
         Decision::AlreadyThere
-    } else if makes_whole_page || page == previous {
+    } else if page == previous || makes_whole_page && !planted::active(Bug::FormatAsksForPage) {
         Decision::Apply
     } else {
         Decision::LogMissing

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use afterimage_io::Io;
+use afterimage_io::planted::{self, Bug};
 use afterimage_io::sync::Mutex;
 use afterimage_log::Lsn;
 
@@ -39,7 +40,11 @@ impl ActiveTable {
     }
 
     /// The CLR `lsn` of transaction `txn` is being appended. Called inside its reservation.
-    pub(super) fn compensated(&self, txn: Lsn, lsn: Lsn, undo_next: Option<Lsn>) {
+    pub(super) fn compensated(&self, txn: Lsn, lsn: Lsn, mut undo_next: Option<Lsn>) {
+        if planted::active(Bug::UndoNextNotTold) {
+            let inner = self.inner.lock();
+            undo_next = inner.unfinished.get(&txn).and_then(|links| links.undo_next);
+        }
         self.set(txn, lsn, undo_next);
     }
 

@@ -5,6 +5,7 @@
 
 use std::io::Read;
 
+use afterimage_io::planted::{self, Bug};
 use afterimage_log::{Log, Lsn};
 
 use super::wish::{Outcome, Wish};
@@ -193,6 +194,9 @@ impl System {
             })?;
         }
         txn.leaves_pages |= !old.is_empty();
+        if planted::active(Bug::FreedUncommitted) {
+            self.purge.owner_ended(owner, owner);
+        }
         for extent in old {
             let (key, value) = (pending_key(owner, extent.first), pending_value(extent));
             self.write_row(txn, pending, &key, value.len(), &mut |entry| {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use afterimage_io::Io;
+use afterimage_io::planted::{self, Bug};
 use afterimage_io::sync::Mutex;
 use afterimage_log::Lsn;
 
@@ -75,6 +76,9 @@ impl Purge {
 impl System {
     /// What ended before this LSN did so for good, and nobody can see any more what was there before it.
     fn purge_horizon(&self) -> Lsn {
+        if planted::active(Bug::FreedUnderSnapshot) {
+            return self.pager.log.durable_lsn();
+        }
         self.versions.horizon_now(self.pager.log.durable_lsn())
     }
 

@@ -558,7 +558,10 @@ impl System {
             if let Some(status) = &txn.status
                 && !planted::active(Bug::StampedLate)
             {
-                status.commit(lsn);
+                status.commit(match planted::active(Bug::StampedByLastChange) {
+                    true => chain.last,
+                    false => lsn,
+                });
             }
         });
         if let (Ok(appended), Some(status), true) =

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use afterimage_io::Io;
+use afterimage_io::planted::{self, Bug};
 use afterimage_io::sync::{Mutex, RwLock};
 use afterimage_log::Log;
 use foldhash::fast::FixedState;
@@ -282,7 +283,11 @@ impl Catalogue {
         let mut header = file_header
             .file_header()
             .map_err(|e| Error::corruption("page 0 of pages", e.to_string()))?;
-        let (id, root) = (TableId(header.next_table), page.page_id());
+        let (mut id, root) = (TableId(header.next_table), page.page_id());
+        if planted::active(Bug::TableIdReused) {
+            let mut ids = (TableId::FIRST_USER.get()..).map(TableId);
+            id = ids.find(|id| self.by_id(*id).is_none()).unwrap_or(id);
+        }
         header.next_table += 1;
         let entry = encode_entry(id, Some(root));
         let parts = vec![

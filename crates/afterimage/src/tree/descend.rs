@@ -1,5 +1,7 @@
 //! From the root to a leaf, latch by latch.
 
+use afterimage_io::planted::{self, Bug};
+
 use super::Tree;
 use crate::buffer::{Exclusive, Pager, Pin, Shared};
 use crate::error::{Error, Result};
@@ -120,6 +122,14 @@ impl Tree {
                 }
                 continue;
             };
+            // The child is latched before the parent is let go: no structure change fits in between.
+            let _held = if planted::active(Bug::ParentLetGoFirst) {
+                drop(current);
+                pager.io.yield_now();
+                None
+            } else {
+                Some(current)
+            };
             if child_level == level && exclusive {
                 let Some(page) = pin.exclusive() else {
                     return Ok(None);
@@ -131,7 +141,6 @@ impl Tree {
                 return Ok(None);
             };
             self.check_arrival(pager, &page, Some(child_level))?;
-            // The child is latched before the parent is let go: no structure change fits in between.
             current = page;
             if child_level == level {
                 return Ok(Some(Leaf::Shared(current)));

@@ -1,6 +1,7 @@
 //! Writing one row: find the leaf, see what is there, decide, log and apply. The same path serves puts, deletes and
 //! the steps of a rollback.
 
+use afterimage_io::planted::{self, Bug};
 use afterimage_log::{Appended, Lsn, Reservation};
 
 use super::Tree;
@@ -62,6 +63,9 @@ impl Tree {
             };
             if let Some(value_len) = lacks_room(&leaf, write.key, &change) {
                 drop((leaf, permit));
+                if planted::active(Bug::UndoFindsNoRoom) && write.undoing {
+                    return Ok(None);
+                }
                 let mut asker = Asker {
                     pager,
                     purgeable: write.purgeable,

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use afterimage_io::planted::{self, Bug};
 use afterimage_log::{Log, Lsn, Reservation};
 
 use super::Tree;
@@ -240,6 +241,13 @@ pub(super) fn change_structure(
     kind: StructureKind,
     parts: Vec<(&mut Exclusive<'_>, PageOp<'_>)>,
 ) -> Result<Option<Lsn>> {
+    if planted::active(Bug::SplitInPieces) && kind == StructureKind::Split && parts.len() > 1 {
+        let mut last = None;
+        for part in parts {
+            last = change_structure(pager, reservation, kind, vec![part])?;
+        }
+        return Ok(last);
+    }
     let mut pages = Vec::with_capacity(parts.len());
     let mut named = Vec::with_capacity(parts.len());
     for (page, op) in parts {

@@ -3,6 +3,6 @@
 
 mod calls;
 mod decisions;
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 mod models;
 mod schedules;

@@ -1,5 +1,5 @@
-//! The lock table under loom: two or three threads in every order of their steps, with few preemptions. A wake-up that is
-//! lost shows as a deadlock of threads, which loom reports. Built only with `--cfg loom`.
+//! The lock table under loom: two or three threads in every order of their steps, with few preemptions; and under shuttle. A
+//! wake-up that is lost shows as a deadlock of threads, which both report. Built only for them.
 
 use std::sync::Arc;
 
@@ -8,17 +8,11 @@ use afterimage_log::Lsn;
 
 use crate::ids::TableId;
 use crate::interval::Interval;
+use crate::models::check;
 use crate::transaction::locks::mode::Mode::{Exclusive as X, Shared as S};
 use crate::transaction::locks::{LockError, LockTable, Resource};
 
 const TABLE: TableId = TableId(16);
-
-fn check(model: impl Fn() + Send + Sync + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(2);
-    builder.max_branches = 100_000;
-    builder.check(model);
-}
 
 fn key(name: &str) -> Resource<'_> {
     Resource::Key(TABLE, name.as_bytes())

@@ -1,0 +1,146 @@
+//! The pool and its frames under loom and shuttle: pinning against eviction, marking dirty against a home write, a load that
+//! fails against those who wait for it. Built only for them.
+//!
+//! A page of the models bears its own number as its LSN, so that whoever looks sees whose bytes they are.
+
+use std::sync::Arc;
+
+use afterimage_io::Io;
+use afterimage_io::sync::atomic::{AtomicU64, Ordering};
+use afterimage_log::Lsn;
+
+use super::pool::Pool;
+use crate::ids::PageId;
+use crate::models::check;
+
+const ONE: PageId = PageId(10);
+const OTHER: PageId = PageId(11);
+
+fn lsn(n: u64) -> Lsn {
+    Lsn::new(n).expect("not zero")
+}
+
+/// Puts the page into an empty frame, if there is one; false if there is none, or the page is there.
+fn load(pool: &Pool, page: PageId) -> bool {
+    let Some(mut frame) = pool.take_frame().and_then(|blank| blank.install(page)) else {
+        return false;
+    };
+    frame.set_lsn(lsn(page.get()));
+    true
+}
+
+/// A pool of one frame, in which a page is.
+fn pool(io: &Io) -> Arc<Pool> {
+    let pool = Arc::new(Pool::new(io, 1, 4096));
+    assert!(load(&pool, ONE));
+    // Once round for the hand, so that the frame counts as not used.
+    let pin = pool.pin(ONE);
+    assert!(!load(&pool, OTHER), "a pinned page stays");
+    drop(pin);
+    pool
+}
+
+#[test]
+fn a_pinned_page_is_not_evicted() {
+    check(|| {
+        let io = Io::os();
+        let pool = pool(&io);
+        let shared = Arc::clone(&pool);
+        let loader = io.spawn("loader", move || _ = load(&shared, OTHER));
+        if let Some(page) = pool.pin(ONE).and_then(super::Pin::shared) {
+            assert_eq!(page.lsn(), Some(lsn(ONE.get())), "another page's bytes");
+        }
+        loader.expect("a thread").join().expect("no panic");
+        let held = [ONE, OTHER].map(|page| pool.pin(page).is_some());
+        assert!(held[0] != held[1], "one frame holds one page: {held:?}");
+    });
+}
+
+#[test]
+fn a_dirty_page_is_not_evicted() {
+    check(|| {
+        let io = Io::os();
+        let pool = pool(&io);
+        let shared = Arc::clone(&pool);
+        let loader = io.spawn("loader", move || _ = load(&shared, OTHER));
+        let page = pool.pin(ONE).and_then(super::Pin::exclusive);
+        let marked = page.map(|page| page.mark_dirty(lsn(700))).is_some();
+        loader.expect("a thread").join().expect("no panic");
+        let dirty = pool.dirty_pages();
+        assert_eq!(dirty.len(), usize::from(marked), "{dirty:?}");
+        assert_eq!(pool.is_dirty(ONE), marked);
+        assert_eq!(pool.pin(OTHER).is_none(), marked);
+    });
+}
+
+/// What a checkpoint reads: a page is in the table when the record that changes it is in the log.
+#[test]
+fn a_page_is_in_the_table_before_its_record_is_in_the_log() {
+    check(|| {
+        let io = Io::os();
+        let pool = pool(&io);
+        let appended = Arc::new(AtomicU64::new(0));
+        let (shared, log) = (Arc::clone(&pool), Arc::clone(&appended));
+        let writer = io.spawn("writer", move || {
+            let page = shared.pin(ONE).and_then(super::Pin::exclusive);
+            let mut page = page.expect("nobody evicts");
+            page.mark_dirty(lsn(700));
+            log.store(700, Ordering::Release);
+            page.set_lsn(lsn(700));
+        });
+        if appended.load(Ordering::Acquire) == 700 {
+            assert_eq!(pool.dirty_pages(), [(ONE, lsn(700))]);
+        }
+        writer.expect("a thread").join().expect("no panic");
+    });
+}
+
+/// A change comes before the copy is taken, and is in it; or after it, and the page stays dirty from there on.
+#[test]
+fn a_change_beside_a_home_write_is_not_forgotten() {
+    check(|| {
+        let io = Io::os();
+        let pool = pool(&io);
+        let mark = |pool: &Pool, at: u64| {
+            let page = pool.pin(ONE).and_then(super::Pin::exclusive);
+            let mut page = page.expect("a dirty page stays");
+            page.mark_dirty(lsn(at));
+            page.set_lsn(lsn(at));
+        };
+        mark(&pool, 600);
+        let shared = Arc::clone(&pool);
+        let writer = io.spawn("writer", move || mark(&shared, 700));
+        let page = pool.pin(ONE).and_then(super::Pin::shared);
+        let page = page.expect("a dirty page stays");
+        let copied = page.lsn();
+        let write = page.begin_write();
+        write.end_write();
+        drop(write);
+        writer.expect("a thread").join().expect("no panic");
+        let left = pool.dirty_pages();
+        if copied == Some(lsn(700)) {
+            assert_eq!(left, [], "all of it is home");
+        } else {
+            assert_eq!(left, [(ONE, lsn(700))], "the change is not");
+        }
+    });
+}
+
+#[test]
+fn a_load_that_fails_is_seen_by_those_who_wait_for_it() {
+    check(|| {
+        let io = Io::os();
+        let pool = Arc::new(Pool::new(&io, 1, 4096));
+        let shared = Arc::clone(&pool);
+        let loader = io.spawn("loader", move || {
+            let frame = shared.take_frame().and_then(|blank| blank.install(ONE));
+            frame.expect("nobody else loads").discard();
+        });
+        let seen = pool.pin(ONE).and_then(super::Pin::shared);
+        assert!(seen.is_none(), "a page that was not loaded");
+        drop(seen);
+        loader.expect("a thread").join().expect("no panic");
+        assert!(pool.pin(ONE).is_none());
+        assert!(load(&pool, OTHER), "the frame is free again");
+    });
+}
