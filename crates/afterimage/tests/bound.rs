@@ -240,3 +240,54 @@ fn a_crash_with_an_old_transaction_open_reads_no_more_than_the_bound() {
     let table = db.table("t").expect("there");
     assert_eq!(db.get(&table, b"old").expect("gets"), None);
 }
+
+/// A rollback that needs more pages than are held in reserve stops the engine where the disk is full. Nothing is lost: an open
+/// is refused until there is room, and then finishes it.
+#[test]
+fn a_rollback_that_finds_the_disk_full_is_finished_when_there_is_room() {
+    let sim = Sim::new(5);
+    let options = || options(&sim).max_wal_size(4 * MAX);
+    let db = options().open("db").expect("opens");
+    let table = db.table("t").expect("creates");
+    let key = |n: u64| (2 * n).to_be_bytes();
+    for n in 0..400 {
+        db.put(&table, &key(n), &[1; 900]).expect("puts");
+    }
+    while db.step().expect("works") == afterimage::Progress::Worked {}
+    let mut shrinking = db.begin();
+    for n in 0..400 {
+        shrinking.put(&table, &key(n), &[2]).expect("puts");
+    }
+    // What it has left free is filled by others, and the disk is full behind them.
+    let between = |n: u64| (2 * n + 1).to_be_bytes();
+    for n in 0..400 {
+        db.put(&table, &between(n), &[3; 850]).expect("puts");
+    }
+    let used: u64 = sim.snapshot().files().map(|(_, len)| len).sum();
+    sim.set_quota(Some(used));
+    let mut n = 400;
+    while db.put(&table, &between(n), &[4; 900]).is_ok() {
+        n += 1;
+    }
+    let answer = shrinking.rollback();
+    assert!(answer.is_err(), "there are pages enough for it");
+    let stopped = db.put(&table, b"k", b"v").expect_err("it has stopped");
+    assert!(matches!(stopped, Error::LogFailed { .. }), "{stopped}");
+    drop(db);
+    let image = sim.snapshot().crash(&Survival::All);
+    let sim = Sim::from_image(6, &image);
+    let options = || self::options(&sim).max_wal_size(4 * MAX);
+    sim.set_quota(Some(used));
+    let refused = options().open("db").map(drop).expect_err("no room");
+    assert!(matches!(refused, Error::DiskFull { .. }), "{refused}");
+    sim.set_quota(None);
+    let db = options().open("db").expect("there is room");
+    let table = db.table("t").expect("there");
+    for n in 0..400 {
+        let found = db.get(&table, &key(n)).expect("reads");
+        assert_eq!(found.as_deref(), Some(&[1; 900][..]), "row {n}");
+        let found = db.get(&table, &between(n)).expect("reads");
+        assert_eq!(found.as_deref(), Some(&[3; 850][..]), "row between {n}");
+    }
+    assert!(db.verify().expect("looks").is_clean());
+}
