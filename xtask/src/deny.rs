@@ -22,6 +22,26 @@ pub fn check(root: &Path) -> Outcome {
     }
 }
 
+/// The same for a workspace of its own.
+///
+/// # Errors
+/// When a rule is broken.
+pub fn check_other(root: &Path, manifest: &str) -> Outcome {
+    match program(root)? {
+        Some(deny) => deny
+            .words([
+                "--manifest-path",
+                manifest,
+                "check",
+                "--config",
+                "deny.toml",
+            ])
+            .words(["bans", "licenses", "sources"])
+            .run(root),
+        None => skipped("cargo-deny is not installed and could not be fetched (offline?)"),
+    }
+}
+
 /// Known security advisories.
 ///
 /// # Errors

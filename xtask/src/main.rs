@@ -7,6 +7,7 @@ mod crash;
 mod deny;
 mod fuzz;
 mod history;
+mod rigs;
 mod rooms;
 mod run;
 mod schedules;
@@ -55,6 +56,12 @@ COMMANDS
         Takes minutes and gigabytes; `cargo xtask soak help` says what ARGS there are:
             cargo xtask soak values                     1 GiB of values of 1 KiB to 64 MiB, replaced for a minute
             cargo xtask soak rows                       10 million rows, a pool of a tenth, five minutes
+    rigs [NAME...] [--quick] [--minutes N] [--install]
+        Real file systems: processes killed, power cut, calls that fail. Goes on where the last call ended; what cannot run
+        here is shown as skipped. `cargo xtask rigs help` says what there is; most need root, and Linux:
+            cargo xtask rigs --quick                    a look at each, less than ten minutes
+            cargo xtask rigs fuse --minutes 20          one of them, twenty minutes
+            cargo xtask rigs check                      formatting, clippy, tests, dependency rules of that workspace
     schedules
         The log under the model checkers: small models through all their schedules (loom), the whole log in some
         hundreds (shuttle; SCHEDULES and SCHEDULES_SEED in the environment choose how many and which).
@@ -108,6 +115,7 @@ fn dispatch(root: &Path, arguments: &[String]) -> Outcome {
         "soak" => crash::soak(root, rest),
         "fuzz" => fuzz::command(root, rest),
         "check-history" => history::command(root, rest),
+        "rigs" => rigs::command(root, rest),
         "schedules" => takes_none(rest).and_then(|()| schedules::command(root)),
         "rooms" => takes_none(rest).and_then(|()| rooms::command(root)),
         "deny" => takes_none(rest).and_then(|()| deny::check(root)),

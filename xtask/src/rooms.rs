@@ -14,13 +14,14 @@ const OPEN: &str = "<!-- rooms: written by `cargo xtask rooms` -->";
 const CLOSE: &str = "<!-- end of rooms -->";
 
 /// The crates in the order in which a stranger should walk through them.
-const ORDER: [&str; 8] = [
+const ORDER: [&str; 9] = [
     "crates/afterimage-io",
     "crates/afterimage-log",
     "crates/afterimage",
     "crates/afterimage-cli",
     "crates/afterimage-sim",
     "xtask",
+    "rigs",
     "bench-compare",
     "fuzz",
 ];

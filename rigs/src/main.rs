@@ -1,0 +1,226 @@
+//! `rigs`: Afterimage on real file systems while the power goes, calls fail and processes are killed. `cargo xtask rigs` builds
+//! and starts it.
+//!
+//! This file reads the command line, goes through the rigs, and prints the table. A rig is a file of its own; it works in pieces,
+//! each of which is a line in a results file, so that a second call goes on where the first was stopped.
+
+mod books;
+mod child;
+mod dice;
+mod job;
+mod kill;
+mod results;
+mod rows;
+mod table;
+mod work;
+
+use job::{Job, Rig};
+use results::{Piece, Results};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use table::{Outcome, Row};
+
+const HELP: &str = "\
+rigs: Afterimage on real file systems while the power goes, calls fail and processes are killed
+
+    rigs [NAME...] [--quick] [--minutes N] [--fresh] [--json] [--dir DIR]
+
+
+    NAME                  only these
+    --quick               a look at each, less than ten minutes in all; always from the beginning
+    --minutes N           stop after so long (default: 60); the next call goes on from there
+    --fresh               forget what earlier calls have done
+    --json                the table as JSON
+    --seed N              the first piece's seed; by default the next that was not used yet
+    --dir DIR             where results and evidence are kept (default: target/rigs)
+    --work DIR            where databases, images and mounts are made, and removed (default: DIR/work)
+
+exit: 0 nothing went wrong, 1 something did, 2 usage";
+
+/// A piece of work is about so long.
+const PIECE: Duration = Duration::from_secs(15);
+
+/// All rigs, the cheapest first.
+const RIGS: &[Rig] = &[Rig {
+    name: "kill",
+    what: "SIGKILL at a random moment",
+    aim: 1000,
+    quick: 200,
+    lacks: || None,
+    run: kill::run,
+}];
+
+/// What the person asked for.
+struct Asked {
+    names: Vec<String>,
+    quick: bool,
+    minutes: u64,
+    fresh: bool,
+    json: bool,
+    seed: Option<u64>,
+    dir: PathBuf,
+    work: Option<PathBuf>,
+}
+
+fn parse(words: &[String]) -> Result<Asked, String> {
+    let mut asked = Asked {
+        names: Vec::new(),
+        quick: false,
+        minutes: 60,
+        fresh: false,
+        json: false,
+        seed: None,
+        dir: PathBuf::from("target/rigs"),
+        work: None,
+    };
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        let mut next = || words.next().ok_or_else(|| format!("{word} needs a value"));
+        let number = |text: &String| {
+            text.parse::<u64>()
+                .map_err(|_| format!("{text:?} is no number"))
+        };
+        match word.as_str() {
+            "--quick" => asked.quick = true,
+            "--fresh" => asked.fresh = true,
+            "--json" => asked.json = true,
+            "--minutes" => asked.minutes = number(next()?)?,
+            "--seed" => asked.seed = Some(number(next()?)?),
+            "--dir" => asked.dir = next()?.into(),
+            "--work" => asked.work = Some(next()?.into()),
+            name if RIGS.iter().any(|rig| rig.name == name) => asked.names.push(word.clone()),
+            other => {
+                let known: Vec<&str> = RIGS.iter().map(|rig| rig.name).collect();
+                return Err(format!("unknown: {other}; there are {}", known.join(", ")));
+            }
+        }
+    }
+    Ok(asked)
+}
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match words.first().map(String::as_str) {
+        Some("help" | "--help" | "-h") => {
+            println!("{HELP}\n\nThe rigs:");
+            for rig in RIGS {
+                println!("    {:<16} {} ({} cuts)", rig.name, rig.what, rig.aim);
+            }
+            return ExitCode::SUCCESS;
+        }
+        Some("child") => return ExitCode::from(child::serve(&words[1..])),
+        _ => {}
+    }
+    let asked = match parse(&words) {
+        Ok(asked) => asked,
+        Err(wrong) => {
+            eprintln!("rigs: {wrong}\n\n{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    match all(&asked) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(wrong) => {
+            eprintln!("rigs: {wrong}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Goes through the rigs; false if one has failed.
+fn all(asked: &Asked) -> Result<bool, String> {
+    std::fs::create_dir_all(&asked.dir).map_err(|e| format!("{}: {e}", asked.dir.display()))?;
+    let until = Instant::now() + Duration::from_secs(asked.minutes * 60);
+    let mut rows = Vec::new();
+    for rig in RIGS {
+        if asked.names.is_empty() || asked.names.iter().any(|name| name == rig.name) {
+            rows.push(one(rig, asked, until)?);
+        }
+    }
+    print!(
+        "{}",
+        if asked.json {
+            table::json(&rows)
+        } else {
+            table::text(&rows)
+        }
+    );
+    Ok(!rows
+        .iter()
+        .any(|row| matches!(row.outcome, Outcome::Failed(_))))
+}
+
+/// Pieces of one rig's work until its aim is reached, the time is up, or something is wrong.
+fn one(rig: &Rig, asked: &Asked, until: Instant) -> Result<Row, String> {
+    let aim = if asked.quick { rig.quick } else { rig.aim };
+    let file = if asked.quick { "quick-" } else { "" };
+    let path = asked.dir.join(format!("{file}{}.jsonl", rig.name));
+    let row = |outcome: Outcome, results: Option<&Results>| Row {
+        name: rig.name,
+        outcome,
+        aim,
+        counts: results.map(Results::counts).unwrap_or_default(),
+        seconds: results.map_or(0.0, Results::seconds),
+    };
+    if let Some(lacks) = (rig.lacks)() {
+        eprintln!("{}: skipped: {lacks}", rig.name);
+        return Ok(row(Outcome::Skipped(lacks), None));
+    }
+    let mut results = Results::open(&path, asked.fresh || asked.quick)?;
+    loop {
+        if let Some(failed) = results.failed() {
+            let what = failed.failed.clone().unwrap_or_default();
+            return Ok(row(Outcome::Failed(what), Some(&results)));
+        }
+        let cuts = results.count("cuts");
+        if cuts >= aim {
+            return Ok(row(Outcome::Passed, Some(&results)));
+        }
+        if Instant::now() >= until {
+            return Ok(row(Outcome::Unfinished, Some(&results)));
+        }
+        let seed = asked.seed.unwrap_or(1) + results.pieces.len() as u64;
+        piece(rig, asked, &mut results, seed, aim - cuts, until)?;
+        let (cuts, seconds) = (results.count("cuts"), results.seconds());
+        eprintln!("{}: {cuts} of {aim} cuts in {seconds:.0} s", rig.name);
+    }
+}
+
+fn piece(
+    rig: &Rig,
+    asked: &Asked,
+    results: &mut Results,
+    seed: u64,
+    wanted: u64,
+    until: Instant,
+) -> Result<(), String> {
+    let work = asked.work.clone().unwrap_or_else(|| asked.dir.join("work"));
+    let dir = work.join(format!("{}-{}", rig.name, std::process::id()));
+    std::fs::create_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+    let begun = Instant::now();
+    let job = Job {
+        dir: dir.canonicalize().map_err(|e| e.to_string())?,
+        seed,
+        wanted,
+        until: until.min(begun + PIECE),
+        evidence: asked.dir.join("evidence"),
+    };
+    let done = (rig.run)(&job);
+    let (counts, failed) = match done {
+        Ok(counts) => (counts, None),
+        Err(wrong) => {
+            eprintln!("{}: FAILED: {wrong}", rig.name);
+            (job::Counts::new(), Some(wrong))
+        }
+    };
+    // Of a mount that could not be taken down nothing is removed.
+    let _ = std::fs::remove_dir_all(&job.dir);
+    results.add(Piece {
+        seed,
+        seconds: begun.elapsed().as_secs_f64(),
+        counts,
+        failed,
+    })
+}

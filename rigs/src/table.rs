@@ -1,0 +1,72 @@
+//! The table that a call ends with, as text and as JSON.
+
+use crate::job::Counts;
+use serde::Serialize;
+
+/// What came of a rig.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// Its aim is reached, and nothing went wrong.
+    Passed,
+    /// Nothing went wrong so far; another call goes on.
+    Unfinished,
+    /// It cannot run here, and why.
+    Skipped(String),
+    /// What went wrong.
+    Failed(String),
+}
+
+/// A rig's line.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// The rig.
+    pub name: &'static str,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Cuts until it has passed.
+    pub aim: u64,
+    /// How often what happened, all calls together.
+    pub counts: Counts,
+    /// Wall time, all calls together.
+    pub seconds: f64,
+}
+
+/// For people.
+pub fn text(rows: &[Row]) -> String {
+    let mut text = format!(
+        "\n{:<16} {:<10} {:>8} {:>8} {:>8}  also\n",
+        "rig", "result", "cuts", "aim", "seconds"
+    );
+    for row in rows {
+        let (word, why) = match &row.outcome {
+            Outcome::Passed => ("passed", String::new()),
+            Outcome::Unfinished => ("unfinished", "nothing wrong so far; call again\n".into()),
+            Outcome::Skipped(why) => ("skipped", format!("skipped: {why}\n")),
+            Outcome::Failed(why) => ("FAILED", format!("FAILED: {why}\n")),
+        };
+        let cuts = row.counts.get("cuts").copied().unwrap_or(0);
+        let others: Vec<String> = row
+            .counts
+            .iter()
+            .filter(|(name, _)| *name != "cuts")
+            .map(|(name, count)| format!("{count} {name}"))
+            .collect();
+        let name = row.name;
+        text.push_str(&format!(
+            "{name:<16} {word:<10} {cuts:>8} {:>8} {:>8.0}  {}\n",
+            row.aim,
+            row.seconds,
+            others.join(", ")
+        ));
+        if !why.is_empty() {
+            text.push_str(&format!("{:<16} {why}", ""));
+        }
+    }
+    text
+}
+
+/// For programs.
+pub fn json(rows: &[Row]) -> String {
+    serde_json::to_string_pretty(rows).unwrap_or_default() + "\n"
+}
