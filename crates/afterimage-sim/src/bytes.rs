@@ -67,15 +67,38 @@ pub fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
     None
 }
 
-/// CRC-32C of the parts in a row, from a table of its own.
+/// CRC-32C of the parts in a row, from tables of its own: eight bytes a step ("slicing by 8", Kounavis and Berry, 2008), for the oracles ask at every write.
 #[must_use]
 pub fn crc32c(parts: &[&[u8]]) -> u32 {
-    const TABLE: [u32; 256] = crc_table();
+    static TABLES: [[u32; 256]; 8] = crc_tables();
     let mut crc = !0u32;
-    for byte in parts.iter().flat_map(|p| p.iter()) {
-        crc = (crc >> 8) ^ TABLE[((crc ^ u32::from(*byte)) & 0xFF) as usize];
+    for part in parts {
+        let (words, rest) = part.as_chunks::<8>();
+        for word in words {
+            let word = (u64::from_le_bytes(*word) ^ u64::from(crc)).to_le_bytes();
+            crc = (0..8).fold(0, |sum, at| sum ^ TABLES[7 - at][word[at] as usize]);
+        }
+        for byte in rest {
+            crc = (crc >> 8) ^ TABLES[0][((crc ^ u32::from(*byte)) & 0xFF) as usize];
+        }
     }
     !crc
+}
+
+/// Table `n` has the checksum of each byte with `n` zeroes behind it.
+const fn crc_tables() -> [[u32; 256]; 8] {
+    let mut tables = [crc_table(); 8];
+    let mut n = 1;
+    while n < 8 {
+        let mut byte = 0;
+        while byte < 256 {
+            let before = tables[n - 1][byte];
+            tables[n][byte] = (before >> 8) ^ tables[0][(before & 0xFF) as usize];
+            byte += 1;
+        }
+        n += 1;
+    }
+    tables
 }
 
 const fn crc_table() -> [u32; 256] {
@@ -165,6 +188,12 @@ mod tests {
     fn crc32c_of_the_usual_check_string() {
         assert_eq!(crc32c(&[b"123456789"]), 0xE306_9283);
         assert_eq!(crc32c(&[b"1234", b"56789"]), 0xE306_9283);
+        // From RFC 3720, appendix B.4: what is longer than a step.
+        assert_eq!(crc32c(&[&[0; 32]]), 0x8A91_36AA);
+        assert_eq!(crc32c(&[&[0xFF; 32]]), 0x62A8_AB43);
+        let ascending: Vec<u8> = (0..32).collect();
+        assert_eq!(crc32c(&[&ascending]), 0x46DD_794E);
+        assert_eq!(crc32c(&[&ascending[..5], &ascending[5..]]), 0x46DD_794E);
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub fn small_options(layout: &Layout, io: &Io) -> Options {
         .background(false)
         .page_size(layout.page_size)
         .buffer_pool_size(8 * layout.page_size as u64)
+        .unlogged_pool_size(8 * layout.page_size as u64)
         .wal_segment_size(layout.segment_bytes)
         .max_wal_size(4 * layout.segment_bytes)
 }

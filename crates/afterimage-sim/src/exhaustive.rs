@@ -4,7 +4,7 @@
 //! Two crash states with the same image and the same expectation are one: it is checked once. What is counted is printed as it was counted: states made, how
 //! many of them were distinct, how many were verified.
 
-use crate::check::{self, CrashState, Deeper};
+use crate::check::{self, CrashState, Deeper, Met};
 use crate::choices::{Choices, mix};
 use crate::cut::{Cut, Trail, cut, survivals};
 use crate::failure::{Failure, Gathered, Layer, Mismatch};
@@ -197,7 +197,8 @@ pub fn run<S: Store>(
         next: AtomicUsize::new(0),
         stop,
         deadline: config.limit.map(|l| started + l),
-        seen: Mutex::new(HashSet::new()),
+        met: Met::default(),
+        recovered: Met::default(),
         result: Mutex::new((Counts::default(), Gathered::default())),
     };
     let workers = config.workers.max(1);
@@ -244,7 +245,8 @@ struct Run<'a> {
     next: AtomicUsize,
     stop: &'a AtomicBool,
     deadline: Option<Instant>,
-    seen: Mutex<HashSet<(u64, u64)>>,
+    met: Met,
+    recovered: Met,
     result: Mutex<(Counts, Gathered)>,
 }
 
@@ -321,7 +323,7 @@ impl Run<'_> {
     }
 
     fn is_new(&self, state: &CrashState) -> bool {
-        lock(&self.seen).insert((state.image.hash(), state.expectation.hash()))
+        self.met.is_new(&state.image, &state.expectation)
     }
 
     fn verify<S: Store>(
@@ -338,8 +340,13 @@ impl Run<'_> {
             taken: Vec::new(),
             space: 0,
         };
-        let checked =
-            check::check::<S>(self.layout, state, unclean, sampling.then_some(&mut deeper))?;
+        let checked = check::check::<S>(
+            self.layout,
+            state,
+            unclean,
+            sampling.then_some(&mut deeper),
+            &self.recovered,
+        )?;
         let (space, taken) = (deeper.space, deeper.taken);
         let counts = &mut lock(&self.result).0;
         counts.kinds.add(&checked.kinds);
@@ -518,7 +525,7 @@ pub fn replay<S: Store>(
         )));
     };
     for unclean in [true, false] {
-        check::check::<S>(layout, &state, unclean, None).map_err(fail)?;
+        check::check::<S>(layout, &state, unclean, None, &Met::default()).map_err(fail)?;
     }
     Ok(format!("{workload} {trail}{story}\n  holds"))
 }
