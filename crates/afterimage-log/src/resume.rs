@@ -387,7 +387,7 @@ fn first_watermark(header: &Header, seed: u64) -> [u8; WATERMARK] {
 }
 
 fn copy(from: &File, to: &File, upto: u64) -> Result<()> {
-    let mut bytes = vec![0; 1 << 20];
+    let mut bytes = vec![0; upto.min(1 << 20) as usize];
     let mut at = 0;
     while at < upto {
         let n = bytes.len().min((upto - at) as usize);

@@ -5,6 +5,7 @@
 use crate::bytes::{
     self, FRAME_HEADER, SEGMENT_HEADER, frame_word, kind, u32_at, u64_at, u128_at, varint,
 };
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Reads bytes of a file of the database, by its path; `None` where there are not so many.
@@ -150,7 +151,12 @@ impl<'a> Log<'a> {
     #[must_use]
     pub fn frames(&self, number: u64) -> Vec<Frame> {
         let (mut found, mut at) = (Vec::new(), SEGMENT_HEADER);
-        while let Some(frame) = self.frame(number, at) {
+        // The whole of it, if it is so long; else frame by frame.
+        let bytes = self
+            .paths
+            .get(&number)
+            .and_then(|path| (self.read)(path, 0, usize::try_from(self.segment_bytes).ok()?));
+        while let Some(frame) = self.frame(number, at, bytes.as_deref()) {
             at += frame.end - frame.lsn;
             let last = frame.kind == kind::END;
             found.push(frame);
@@ -161,13 +167,20 @@ impl<'a> Log<'a> {
         found
     }
 
-    fn frame(&self, number: u64, at: u64) -> Option<Frame> {
+    fn frame(&self, number: u64, at: u64, segment: Option<&[u8]>) -> Option<Frame> {
         let path = self.paths.get(&number)?;
-        let word = frame_word(&(self.read)(path, at, 8)?)?;
+        let read = |len: usize| match segment {
+            Some(bytes) => {
+                let from = usize::try_from(at).ok()?;
+                bytes.get(from..from.checked_add(len)?).map(Cow::Borrowed)
+            }
+            None => (self.read)(path, at, len).map(Cow::Owned),
+        };
+        let word = frame_word(&read(8)?)?;
         if at + u64::from(word.length) > self.segment_bytes {
             return None;
         }
-        let b = (self.read)(path, at, word.length as usize)?;
+        let b = read(word.length as usize)?;
         let head = FRAME_HEADER as usize + if word.timed { 8 } else { 0 };
         let time = if word.timed { u64_at(&b, 8)? } else { 0 };
         let lsn = number * self.segment_bytes + at;

@@ -178,11 +178,11 @@ impl SimWorld {
     pub(crate) fn try_lock(self: &Arc<Self>, path: &Path) -> Result<LockAttempt> {
         let name = names::whole(path)?;
         self.look()?;
-        if self.state().locks.contains(&name) {
+        if self.state().locks.contains(&*name) {
             let pid = Some(PROCESS_ID);
             return Ok(LockAttempt::Held { pid });
         }
-        let claim = SimLock::claim(self, name);
+        let claim = SimLock::claim(self, name.into_owned());
         self.open(path, OpenMode::Create)?
             .replace_with(format!("{PROCESS_ID}\n").as_bytes())?;
         Ok(LockAttempt::Acquired(LockFile::new(Some(Box::new(claim)))))

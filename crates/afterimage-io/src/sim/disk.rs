@@ -10,6 +10,7 @@
 //!
 //! This file holds the types and the questions; `changes` what calls do; `cut` what a power cut leaves.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
@@ -254,6 +255,18 @@ impl DiskState {
         self.inode(id).cached.read_vec(offset, len)
     }
 
+    /// Whether a power cut with no survivors would leave under this name the bytes that a reader sees there, all of them within the file.
+    pub fn reads_as_durable(&self, path: &Path, range: Range<u64>) -> bool {
+        let Some((name, id)) = self.file_at(path) else {
+            return false;
+        };
+        let Some(Node::File(durable)) = self.durable.get(&*name) else {
+            return false;
+        };
+        let (there, here) = (&self.inode(*durable).durable, &self.inode(id).cached);
+        range.end <= there.len().min(here.len()) && there.same_in(here, range)
+    }
+
     /// A file's length as a reader sees it; `None` if there is no such file.
     pub fn cached_len(&self, path: &Path) -> Option<u64> {
         let (_, id) = self.file_at(path)?;
@@ -274,7 +287,7 @@ impl DiskState {
             .expect("a file that is named or open exists")
     }
 
-    fn file_at(&self, path: &Path) -> Option<(String, FileId)> {
+    fn file_at<'a>(&self, path: &'a Path) -> Option<(Cow<'a, str>, FileId)> {
         let name = names::whole(path).ok()?;
         match self.cached.get(&*name)? {
             Node::Dir => None,

@@ -1,11 +1,16 @@
 //! Names in the simulated world: whole names in one flat tree, parts joined by `/`, the top directory being the empty
 //! name. Leading `/` and `.` do not count, so `db/log`, `/db/log` and `./db/log` are one.
 
+use std::borrow::Cow;
 use std::io::{Error, ErrorKind, Result};
 use std::path::{Component, Path};
 
-/// A path's whole name.
-pub(crate) fn whole(path: &Path) -> Result<String> {
+/// A path's whole name: most often what it says already.
+pub(crate) fn whole(path: &Path) -> Result<Cow<'_, str>> {
+    let plain = |name: &&str| !name.split('/').any(|part| matches!(part, "" | "." | ".."));
+    if let Some(name) = path.to_str().filter(plain) {
+        return Ok(Cow::Borrowed(name));
+    }
     let mut name = String::new();
     for component in path.components() {
         match component {
@@ -23,7 +28,7 @@ pub(crate) fn whole(path: &Path) -> Result<String> {
             }
         }
     }
-    Ok(name)
+    Ok(Cow::Owned(name))
 }
 
 /// The directory a name is in.
@@ -47,6 +52,9 @@ mod tests {
             ("/", ""),
             (".", ""),
             ("db", "db"),
+            ("db/log", "db/log"),
+            ("db//log", "db/log"),
+            ("db/../log", "log"),
             ("/db/log/", "db/log"),
             ("./db/./x/../log", "db/log"),
         ] {

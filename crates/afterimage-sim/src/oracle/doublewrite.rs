@@ -26,7 +26,7 @@ pub fn check(layout: &Layout, disk: &DiskState, event: &Event<'_>) -> Result<(),
     let Some((path, offset, data)) = written(event) else {
         return Ok(());
     };
-    if path == layout.path("pages") {
+    if layout.is(path, "pages") {
         let home = Path::new(path);
         for (at, page, image) in images(layout, path, offset, data) {
             let before = disk
@@ -41,7 +41,7 @@ pub fn check(layout: &Layout, disk: &DiskState, event: &Event<'_>) -> Result<(),
             }
         }
     }
-    if path == layout.path("doublewrite") {
+    if layout.is(path, "doublewrite") {
         let home = layout.path("pages");
         for page in listed(layout, disk) {
             let at = page * layout.page_size as u64;

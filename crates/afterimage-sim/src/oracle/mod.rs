@@ -48,6 +48,14 @@ impl Layout {
         }
     }
 
+    /// Whether `path` is that of `file` of the database.
+    #[must_use]
+    pub fn is(&self, path: &str, file: &str) -> bool {
+        path.strip_prefix(self.directory.as_str())
+            .and_then(|rest| rest.strip_prefix('/'))
+            == Some(file)
+    }
+
     /// The path of a file of the database, as the disk names it.
     #[must_use]
     pub fn path(&self, file: &str) -> String {

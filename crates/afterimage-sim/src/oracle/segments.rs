@@ -106,12 +106,7 @@ impl Segments {
 /// anew with the same bytes. So the durable bytes, under the durable name, are compared with those in the page cache.
 #[must_use]
 pub fn is_settled(disk: &DiskState, path: &str, range: Range<u64>) -> bool {
-    let (path, len) = (
-        Path::new(path),
-        usize::try_from(range.end - range.start).unwrap_or(usize::MAX),
-    );
-    let durable = disk.read_durable(path, range.start, len);
-    durable.is_some() && durable == disk.read_cached(path, range.start, len)
+    disk.reads_as_durable(Path::new(path), range)
 }
 
 /// The number of the segment at `path`, if it is one of this database.

@@ -54,7 +54,7 @@ impl State {
         // The lock says who is there, the status file what is going on; neither is data.
         if ["lock", "status", "status.tmp"]
             .iter()
-            .any(|f| path == layout.path(f))
+            .any(|f| layout.is(path, f))
         {
             return Ok(());
         }
@@ -63,7 +63,7 @@ impl State {
         }
         self.changes += 1;
         if self.stopped && layout.threads > 1 && !self.homes_failed && is_home(layout, path) {
-            self.batches += usize::from(path == layout.path("doublewrite"));
+            self.batches += usize::from(layout.is(path, "doublewrite"));
             if self.batches > 1 {
                 return Err(format!(
                     "{path} was changed, again, after the engine had stopped"
@@ -80,5 +80,5 @@ impl State {
 }
 
 fn is_home(layout: &Layout, path: &str) -> bool {
-    path == layout.path("pages") || path == layout.path("doublewrite")
+    layout.is(path, "pages") || layout.is(path, "doublewrite")
 }
