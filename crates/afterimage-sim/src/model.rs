@@ -1,5 +1,6 @@
 //! The model of the exhaustive driver: one state per committed prefix, and which prefixes a crash may leave.
 
+use crate::choices::mix;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -50,8 +51,11 @@ impl Expectation {
     pub fn hash(&self) -> u64 {
         let mut h = 0xCBF2_9CE4_8422_2325_u64;
         let mut eat = |bytes: &[u8]| {
-            for b in bytes.len().to_le_bytes().iter().chain(bytes) {
-                h = (h ^ u64::from(*b)).wrapping_mul(0x0000_0100_0000_01B3);
+            let (words, rest) = bytes.as_chunks::<8>();
+            let words = words.iter().map(|word| u64::from_le_bytes(*word));
+            let rest = rest.iter().map(|byte| u64::from(*byte));
+            for word in words.chain(rest).chain([bytes.len() as u64]) {
+                h = (h.rotate_left(23) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
             }
         };
         for rows in self.admitted() {
@@ -61,7 +65,7 @@ impl Expectation {
                 eat(v);
             }
         }
-        h
+        mix(h)
     }
 }
 

@@ -12,6 +12,7 @@ use super::wal::{DOUBLEWRITE_HEADER, images};
 use super::{Layout, written};
 use crate::bytes;
 use afterimage_io::sim::{DiskState, Event};
+use std::cell::OnceCell;
 use std::path::Path;
 
 const ENTRIES: usize = 64;
@@ -28,12 +29,21 @@ pub fn check(layout: &Layout, disk: &DiskState, event: &Event<'_>) -> Result<(),
     };
     if layout.is(path, "pages") {
         let home = Path::new(path);
+        let copies = OnceCell::new();
         for (at, page, image) in images(layout, path, offset, data) {
             let before = disk
                 .read_durable(home, at, layout.page_size)
                 .unwrap_or_default();
             let harmless = before.iter().all(|b| *b == 0) || before == image;
-            if !harmless && !has_copy(layout, disk, page.number, image) {
+            if !harmless
+                && !has_copy(
+                    layout,
+                    disk,
+                    copies.get_or_init(|| listed(layout, disk)),
+                    page.number,
+                    image,
+                )
+            {
                 let place = format!("page {} (LSN {}) was written home", page.number, page.lsn);
                 return Err(format!(
                     "doublewrite order: {place} without a durable copy in doublewrite"
@@ -81,9 +91,8 @@ fn listed(layout: &Layout, disk: &DiskState) -> Vec<u64> {
         .collect()
 }
 
-fn has_copy(layout: &Layout, disk: &DiskState, page: u64, image: &[u8]) -> bool {
+fn has_copy(layout: &Layout, disk: &DiskState, cells: &[u64], page: u64, image: &[u8]) -> bool {
     let path = layout.path("doublewrite");
-    let cells = listed(layout, disk);
     let copies = cells.iter().enumerate().filter(|(_, p)| **p == page);
     copies
         .map(|(cell, _)| DOUBLEWRITE_HEADER + (cell * layout.page_size) as u64)
