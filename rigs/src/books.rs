@@ -53,6 +53,14 @@ impl Books {
         self.acknowledged += 1;
         Ok(())
     }
+
+    /// Books of a new, empty database; the count of acknowledgements goes on.
+    pub fn begin_anew(&mut self) {
+        *self = Books {
+            acknowledged: self.acknowledged,
+            ..Books::default()
+        };
+    }
 }
 
 #[cfg(test)]

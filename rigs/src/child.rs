@@ -35,7 +35,7 @@ pub fn serve(words: &[String]) -> u8 {
         Err(cut) => {
             let _ = say(&format!("cut {cut}"));
             match cut {
-                Cut::Error { .. } => exit::ERROR,
+                Cut::Error { .. } | Cut::Damage(_) => exit::ERROR,
                 Cut::Wrong(_) => exit::WRONG,
             }
         }

@@ -7,10 +7,21 @@
 mod books;
 mod child;
 mod dice;
+#[cfg(target_os = "linux")]
+mod fuse;
+#[cfg(target_os = "linux")]
+mod going_down;
+mod host;
 mod job;
 mod kill;
+#[cfg(target_os = "linux")]
+mod lossy;
+#[cfg(target_os = "linux")]
+mod mounts;
 mod results;
 mod rows;
+#[cfg(target_os = "linux")]
+mod shutdown;
 mod table;
 mod work;
 
@@ -42,14 +53,43 @@ exit: 0 nothing went wrong, 1 something did, 2 usage";
 const PIECE: Duration = Duration::from_secs(15);
 
 /// All rigs, the cheapest first.
-const RIGS: &[Rig] = &[Rig {
-    name: "kill",
-    what: "SIGKILL at a random moment",
-    aim: 1000,
-    quick: 200,
-    lacks: || None,
-    run: kill::run,
-}];
+const RIGS: &[Rig] = &[
+    Rig {
+        name: "kill",
+        what: "SIGKILL at a random moment",
+        aim: 1000,
+        quick: 200,
+        lacks: || None,
+        run: kill::run,
+    },
+    #[cfg(target_os = "linux")]
+    Rig {
+        name: "fuse",
+        what: "power cuts and failing calls on a file system that forgets",
+        aim: 50_000,
+        quick: 2000,
+        lacks: || host::lacks(&[host::ROOT, host::FUSE]),
+        run: fuse::run,
+    },
+    #[cfg(target_os = "linux")]
+    Rig {
+        name: "shutdown-ext4",
+        what: "power cuts under ext4 in an image",
+        aim: 1000,
+        quick: 60,
+        lacks: || host::lacks(&[host::ROOT, host::LOOP, host::EXT4]),
+        run: shutdown::ext4,
+    },
+    #[cfg(target_os = "linux")]
+    Rig {
+        name: "shutdown-xfs",
+        what: "power cuts under XFS in an image",
+        aim: 1000,
+        quick: 60,
+        lacks: || host::lacks(&[host::ROOT, host::LOOP, host::XFS]),
+        run: shutdown::xfs,
+    },
+];
 
 /// What the person asked for.
 struct Asked {
@@ -188,6 +228,22 @@ fn one(rig: &Rig, asked: &Asked, until: Instant) -> Result<Row, String> {
     }
 }
 
+/// Runs a piece in a thread of its own. What does not come back is a hang: then only the end of the process helps.
+fn within(rig: &Rig, job: &Job) -> Result<job::Counts, String> {
+    let (send, done) = std::sync::mpsc::channel();
+    let (run, theirs) = (rig.run, job.clone());
+    std::thread::spawn(move || send.send(run(&theirs)));
+    match done.recv_timeout(PIECE + 4 * job::HANG) {
+        Ok(done) => done,
+        Err(std::sync::mpsc::RecvTimeoutError::Timeout) => Err(format!(
+            "HANG: seed {} did not come back; process {} is left as it is",
+            job.seed,
+            std::process::id()
+        )),
+        Err(_) => Err("the rig panicked".into()),
+    }
+}
+
 fn piece(
     rig: &Rig,
     asked: &Asked,
@@ -207,7 +263,7 @@ fn piece(
         until: until.min(begun + PIECE),
         evidence: asked.dir.join("evidence"),
     };
-    let done = (rig.run)(&job);
+    let done = within(rig, &job);
     let (counts, failed) = match done {
         Ok(counts) => (counts, None),
         Err(wrong) => {

@@ -58,6 +58,8 @@ pub enum Cut {
         /// The engine's words.
         error: Error,
     },
+    /// `verify` has found something. Right while calls fail: it tells of a read that failed as of any other damage.
+    Damage(String),
     /// Something is there that may not be, whatever was done.
     Wrong(String),
 }
@@ -72,6 +74,7 @@ impl std::fmt::Display for Cut {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Cut::Error { stage, error } => write!(f, "{stage}: {error}"),
+            Cut::Damage(what) => write!(f, "verify: {what}"),
             Cut::Wrong(what) => write!(f, "WRONG: {what}"),
         }
     }
@@ -125,9 +128,7 @@ fn live_in(db: &Database, plan: &Plan, stop: &AtomicBool, tell: Listener<'_>) ->
     let report = db.verify().map_err(Cut::at("verify"))?;
     if let Some(first) = report.findings.first() {
         let count = report.findings.len();
-        return Err(Cut::Wrong(format!(
-            "verify has {count} findings: {first:?}"
-        )));
+        return Err(Cut::Damage(format!("{count} findings: {first:?}")));
     }
     tell(Told::Verified).map_err(Cut::Wrong)?;
     let worker = Worker {

@@ -32,9 +32,9 @@ pub fn check_other(root: &Path, manifest: &str) -> Outcome {
             .words([
                 "--manifest-path",
                 manifest,
-                "check",
                 "--config",
                 "deny.toml",
+                "check",
             ])
             .words(["bans", "licenses", "sources"])
             .run(root),
