@@ -29,6 +29,7 @@ fn random_episodes_hold() {
     let tally = random::run(1, Some(40), limit, 2, &AtomicBool::new(false))
         .unwrap_or_else(|f| panic!("{f}"));
     assert!(tally.verified > 0 && tally.acknowledged > 0, "{tally}");
+    assert!(tally.in_a_row.iter().all(|n| *n > 0), "{tally}");
 }
 
 #[test]

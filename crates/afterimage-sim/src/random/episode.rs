@@ -23,7 +23,7 @@ use afterimage_io::sim::{Body, DiskState, Image, RunEnd, Sim, Survival, Verdict}
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The deepest row of crashes inside recoveries.
+/// The most crashes inside recoveries, after the one before: four in a row.
 const DEEPEST: usize = 3;
 
 /// Runs the episode that `seed` names.
@@ -31,20 +31,25 @@ const DEEPEST: usize = 3;
 /// # Errors
 /// The first thing that did not hold, with the command that shows it again.
 pub fn episode(seed: u64) -> Result<Tally, Box<Failure>> {
-    let mut e = Episode::new(seed);
+    episode_of(Choices::new(seed), &format!("--seed {seed}"))
+}
+
+/// Runs the episode that `choices` make, whatever they are made from; `name` names it for `cargo xtask sim`.
+///
+/// # Errors
+/// The first thing that did not hold.
+pub fn episode_of(choices: Choices, name: &str) -> Result<Tally, Box<Failure>> {
+    let mut e = Episode::new(choices);
     match e.run() {
         Ok(()) => Ok(Tally {
             episodes: 1,
             ..e.tally
         }),
-        Err(mismatch) => {
-            let place = format!("seed {seed}: {}", e.story.join("; "));
-            Err(Box::new(Failure {
-                mismatch,
-                place,
-                replay: format!("cargo xtask sim --seed {seed}"),
-            }))
-        }
+        Err(mismatch) => Err(Box::new(Failure {
+            mismatch,
+            place: e.story.join("; "),
+            replay: format!("cargo xtask sim {name}"),
+        })),
     }
 }
 
@@ -61,6 +66,8 @@ struct Episode {
     echo: Arc<Echo>,
     tally: Tally,
     worlds: u64,
+    /// Crashes since the database was last open without trouble.
+    in_a_row: usize,
     /// The disk before the last power cut, and after it.
     cut: Option<(DiskState, Image)>,
     story: Vec<String>,
@@ -74,8 +81,8 @@ struct Running {
 }
 
 impl Episode {
-    fn new(seed: u64) -> Episode {
-        let mut choices = Choices::new(seed);
+    fn new(mut choices: Choices) -> Episode {
+        let seed = choices.world_seed();
         let layout = Layout {
             threads: 6,
             ..Layout::small()
@@ -93,6 +100,7 @@ impl Episode {
             echo: Arc::default(),
             tally: Tally::default(),
             worlds: 0,
+            in_a_row: 0,
             cut: None,
             story: Vec::new(),
         }
@@ -399,6 +407,7 @@ impl Episode {
         after_failure: bool,
     ) -> Result<DiskState, Mismatch> {
         self.tally.crashes += 1;
+        self.in_a_row += 1;
         world.sim.crash_now();
         if let Outcome::Panicked(text) = outcome::run(move || drop(left)) {
             return Err(Mismatch::new(
@@ -459,8 +468,8 @@ impl Episode {
                     let (report, cut) = (database.recovery_report(), self.cut.take());
                     let crash = cut.as_ref().map(|(before, left)| (before, left));
                     self.tally.kinds.recovered(&self.layout, report, crash);
-                    if let Some(n) = interrupted.checked_sub(1) {
-                        self.tally.interrupted[n] += 1;
+                    if let Some(n) = std::mem::take(&mut self.in_a_row).checked_sub(1) {
+                        self.tally.in_a_row[n.min(DEEPEST)] += 1;
                     }
                     return Ok(Running {
                         world,
