@@ -379,7 +379,16 @@ pub fn read_file(io: &Io, dir: &Path) -> Result<Vec<FileLine>> {
         return bad(1, format!("the file has {len} bytes, more than 1MiB"));
     }
     let mut bytes = vec![0; len as usize];
-    let read = file.read_at(0, &mut bytes).map_err(failed)?;
+    let mut read = 0;
+    // Half a file would be other settings. One that has become shorter meanwhile ends where it ends.
+    while read < bytes.len() {
+        match file.read_at(read as u64, &mut bytes[read..]) {
+            Ok(0) => break,
+            Ok(more) => read += more,
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(failed(e)),
+        }
+    }
     bytes.truncate(read);
     match String::from_utf8(bytes) {
         Ok(text) => parse_file(&text).or_else(|(line, what)| bad(line, what)),

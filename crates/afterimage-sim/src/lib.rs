@@ -30,6 +30,8 @@ pub mod kinds;
 #[doc(hidden)]
 pub mod life;
 #[doc(hidden)]
+pub mod matrix;
+#[doc(hidden)]
 pub mod model;
 #[doc(hidden)]
 pub mod oracle;
@@ -39,6 +41,8 @@ pub mod outcome;
 pub mod planted;
 #[doc(hidden)]
 pub mod random;
+#[doc(hidden)]
+pub mod reach;
 #[doc(hidden)]
 pub mod reference;
 #[doc(hidden)]

@@ -51,7 +51,7 @@ impl<'a> Call<'a> {
 
     fn cost(&self) -> Duration {
         Duration::from_micros(match self.kind {
-            CallKind::Read => 5,
+            kind if kind.looks() => 5,
             CallKind::Sync | CallKind::SyncDir | CallKind::WriteDurably => 100,
             _ => 20,
         })
@@ -75,6 +75,9 @@ impl SimWorld {
         let name = names::whole(path)?;
         self.look()?;
         let found = self.state().disk.node(&name);
+        if found.is_some() || !how.creates() {
+            self.may_look(CallKind::Open, &name)?;
+        }
         let id = match found {
             Some(Node::Dir) => return Err(ErrorKind::IsADirectory.into()),
             Some(Node::File(_)) if how == OpenMode::CreateNew => {
@@ -158,6 +161,7 @@ impl SimWorld {
     pub(crate) fn list_dir(&self, path: &Path) -> Result<Vec<String>> {
         let name = names::whole(path)?;
         self.look()?;
+        self.may_look(CallKind::List, &name)?;
         let state = self.state();
         state.disk.require_dir(&name)?;
         Ok(state.disk.list(&name))
@@ -166,12 +170,14 @@ impl SimWorld {
     pub(crate) fn exists(&self, path: &Path) -> Result<bool> {
         let name = names::whole(path)?;
         self.look()?;
+        self.may_look(CallKind::Look, &name)?;
         Ok(self.state().disk.node(&name).is_some())
     }
 
     pub(crate) fn is_dir(&self, path: &Path) -> Result<bool> {
         let name = names::whole(path)?;
         self.look()?;
+        self.may_look(CallKind::Look, &name)?;
         Ok(self.state().disk.node(&name) == Some(Node::Dir))
     }
 
@@ -194,6 +200,21 @@ impl SimWorld {
         self.refuse_if_crashed()
     }
 
+    /// Asks the hook about a call that only looks, if it wants to be asked.
+    pub(super) fn may_look(&self, kind: CallKind, name: &str) -> Result<()> {
+        if !self.hooks_reads() {
+            return Ok(());
+        }
+        match self.ask(&Call::named(kind, name)) {
+            Verdict::Crash | Verdict::CrashAfter => self.crash_here(),
+            Verdict::Error(kind) => Err(kind.into()),
+            Verdict::OsError(number) => Err(Error::from_raw_os_error(number)),
+            Verdict::Continue | Verdict::Short(_) | Verdict::FailSync(_) | Verdict::Misread(_) => {
+                Ok(())
+            }
+        }
+    }
+
     /// In a drop during an unwind a crashed world cannot unwind again: its I/O fails instead.
     fn refuse_if_crashed(&self) -> Result<()> {
         if self.has_crashed() {
@@ -213,7 +234,9 @@ impl SimWorld {
         self.look()?;
         let verdict = self.ask(call);
         let way = match verdict {
-            Verdict::Continue | Verdict::CrashAfter => self.planned_fault(call),
+            Verdict::Continue | Verdict::CrashAfter | Verdict::Misread(_) => {
+                self.planned_fault(call)
+            }
             Verdict::Crash => return self.crash_here(),
             Verdict::Error(kind) => return Err(kind.into()),
             Verdict::OsError(number) => return Err(Error::from_raw_os_error(number)),

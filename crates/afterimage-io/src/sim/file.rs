@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::calls::{Call, EIO, Way};
 use super::disk::{DiskState, FileId};
-use super::observer::{CallKind, Event, SyncFailure, Verdict};
+use super::observer::{CallKind, Event, Misread, SyncFailure, Verdict};
 use super::world::{SimWorld, State};
 
 /// No file is longer than this, as on real systems.
@@ -46,6 +46,7 @@ impl SimFile {
     pub(crate) fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
         self.world.look()?;
         let mut wanted = buf.len();
+        let mut misread = None;
         if self.world.hooks_reads() {
             let name = self.name();
             let mut call = Call::named(CallKind::Read, &name);
@@ -55,13 +56,25 @@ impl SimFile {
                 Verdict::Error(kind) => return Err(kind.into()),
                 Verdict::OsError(number) => return Err(Error::from_raw_os_error(number)),
                 Verdict::Short(bytes) => wanted = wanted.min(bytes),
+                Verdict::Misread(how) => misread = Some(how),
                 Verdict::Continue | Verdict::CrashAfter | Verdict::FailSync(_) => {}
             }
         } else {
             self.world.advance_clock(Duration::from_micros(5));
         }
         let state = self.world.state();
-        Ok(state.disk.read(self.file, offset, &mut buf[..wanted]))
+        let buf = &mut buf[..wanted];
+        let count = state.disk.read(self.file, offset, buf);
+        match misread {
+            Some(Misread::Flip(byte)) if count > 0 => buf[byte.min(count - 1)] ^= 0x10,
+            Some(Misread::From(other)) => {
+                // As long as it ought to be: only the bytes are wrong.
+                buf[..count].fill(0);
+                state.disk.read(self.file, other, &mut buf[..count]);
+            }
+            _ => {}
+        }
+        Ok(count)
     }
 
     pub(crate) fn write_at(&self, offset: u64, buf: &[u8], durably: bool) -> Result<usize> {
@@ -208,6 +221,7 @@ impl SimFile {
 
     pub(crate) fn len(&self) -> Result<u64> {
         self.world.look()?;
+        self.world.may_look(CallKind::Look, &self.name())?;
         Ok(self.world.state().disk.len(self.file))
     }
 
@@ -230,7 +244,12 @@ impl SimFile {
     /// Makes `content` the whole file, unless it is already: what is opened in vain has then changed nothing.
     pub(super) fn replace_with(&self, content: &[u8]) -> Result<()> {
         let mut found = vec![0; content.len() + 1];
-        let len = self.read_at(0, &mut found)?;
+        let len = loop {
+            match self.read_at(0, &mut found) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                answer => break answer?,
+            }
+        };
         if found[..len] == *content {
             return Ok(());
         }

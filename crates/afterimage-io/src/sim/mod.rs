@@ -27,7 +27,9 @@ pub(crate) use world::{PROCESS_ID, SimWorld};
 
 pub use disk::{DiskState, PendingKind, PendingOp};
 pub use image::Image;
-pub use observer::{CallInfo, CallKind, Event, FailSync, Note, Observer, SyncFailure, Verdict};
+pub use observer::{
+    CallInfo, CallKind, Event, FailSync, Misread, Note, Observer, SyncFailure, Verdict,
+};
 pub use survival::{Fate, SECTOR_BYTES, Survival};
 
 /// A hook: asked about each call with the disk as it is before.
@@ -93,7 +95,7 @@ impl Sim {
         self.world.set_hook(hook);
     }
 
-    /// Whether the hook is asked about reads too; they are then numbered among the calls.
+    /// Whether the hook is asked about reads and other looks too; they are then numbered among the calls.
     pub fn set_hook_reads(&self, reads: bool) {
         self.world.set_hook_reads(reads);
     }

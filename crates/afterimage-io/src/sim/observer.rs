@@ -114,10 +114,16 @@ pub trait Observer: Send + Sync {
 }
 
 /// The kinds of calls a hook is asked about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CallKind {
-    /// Asked about only if [`Sim::set_hook_reads`](super::Sim::set_hook_reads) says so.
+    /// Asked about only if [`Sim::set_hook_reads`](super::Sim::set_hook_reads) says so, as the next three are.
     Read,
+    /// Opening a file without making it.
+    Open,
+    /// Listing a directory.
+    List,
+    /// Asking whether there is something of this name, what it is, or how long it is.
+    Look,
     /// A write, or what is left of one after a short write.
     Write,
     /// A write that is durable when it returns.
@@ -141,6 +147,14 @@ pub enum CallKind {
 }
 
 impl CallKind {
+    /// Whether the call only looks: then the hook is asked about it only if it wants to be.
+    pub fn looks(self) -> bool {
+        matches!(
+            self,
+            CallKind::Read | CallKind::Open | CallKind::List | CallKind::Look
+        )
+    }
+
     /// Whether the call makes something durable.
     pub fn syncs(self) -> bool {
         matches!(
@@ -153,7 +167,7 @@ impl CallKind {
 /// One I/O call, before it takes effect.
 #[derive(Debug, Clone, Copy)]
 pub struct CallInfo<'a> {
-    /// Its number in this world, from 0. Reads are numbered only if the hook is asked about them.
+    /// Its number in this world, from 0. Reads and other looks are numbered only if the hook is asked about them.
     pub index: u64,
     /// What it is.
     pub kind: CallKind,
@@ -189,6 +203,18 @@ pub enum Verdict {
     Short(usize),
     /// A sync or durable write fails like this. Other calls continue.
     FailSync(SyncFailure),
+    /// A read is answered with wrong bytes, without an error. Other calls continue.
+    Misread(Misread),
+}
+
+/// How a read is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Misread {
+    /// A bit of this byte of the answer is turned around; of the last one, if the answer is shorter.
+    Flip(usize),
+    /// The bytes are those from this place of the file on: the disk has read somewhere else.
+    From(u64),
 }
 
 /// What a failed sync leaves behind. All but `NothingHappened` were seen on real file systems.

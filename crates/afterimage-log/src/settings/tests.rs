@@ -191,6 +191,31 @@ fn a_wrong_file_is_told_by_line_and_setting() {
     }
 }
 
+/// A read may stop anywhere, or be interrupted: what is left of the file is read all the same.
+#[test]
+fn a_file_is_read_whole_whatever_a_read_stops_at() {
+    use afterimage_io::sim::{CallKind, Verdict};
+    let text = "spare_segments = 2\nwal_buffers = \"1MiB\"\n";
+    for first in (1..text.len())
+        .map(Verdict::Short)
+        .chain([Verdict::OsError(4)])
+    {
+        let sim = Sim::new(1);
+        put_file(&sim.io(), Path::new("d"), text);
+        let mut reads = 0;
+        sim.set_hook_reads(true);
+        sim.set_hook(Some(Box::new(move |call, _| {
+            reads += u32::from(call.kind == CallKind::Read);
+            match reads {
+                1 => first,
+                _ => Verdict::Continue,
+            }
+        })));
+        let lines = read_file(&sim.io(), Path::new("d")).expect("reads");
+        assert_eq!(lines.len(), 2, "{first:?}");
+    }
+}
+
 #[test]
 fn the_document_has_every_setting() {
     let document = include_str!("../../../../docs/settings.md");

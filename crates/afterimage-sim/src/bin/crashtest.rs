@@ -5,7 +5,8 @@ use afterimage_sim::exhaustive::{self, Config};
 use afterimage_sim::failure::{Failure, Gathered, Layer, Mismatch};
 use afterimage_sim::kinds::Kinds;
 use afterimage_sim::oracle::Layout;
-use afterimage_sim::{corruption, planted, random};
+use afterimage_sim::reach::Reach;
+use afterimage_sim::{corruption, matrix, planted, random};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -18,6 +19,8 @@ crashtest: crashes the engine in a simulated world, at every I/O call, and check
                                           every small workload, every call, every survival
     crashtest random [--seed N] [--seconds S] [--episodes N]
                                           concurrent clients, fresh seeds (or from N on)
+    crashtest matrix [--calls N] [--json FILE] [--only TEXT]
+                                          each thing that can happen at each site, at N of its calls (default 3)
     crashtest corruption [--seed N] [--stride N]
                                           a changed byte at every N-th position
     crashtest planted [--cap SECONDS] [BUG...]
@@ -46,6 +49,9 @@ struct Asked {
     deeper: Option<u64>,
     stride: Option<u64>,
     cap: Option<u64>,
+    calls: Option<u64>,
+    json: Option<String>,
+    only: Option<String>,
     workers: Option<u64>,
     replay: Option<String>,
     keep_going: bool,
@@ -74,6 +80,9 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
             "--deeper-one-in" => number(&mut asked.deeper)?,
             "--stride" => number(&mut asked.stride)?,
             "--cap" => number(&mut asked.cap)?,
+            "--calls" => number(&mut asked.calls)?,
+            "--json" => asked.json = Some(arguments.next().ok_or("--json needs a file")?),
+            "--only" => asked.only = Some(arguments.next().ok_or("--only needs a text")?),
             "--workers" => number(&mut asked.workers)?,
             "--replay" => {
                 asked.replay = Some(
@@ -118,6 +127,7 @@ fn main() -> ExitCode {
             exhaustive_run(&asked, asked.seconds.map(Duration::from_secs)).map(told)
         }
         (Some("corruption"), _) => damage(&asked),
+        (Some("matrix"), _) => matrix_alone(&asked),
         (Some("planted"), _) => return hunts(&asked),
         (Some("help"), _) => {
             println!("{HELP}");
@@ -198,13 +208,49 @@ fn random_runs(asked: &Asked) -> Covered {
     }
 }
 
+/// Each thing that can happen at each site; the table of reach is printed, and written where that was asked for.
+fn matrix_run(asked: &Asked) -> Result<Reach, Box<Failure>> {
+    let config = matrix::Config {
+        calls: asked.calls.map_or(3, |n| usize::try_from(n).unwrap_or(3)),
+        workers: workers(asked),
+        only: asked.only.clone(),
+        keep_going: asked.keep_going,
+    };
+    let matrix = matrix::run(&config)?;
+    println!("{}\n{matrix}", matrix.reach);
+    if let Some(file) = &asked.json
+        && let Err(e) = std::fs::write(file, matrix.reach.json())
+    {
+        eprintln!("crashtest: {file}: {e}");
+        std::process::exit(2);
+    }
+    Ok(matrix.reach)
+}
+
+/// The matrix alone: complete, unless only a part was asked for.
+fn matrix_alone(asked: &Asked) -> Held {
+    let missing = matrix_run(asked)?.missing();
+    if missing.is_empty() || asked.only.is_some() {
+        return Ok(());
+    }
+    Err(not_covered(&missing, "cargo xtask sim matrix"))
+}
+
+fn not_covered(missing: &[String], replay: &str) -> Box<Failure> {
+    Box::new(Failure {
+        mismatch: Mismatch::new(Layer::Coverage, missing.join("; ")),
+        place: "all of it together: the workloads have to be made such that it happens".to_string(),
+        replay: replay.to_string(),
+    })
+}
+
 fn damage(asked: &Asked) -> Held {
     let (counts, failures) = corruption::run(asked.seed.unwrap_or(1), asked.stride.unwrap_or(11));
     println!("{counts}");
     failures.verdict()
 }
 
-/// What every change passes: replays, the exhaustive driver (two thirds of the time, if it needs it), corruption, fixed seeds, and fresh ones until the time is
+/// What every change passes: replays, the matrix, the exhaustive driver (two thirds of the time, if it needs it), corruption, fixed seeds, and fresh ones until the time is
 /// up.
 fn ci(asked: &Asked) -> Held {
     let started = Instant::now();
@@ -213,6 +259,7 @@ fn ci(asked: &Asked) -> Held {
         random::replays(seed)?;
     }
     println!("replay: three episodes run twice have the same trace");
+    let reach = matrix_run(asked)?;
     let mut kinds = exhaustive_run(asked, Some(limit * 2 / 3))?;
     damage(&Asked {
         stride: Some(asked.stride.unwrap_or(31)),
@@ -223,14 +270,11 @@ fn ci(asked: &Asked) -> Held {
     kinds.add(&random_from(asked, 1, None, Some(rest / 2))?);
     kinds.add(&random_from(asked, fresh_seed(), None, Some(rest / 2))?);
     told(kinds.clone());
-    match kinds.missing() {
-        missing if missing.is_empty() => Ok(()),
-        missing => Err(Box::new(Failure {
-            mismatch: Mismatch::new(Layer::Coverage, missing.join("; ")),
-            place: "all of it together: the workloads have to be made such that it happens"
-                .to_string(),
-            replay: "cargo xtask sim ci".to_string(),
-        })),
+    let mut missing = kinds.missing();
+    missing.extend(reach.missing());
+    match missing.is_empty() {
+        true => Ok(()),
+        false => Err(not_covered(&missing, "cargo xtask sim ci")),
     }
 }
 

@@ -292,6 +292,9 @@ pub(super) fn words(info: &CallInfo<'_>) -> String {
         CallKind::Rename => format!("rename {path} to {}", info.to.unwrap_or("")),
         CallKind::Remove => format!("remove {path}"),
         CallKind::SyncDir if path.is_empty() => "sync the names in the top directory".to_string(),
+        CallKind::Open => format!("open {path}"),
+        CallKind::List => format!("list {path}"),
+        CallKind::Look => format!("look for {path}"),
         CallKind::SyncDir => format!("sync the names in {path}"),
     }
 }

@@ -203,7 +203,7 @@ impl Trouble {
             if let Some(verdict) = noise.as_mut().and_then(|c| disturb(c, info)) {
                 return verdict;
             }
-            if info.kind == CallKind::Read || done {
+            if info.kind.looks() || done {
                 return Verdict::Continue;
             }
             calls += 1;

@@ -232,10 +232,10 @@ fn begin_report(decided: &Decided, clean: bool) -> RecoveryReport {
 fn check_before_opening(store: &Store) -> Result<()> {
     let mut page = Page::new(store.page_size());
     store.read(PageId::FILE_HEADER, &mut page)?;
-    let maps = map_pages(store.page_size());
+    let (maps, pages) = (map_pages(store.page_size()), store.page_count()?);
     for map in (0..)
         .map(|n| PageId(1 + n * maps))
-        .take_while(|map| map.get() < store.page_count().unwrap_or(0))
+        .take_while(|map| map.get() < pages)
     {
         if let Found::Bad(what) = store.look(map, &mut page)? {
             return Err(store.corrupt(map, what));

@@ -5,7 +5,9 @@
 //! row   large 1 | key length 2 | value length 2 | key | value
 //! ```
 //!
-//! A large value's bytes stand in a file by themselves; in its row stand their offset and length, 8 bytes each.
+//! A large value's bytes stand in a file by themselves; in its row stand their offset and length, 8 bytes each, and their
+//! checksum. In a file the row's checksum (CRC-32C, 4 bytes) stands before it: a disk that has lost a bit meanwhile must not
+//! make a row of it that looks like any other.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -13,13 +15,23 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 
 use afterimage_io::{File, Io, OpenMode};
+use crc_fast::{CrcAlgorithm, Digest};
 
 use crate::error::{Error, Result};
 use crate::transaction::read_failed;
 
 const HEAD: usize = 5;
+const SUM: usize = 4;
+/// What stands for a large value in its row.
+const PLACE: usize = 16 + SUM;
+const CRC: CrcAlgorithm = CrcAlgorithm::Crc32Iscsi;
 /// Bytes of a large value that are in memory at once.
 const PIECE: u64 = 256 << 10;
+
+fn crc32c(bytes: &[u8]) -> u32 {
+    // Computed as 64 bits; the upper half is zero.
+    crc_fast::checksum(CRC, bytes) as u32
+}
 
 /// A value on its way.
 pub(super) enum Value<'a> {
@@ -129,26 +141,33 @@ impl Spilled {
     }
 
     /// Puts a large value into the file. Returns what stands for it in its row.
-    pub(super) fn append_value(&mut self, len: u64, bytes: &mut dyn Read) -> Result<[u8; 16]> {
-        let place = (u128::from(len) << 64 | u128::from(self.end)).to_le_bytes();
+    pub(super) fn append_value(&mut self, len: u64, bytes: &mut dyn Read) -> Result<[u8; PLACE]> {
+        let at = (u128::from(len) << 64 | u128::from(self.end)).to_le_bytes();
+        let mut sum = Digest::new(CRC);
         let mut piece = vec![0; len.min(PIECE) as usize];
         let mut left = len;
         while left > 0 {
             let here = &mut piece[..left.min(PIECE) as usize];
             bytes.read_exact(here).map_err(read_failed)?;
             self.append(here)?;
+            sum.update(here);
             left -= here.len() as u64;
         }
+        let mut place = [0; PLACE];
+        place[..16].copy_from_slice(&at);
+        place[16..].copy_from_slice(&(sum.finalize() as u32).to_le_bytes());
         Ok(place)
     }
 
     fn value(&self, place: &[u8]) -> SpilledValue<'_> {
-        let place = place.first_chunk().expect("sixteen bytes, as written");
+        let (place, sum) = place.split_first_chunk().expect("as written");
         let place = u128::from_le_bytes(*place);
         SpilledValue {
             spilled: self,
             at: place as u64,
             left: (place >> 64) as u64,
+            sum: Digest::new(CRC),
+            written: u32::from_le_bytes(*sum.first_chunk().expect("as written")),
         }
     }
 
@@ -170,14 +189,27 @@ struct SpilledValue<'s> {
     spilled: &'s Spilled,
     at: u64,
     left: u64,
+    /// Of what was read until now.
+    sum: Digest,
+    /// Of all of it, as it was written.
+    written: u32,
 }
 
 impl Read for SpilledValue<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let count = self.left.min(into.len() as u64);
-        self.spilled.read(self.at, &mut into[..count as usize])?;
+        let into = &mut into[..count as usize];
+        self.spilled.read(self.at, into)?;
         self.at += count;
         self.left -= count;
+        self.sum.update(into);
+        if self.left == 0 && count > 0 && self.sum.clone().finalize() as u32 != self.written {
+            let what = format!(
+                "a large value that waits in {} is damaged there",
+                self.spilled.path.display()
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
         Ok(count as usize)
     }
 }
@@ -196,11 +228,15 @@ impl<'s> Pieces<'s> {
     }
 
     pub(super) fn push(&mut self, row: &Row<'_>) -> Result<()> {
-        if self.piece.len() + row.bytes() > self.piece.capacity() {
+        if self.piece.len() + SUM + row.bytes() > self.piece.capacity() {
             self.spilled.append(&self.piece)?;
             self.piece.clear();
         }
+        let at = self.piece.len();
+        self.piece.extend_from_slice(&[0; SUM]);
         row.append_to(&mut self.piece);
+        let sum = crc32c(&self.piece[at + SUM..]);
+        self.piece[at..at + SUM].copy_from_slice(&sum.to_le_bytes());
         Ok(())
     }
 
@@ -231,22 +267,45 @@ impl Run {
     }
 
     pub(super) fn row(&self) -> Option<Row<'_>> {
-        Row::first_of(&self.buffer[self.from..])
+        Row::first_of(self.buffer.get(self.from + SUM..)?)
     }
 
     /// Begins to read, `bytes` at a time.
     pub(super) fn begin(&mut self, spilled: &Spilled, bytes: usize) -> Result<()> {
         self.buffer = Vec::with_capacity(bytes);
-        self.fill(spilled)
+        self.fill(spilled)?;
+        self.check(spilled)
     }
 
     /// Goes on to the next row, if there is one.
     pub(super) fn next(&mut self, spilled: &Spilled) -> Result<()> {
-        self.from += self.row().map_or(0, |row| row.bytes());
+        self.from += self.row().map_or(0, |row| SUM + row.bytes());
         if self.row().is_none() && self.at < self.end {
             self.fill(spilled)?;
         }
-        Ok(())
+        self.check(spilled)
+    }
+
+    /// The row that stands here is the one that was written; or there are no more.
+    fn check(&self, spilled: &Spilled) -> Result<()> {
+        let rest = &self.buffer[self.from..];
+        let sound = self.row().is_some_and(|row| {
+            let bytes = &rest[SUM..SUM + row.bytes()];
+            rest[..SUM] == crc32c(bytes).to_le_bytes()
+        });
+        if sound || rest.is_empty() {
+            return Ok(());
+        }
+        let place = format!(
+            "{} at byte {}",
+            spilled.path.display(),
+            self.at - rest.len() as u64
+        );
+        Err(Error::Corruption {
+            place,
+            what: "a row on its way into a table is not as it was written".to_owned(),
+            advice: "load the table again, and have a look at the disk".to_owned(),
+        })
     }
 
     fn fill(&mut self, spilled: &Spilled) -> Result<()> {
