@@ -136,6 +136,42 @@ fn times_follow_the_clock_and_never_run_backwards() {
     }
 }
 
+/// F37. Somebody sets the clock, forward, back, by years; it stands still; the machine starts again in another year.
+/// Times never run backwards, and what waits for a moment goes by the other clock.
+#[test]
+fn the_clock_jumps_and_times_do_not_run_backwards() {
+    let hour = 3_600_000_000i64;
+    let jumps = [hour, -hour, -hour, 90_000 * hour, -180_000 * hour, 0, hour];
+    let mut image = Sim::new(1).snapshot().crash(&Survival::None);
+    let mut written = 0u64;
+    for year in [0, -9_000, 9_000, -18_000] {
+        let sim = Sim::from_image(1, &image);
+        sim.jump_wall_clock(year * hour);
+        let wal = Wal::open(&sim.io(), Path::new(""), &options()).unwrap();
+        for (n, jump) in jumps.into_iter().enumerate() {
+            sim.jump_wall_clock(jump);
+            sim.stop_wall_clock(n % 3 == 1);
+            let ticket = wal.append(&written.to_le_bytes()).unwrap();
+            written += 1;
+            sim.advance_clock(Duration::from_secs(1));
+            // Nobody waits for it; its time to be flushed has come all the same.
+            let _ = wal.step().unwrap();
+            assert!(ticket.is_durable().unwrap(), "{year} {n}");
+        }
+        let times: Vec<u64> = wal
+            .read(wal.oldest_lsn())
+            .map(|r| r.unwrap().time.unwrap())
+            .collect();
+        assert_eq!(times.len() as u64, written);
+        assert!(times.is_sorted(), "{times:?}");
+        sim.crash_now();
+        drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(
+            || drop(wal),
+        )));
+        image = sim.snapshot().crash(&Survival::None);
+    }
+}
+
 #[test]
 fn too_large_is_refused_and_harms_nothing() {
     let io = Sim::new(1).io();

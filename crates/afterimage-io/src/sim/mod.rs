@@ -130,6 +130,17 @@ impl Sim {
         self.world.advance_clock(by);
     }
 
+    /// Sets the wall clock forward or back by so many microseconds, as a person or a time server does. The other clock,
+    /// which timers go by, takes no notice.
+    pub fn jump_wall_clock(&self, micros: i64) {
+        self.world.jump_wall_clock(micros);
+    }
+
+    /// Lets the wall clock stand still, or go on with the time that has passed meanwhile.
+    pub fn stop_wall_clock(&self, stop: bool) {
+        self.world.stop_wall_clock(stop);
+    }
+
     /// Runs threads under the seeded scheduler until all have ended, those they spawn included.
     ///
     /// They are real threads of which exactly one runs at a time; who is next is the seed's choice at every lock, wait

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::panicking;
 use std::time::Duration;
@@ -35,6 +35,9 @@ pub(crate) struct SimWorld {
     crashed: AtomicBool,
     /// Nanoseconds since boot.
     clock: AtomicU64,
+    /// Microseconds that the wall clock is off; it may also stand still, at a moment that is then not 0.
+    wall_jump: AtomicI64,
+    wall_stopped: AtomicU64,
     primitives: AtomicU64,
     #[cfg(loom)]
     steps: loom::sync::atomic::AtomicU64,
@@ -90,6 +93,8 @@ impl SimWorld {
             observer: Mutex::new(None),
             crashed: AtomicBool::new(false),
             clock: AtomicU64::new(0),
+            wall_jump: AtomicI64::new(0),
+            wall_stopped: AtomicU64::new(0),
             primitives: AtomicU64::new(0),
             #[cfg(loom)]
             steps: loom::sync::atomic::AtomicU64::new(0),
@@ -192,7 +197,22 @@ impl SimWorld {
     }
 
     pub(crate) fn wall_clock(&self) -> u64 {
-        BOOT_MICROS + self.clock.load(Ordering::Relaxed) / 1000
+        match self.wall_stopped.load(Ordering::Relaxed) {
+            0 => {
+                let honest = BOOT_MICROS + self.clock.load(Ordering::Relaxed) / 1000;
+                honest.saturating_add_signed(self.wall_jump.load(Ordering::Relaxed))
+            }
+            stopped => stopped,
+        }
+    }
+
+    pub(super) fn jump_wall_clock(&self, micros: i64) {
+        self.wall_jump.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    pub(super) fn stop_wall_clock(&self, stop: bool) {
+        let stopped = if stop { self.wall_clock() } else { 0 };
+        self.wall_stopped.store(stopped, Ordering::Relaxed);
     }
 
     pub(super) fn advance_clock(&self, by: Duration) {

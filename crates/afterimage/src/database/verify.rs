@@ -332,7 +332,7 @@ fn unlogged_pending_pages(system: &System) -> Result<BTreeSet<PageId>> {
 
 impl VerifyReport {
     fn page_finding(&mut self, pager: &Pager, table: Option<String>, page: PageId, what: String) {
-        let offset = page.get() * pager.page_size() as u64;
+        let offset = page.get().saturating_mul(pager.page_size() as u64);
         let place = format!("{} at offset {offset}", pager.file_name());
         self.findings.push(VerifyFinding {
             table,

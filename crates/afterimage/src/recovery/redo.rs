@@ -9,7 +9,7 @@ use afterimage_log::{Frame, Lsn};
 use super::analysis::decode;
 use super::kinds::Kinds;
 use crate::buffer::Pager;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ids::PageId;
 use crate::page::{PageOp, apply, check_op};
 use crate::record::RecordKind;
@@ -149,7 +149,7 @@ impl<'a> Redo<'a> {
                      lost, or log is missing",
                     page.lsn()
                 );
-                return Err(Error::corruption(format!("page {id}"), what));
+                return Err(self.pager.corrupt(id, what));
             }
         }
         Ok(())

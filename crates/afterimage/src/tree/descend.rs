@@ -135,6 +135,7 @@ impl Tree {
                     return Ok(None);
                 };
                 self.check_arrival(pager, &page, Some(child_level))?;
+                self.check_keys(pager, &page, seek)?;
                 return Ok(Some(Leaf::Exclusive(page)));
             }
             let Some(page) = pin.shared() else {
@@ -143,6 +144,7 @@ impl Tree {
             self.check_arrival(pager, &page, Some(child_level))?;
             current = page;
             if child_level == level {
+                self.check_keys(pager, &current, seek)?;
                 return Ok(Some(Leaf::Shared(current)));
             }
         }
@@ -205,6 +207,16 @@ impl Tree {
             page.level(),
             page.cell_count()
         );
+        Err(self.name_in(pager.corrupt(page.id(), what)))
+    }
+
+    /// The page at the end of the way is the one that was sought. One for other keys would show rows as missing that are
+    /// there. Pages on the way need no look: from a wrong one, no way leads to the right end.
+    fn check_keys(&self, pager: &Pager, page: &Page, seek: Seek<'_>) -> Result<()> {
+        if seek.is_on(page) {
+            return Ok(());
+        }
+        let what = format!("a link of tree {} leads to a page for other keys", self.id);
         Err(self.name_in(pager.corrupt(page.id(), what)))
     }
 
