@@ -14,6 +14,15 @@ pub struct Books {
 }
 
 impl Books {
+    /// Books of a life that was recorded: what was acknowledged at least, and begun at most.
+    pub fn between(least: Last, most: Last) -> Books {
+        Books {
+            least,
+            most,
+            acknowledged: 0,
+        }
+    }
+
     /// An open has found the table after the transactions up to `found`. From now on that must not be lost: it was seen.
     ///
     /// # Errors

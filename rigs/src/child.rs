@@ -22,6 +22,9 @@ pub mod exit {
     pub const WRONG: u8 = 4;
 }
 
+/// How a message begins that could not be told.
+const UNHEARD: &str = "nobody listens";
+
 /// What `rigs child WORDS` does; returns its exit code.
 pub fn serve(words: &[String]) -> u8 {
     let Some(plan) = plan_from(words) else {
@@ -35,8 +38,8 @@ pub fn serve(words: &[String]) -> u8 {
         Err(cut) => {
             let _ = say(&format!("cut {cut}"));
             match cut {
-                Cut::Error { .. } | Cut::Damage(_) => exit::ERROR,
-                Cut::Wrong(_) => exit::WRONG,
+                Cut::Wrong(what) if !what.starts_with(UNHEARD) => exit::WRONG,
+                _ => exit::ERROR,
             }
         }
     }
@@ -47,7 +50,7 @@ fn say(line: &str) -> Result<(), String> {
     let mut stdout = std::io::stdout().lock();
     let said = stdout.write_all(line.as_bytes());
     said.and_then(|()| stdout.flush())
-        .map_err(|e| format!("nobody listens: {e}"))
+        .map_err(|e| format!("{UNHEARD}: {e}"))
 }
 
 /// The words that give a child its plan.
@@ -141,7 +144,7 @@ impl Heard {
                 Ok(())
             }
             "full" | "closed" => Ok(()),
-            "cut" if rest.starts_with("WRONG") => Err(rest.to_owned()),
+            "cut" if rest.starts_with("WRONG") && !rest.contains(UNHEARD) => Err(rest.to_owned()),
             "cut" => {
                 self.cut = Some(rest.to_owned());
                 Ok(())

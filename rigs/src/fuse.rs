@@ -10,6 +10,7 @@ use crate::job::{Counts, Job, count};
 use crate::lossy::faults::{Fault, Faults};
 use crate::lossy::image::{ROOT, Survive};
 use crate::lossy::mount::Mounted;
+use crate::panics;
 use crate::work::{self, Cut, Plan, Told};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -117,7 +118,13 @@ impl Lane<'_> {
         for name in told {
             count(&mut self.counts, &name, 1);
         }
-        let cut = self.mounted.disk().faults.is_dead() || self.dice.one_in(2);
+        // Sometimes it was only the process that died: the next one finds all that is in the cache, and nothing more of it
+        // is durable than before.
+        let dead = self.mounted.disk().faults.is_dead();
+        let cut = !self.dice.one_in(if dead { 6 } else { 2 });
+        if dead && !cut {
+            count(&mut self.counts, "killed, not cut", 1);
+        }
         if cut {
             let policy = Survive::ALL[self.dice.below(Survive::ALL.len() as u64) as usize];
             self.mounted.disk().image.cut(policy, &mut self.dice);
@@ -156,7 +163,11 @@ impl Lane<'_> {
                 Told::Checkpoint | Told::Closed => Ok(()),
             }
         };
-        let ended = work::live(&self.plan, &stop, &tell);
+        let mut ended = work::live(&self.plan, &stop, &tell);
+        if let Some(panic) = panics::first() {
+            // Of this lane or the other: either is evidence.
+            ended = Err(Cut::Wrong(format!("PANIC: {panic}")));
+        }
         (ended, opened.load(Relaxed))
     }
 

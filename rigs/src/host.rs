@@ -42,6 +42,30 @@ pub const XFS: Need = Need {
     package: Some("xfsprogs"),
 };
 
+/// btrfs, and what makes one.
+pub const BTRFS: Need = Need {
+    what: "mkfs.btrfs or btrfs in the kernel",
+    is_there: || has_program("mkfs.btrfs") && has_file_system("btrfs"),
+    package: Some("btrfs-progs"),
+};
+
+/// What a file system needs.
+#[cfg(target_os = "linux")]
+pub fn of(kind: crate::mounts::Kind) -> Need {
+    match kind {
+        crate::mounts::Kind::Ext4 => EXT4,
+        crate::mounts::Kind::Xfs => XFS,
+        crate::mounts::Kind::Btrfs => BTRFS,
+    }
+}
+
+/// System calls that fail on demand.
+pub const STRACE: Need = Need {
+    what: "strace",
+    is_there: || has_program("strace"),
+    package: Some("strace"),
+};
+
 fn has_program(name: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|dir| dir.join(name).is_file())

@@ -15,10 +15,14 @@ pub type Counts = BTreeMap<String, u64>;
 pub struct Job {
     /// A directory for this rig alone, there already and empty.
     pub dir: PathBuf,
+    /// The same for images of file systems: in memory where the system has a place for that, so that no real disk waits.
+    pub images: PathBuf,
     /// Chooses everything that is left to chance.
     pub seed: u64,
-    /// So many cuts are left until the aim is reached.
+    /// So many of the rig's unit are left until the aim is reached.
     pub wanted: u64,
+    /// What was counted before, all pieces together: for rigs that go through a list.
+    pub before: Counts,
     /// The piece ends about here.
     pub until: Instant,
     /// Where evidence goes.
@@ -47,13 +51,15 @@ pub struct Rig {
     pub name: &'static str,
     /// What it does, in a line.
     pub what: &'static str,
-    /// Cuts until it has passed.
+    /// What is counted.
+    pub unit: &'static str,
+    /// So many until it has passed.
     pub aim: u64,
     /// The same for `--quick`.
     pub quick: u64,
     /// What this machine lacks for it, if anything.
     pub lacks: fn() -> Option<String>,
-    /// Does a piece of work; `cuts` in what it returns counts against the aim.
+    /// Does a piece of work; its unit, in what it returns, counts against the aim.
     pub run: fn(&Job) -> Result<Counts, String>,
 }
 

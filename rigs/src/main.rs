@@ -4,9 +4,15 @@
 //! This file reads the command line, goes through the rigs, and prints the table. A rig is a file of its own; it works in pieces,
 //! each of which is a line in a results file, so that a second call goes on where the first was stopped.
 
+#[cfg(target_os = "linux")]
+mod blocks;
 mod books;
 mod child;
+#[cfg(target_os = "linux")]
+mod device;
 mod dice;
+#[cfg(target_os = "linux")]
+mod fsyncgate;
 #[cfg(target_os = "linux")]
 mod fuse;
 #[cfg(target_os = "linux")]
@@ -15,13 +21,20 @@ mod host;
 mod job;
 mod kill;
 #[cfg(target_os = "linux")]
+mod leftovers;
+#[cfg(target_os = "linux")]
 mod lossy;
 #[cfg(target_os = "linux")]
 mod mounts;
+mod panics;
+#[cfg(target_os = "linux")]
+mod quiet;
 mod results;
 mod rows;
 #[cfg(target_os = "linux")]
 mod shutdown;
+#[cfg(target_os = "linux")]
+mod strace;
 mod table;
 mod work;
 
@@ -35,8 +48,7 @@ use table::{Outcome, Row};
 const HELP: &str = "\
 rigs: Afterimage on real file systems while the power goes, calls fail and processes are killed
 
-    rigs [NAME...] [--quick] [--minutes N] [--fresh] [--json] [--dir DIR]
-
+    rigs [NAME...] [--quick] [--minutes N] [--fresh] [--json] [--seed N] [--dir DIR] [--work DIR]
 
     NAME                  only these
     --quick               a look at each, less than ten minutes in all; always from the beginning
@@ -45,7 +57,7 @@ rigs: Afterimage on real file systems while the power goes, calls fail and proce
     --json                the table as JSON
     --seed N              the first piece's seed; by default the next that was not used yet
     --dir DIR             where results and evidence are kept (default: target/rigs)
-    --work DIR            where databases, images and mounts are made, and removed (default: DIR/work)
+    --work DIR            where databases, images and mounts are made, and removed (default: DIR/work, and /dev/shm for images)
 
 exit: 0 nothing went wrong, 1 something did, 2 usage";
 
@@ -57,6 +69,7 @@ const RIGS: &[Rig] = &[
     Rig {
         name: "kill",
         what: "SIGKILL at a random moment",
+        unit: "cuts",
         aim: 1000,
         quick: 200,
         lacks: || None,
@@ -66,6 +79,7 @@ const RIGS: &[Rig] = &[
     Rig {
         name: "fuse",
         what: "power cuts and failing calls on a file system that forgets",
+        unit: "cuts",
         aim: 50_000,
         quick: 2000,
         lacks: || host::lacks(&[host::ROOT, host::FUSE]),
@@ -75,6 +89,7 @@ const RIGS: &[Rig] = &[
     Rig {
         name: "shutdown-ext4",
         what: "power cuts under ext4 in an image",
+        unit: "cuts",
         aim: 1000,
         quick: 60,
         lacks: || host::lacks(&[host::ROOT, host::LOOP, host::EXT4]),
@@ -84,10 +99,41 @@ const RIGS: &[Rig] = &[
     Rig {
         name: "shutdown-xfs",
         what: "power cuts under XFS in an image",
+        unit: "cuts",
         aim: 1000,
         quick: 60,
         lacks: || host::lacks(&[host::ROOT, host::LOOP, host::XFS]),
         run: shutdown::xfs,
+    },
+    #[cfg(target_os = "linux")]
+    Rig {
+        name: "strace",
+        what: "every system call of every name fails, or kills; then the power goes",
+        unit: "sweeps",
+        aim: strace::SWEEPS,
+        quick: 24,
+        lacks: || host::lacks(&[host::ROOT, host::FUSE, host::STRACE]),
+        run: strace::run,
+    },
+    #[cfg(target_os = "linux")]
+    Rig {
+        name: "fsyncgate",
+        what: "a sync that fails once, and a page cache that lies, on ext4, XFS and btrfs",
+        unit: "rounds",
+        aim: 300,
+        quick: 12,
+        lacks: || host::lacks(&[host::ROOT, host::FUSE, host::LOOP, host::EXT4]),
+        run: fsyncgate::run,
+    },
+    #[cfg(target_os = "linux")]
+    Rig {
+        name: "blocks",
+        what: "power cuts between the writes of ext4 to its disk, reordered and torn",
+        unit: "cuts",
+        aim: 500,
+        quick: 40,
+        lacks: || host::lacks(&[host::ROOT, host::FUSE, host::LOOP, host::EXT4]),
+        run: blocks::run,
     },
 ];
 
@@ -101,6 +147,21 @@ struct Asked {
     seed: Option<u64>,
     dir: PathBuf,
     work: Option<PathBuf>,
+}
+
+impl Asked {
+    fn work(&self) -> PathBuf {
+        let given = self.work.clone();
+        given.unwrap_or_else(|| self.dir.join("work"))
+    }
+
+    fn images(&self) -> PathBuf {
+        let in_memory = PathBuf::from("/dev/shm");
+        match &self.work {
+            None if in_memory.is_dir() => in_memory.join("afterimage-rigs"),
+            _ => self.work(),
+        }
+    }
 }
 
 fn parse(words: &[String]) -> Result<Asked, String> {
@@ -145,7 +206,10 @@ fn main() -> ExitCode {
         Some("help" | "--help" | "-h") => {
             println!("{HELP}\n\nThe rigs:");
             for rig in RIGS {
-                println!("    {:<16} {} ({} cuts)", rig.name, rig.what, rig.aim);
+                println!(
+                    "    {:<16} {} ({} {})",
+                    rig.name, rig.what, rig.aim, rig.unit
+                );
             }
             return ExitCode::SUCCESS;
         }
@@ -159,6 +223,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    panics::watch();
     match all(&asked) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -172,6 +237,10 @@ fn main() -> ExitCode {
 /// Goes through the rigs; false if one has failed.
 fn all(asked: &Asked) -> Result<bool, String> {
     std::fs::create_dir_all(&asked.dir).map_err(|e| format!("{}: {e}", asked.dir.display()))?;
+    #[cfg(target_os = "linux")]
+    for place in [asked.work(), asked.images()] {
+        leftovers::clean_up(&place);
+    }
     let until = Instant::now() + Duration::from_secs(asked.minutes * 60);
     let mut rows = Vec::new();
     for rig in RIGS {
@@ -200,6 +269,7 @@ fn one(rig: &Rig, asked: &Asked, until: Instant) -> Result<Row, String> {
     let row = |outcome: Outcome, results: Option<&Results>| Row {
         name: rig.name,
         outcome,
+        unit: rig.unit,
         aim,
         counts: results.map(Results::counts).unwrap_or_default(),
         seconds: results.map_or(0.0, Results::seconds),
@@ -214,17 +284,20 @@ fn one(rig: &Rig, asked: &Asked, until: Instant) -> Result<Row, String> {
             let what = failed.failed.clone().unwrap_or_default();
             return Ok(row(Outcome::Failed(what), Some(&results)));
         }
-        let cuts = results.count("cuts");
-        if cuts >= aim {
+        let done = results.count(rig.unit);
+        if done >= aim {
             return Ok(row(Outcome::Passed, Some(&results)));
         }
         if Instant::now() >= until {
             return Ok(row(Outcome::Unfinished, Some(&results)));
         }
         let seed = asked.seed.unwrap_or(1) + results.pieces.len() as u64;
-        piece(rig, asked, &mut results, seed, aim - cuts, until)?;
-        let (cuts, seconds) = (results.count("cuts"), results.seconds());
-        eprintln!("{}: {cuts} of {aim} cuts in {seconds:.0} s", rig.name);
+        piece(rig, asked, &mut results, seed, aim - done, until)?;
+        let (done, seconds) = (results.count(rig.unit), results.seconds());
+        eprintln!(
+            "{}: {done} of {aim} {} in {seconds:.0} s",
+            rig.name, rig.unit
+        );
     }
 }
 
@@ -252,14 +325,18 @@ fn piece(
     wanted: u64,
     until: Instant,
 ) -> Result<(), String> {
-    let work = asked.work.clone().unwrap_or_else(|| asked.dir.join("work"));
-    let dir = work.join(format!("{}-{}", rig.name, std::process::id()));
-    std::fs::create_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+    let place = |within: PathBuf| {
+        let dir = within.join(format!("{}-{}", rig.name, std::process::id()));
+        let made = std::fs::create_dir_all(&dir).and_then(|()| dir.canonicalize());
+        made.map_err(|e| format!("{}: {e}", dir.display()))
+    };
     let begun = Instant::now();
     let job = Job {
-        dir: dir.canonicalize().map_err(|e| e.to_string())?,
+        dir: place(asked.work())?,
+        images: place(asked.images())?,
         seed,
         wanted,
+        before: results.counts(),
         until: until.min(begun + PIECE),
         evidence: asked.dir.join("evidence"),
     };
@@ -273,6 +350,7 @@ fn piece(
     };
     // Of a mount that could not be taken down nothing is removed.
     let _ = std::fs::remove_dir_all(&job.dir);
+    let _ = std::fs::remove_dir_all(&job.images);
     results.add(Piece {
         seed,
         seconds: begun.elapsed().as_secs_f64(),

@@ -14,7 +14,6 @@ pub enum Kind {
     /// XFS.
     Xfs,
     /// btrfs.
-    #[expect(dead_code, reason = "its rig comes next")]
     Btrfs,
 }
 
@@ -87,12 +86,12 @@ pub struct Mount {
 }
 
 impl Mount {
-    /// Makes an image in `dir`, a file system in it, and mounts that.
+    /// Makes an image in `images`, a file system in it, and mounts that in `dir`.
     ///
     /// # Errors
     /// What the tools said.
-    pub fn in_image(kind: Kind, dir: &Path) -> Result<Mount, String> {
-        let image = dir.join("image");
+    pub fn in_image(kind: Kind, images: &Path, dir: &Path) -> Result<Mount, String> {
+        let image = images.join("image");
         let file = File::create(&image).map_err(|e| format!("{}: {e}", image.display()))?;
         file.set_len(kind.smallest()).map_err(|e| e.to_string())?;
         kind.make(&image)?;

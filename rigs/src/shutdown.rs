@@ -22,7 +22,7 @@ pub fn xfs(job: &Job) -> Result<Counts, String> {
 }
 
 fn run(job: &Job, kind: Kind) -> Result<Counts, String> {
-    let mut mount = Mount::in_image(kind, &job.dir)?;
+    let mut mount = Mount::in_image(kind, &job.images, &job.dir)?;
     let mut counts = Counts::new();
     let done = cuts(job, &mut mount, &mut counts);
     // After a failure what is mounted is evidence, and has been copied.

@@ -24,7 +24,9 @@ pub struct Row {
     pub name: &'static str,
     /// What came of it.
     pub outcome: Outcome,
-    /// Cuts until it has passed.
+    /// What is counted.
+    pub unit: &'static str,
+    /// So many until it has passed.
     pub aim: u64,
     /// How often what happened, all calls together.
     pub counts: Counts,
@@ -45,17 +47,18 @@ pub fn text(rows: &[Row]) -> String {
             Outcome::Skipped(why) => ("skipped", format!("skipped: {why}\n")),
             Outcome::Failed(why) => ("FAILED", format!("FAILED: {why}\n")),
         };
-        let cuts = row.counts.get("cuts").copied().unwrap_or(0);
+        let done = row.counts.get(row.unit).copied().unwrap_or(0);
         let others: Vec<String> = row
             .counts
             .iter()
-            .filter(|(name, _)| *name != "cuts")
+            .filter(|(name, _)| *name != row.unit)
             .map(|(name, count)| format!("{count} {name}"))
             .collect();
         let name = row.name;
         text.push_str(&format!(
-            "{name:<16} {word:<10} {cuts:>8} {:>8} {:>8.0}  {}\n",
+            "{name:<16} {word:<10} {done:>8} {:>8} {:<7} {:>7.0}  {}\n",
             row.aim,
+            row.unit,
             row.seconds,
             others.join(", ")
         ));

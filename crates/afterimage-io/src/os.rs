@@ -95,7 +95,14 @@ impl OsWorld {
 
     pub(crate) fn list_dir(&self, path: &Path) -> Result<Vec<String>> {
         let mut names = Vec::new();
-        for entry in fs::read_dir(or_current(path))? {
+        // The standard library makes most interrupted calls again, but not this one.
+        let entries = loop {
+            match fs::read_dir(or_current(path)) {
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                other => break other?,
+            }
+        };
+        for entry in entries {
             let name = entry?.file_name().into_string().map_err(|name| {
                 let what = format!("the name {name:?} in {} is not Unicode", path.display());
                 Error::new(ErrorKind::InvalidData, what)

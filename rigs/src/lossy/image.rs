@@ -133,6 +133,17 @@ impl Image {
         };
     }
 
+    /// What another image holds, under numbers that were not used before.
+    pub fn become_like(&mut self, other: &Image) {
+        let next = self.next.max(other.next);
+        *self = Image {
+            next,
+            ..other.clone()
+        };
+        // All of it was durable there, or is here from now on: nothing depends on chance.
+        self.cut(Survive::All, &mut Dice::new(0));
+    }
+
     /// The node of that number.
     pub fn node(&self, ino: u64) -> Option<&Node> {
         self.nodes.get(&ino)
@@ -250,11 +261,10 @@ impl Image {
     }
 
     /// What a failed sync does to the page cache: the pages count as clean, so no later sync writes them; programs go on seeing
-    /// them until the power goes.
+    /// them until the power goes. Names stay to be synced: they are in a journal, and a journal that fails ends the file system.
     pub fn forget_pending(&mut self, ino: u64) -> Option<()> {
-        match self.nodes.get_mut(&ino)? {
-            Node::File(file) => file.pending.clear(),
-            Node::Dir(dir) => dir.pending.clear(),
+        if let Node::File(file) = self.nodes.get_mut(&ino)? {
+            file.pending.clear();
         }
         Some(())
     }
