@@ -170,3 +170,18 @@ fn either_control_copy_is_enough_after_a_long_transaction() {
         assert!(after.verify().expect("looks").is_clean());
     }
 }
+
+#[test]
+fn an_allocation_map_of_zeroes_is_damage_and_no_short_file() {
+    let sim = Sim::new(1);
+    let db = open(&sim);
+    let table = db.table("t").expect("creates");
+    db.put(&table, b"k", b"v").expect("puts");
+    db.close().expect("closes");
+    let mut image = sim.snapshot().crash(&Survival::All);
+    image.write_bytes("bank/pages", 4096, &[0; 4096]);
+    let damaged = Sim::from_image(2, &image);
+    let error = options(&damaged).open("bank").expect_err("page 1 is gone");
+    assert!(error.is_corruption(), "{error}");
+    assert!(error.to_string().contains("page 1 "), "{error}");
+}

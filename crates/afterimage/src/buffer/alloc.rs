@@ -124,18 +124,21 @@ impl Pager {
         let pages = self.usable_pages()?;
         let mut home = Page::new(self.page_size());
         let mut end_of_written = pages;
-        while end_of_written > 0
-            && matches!(
-                self.look_at_home(PageId(end_of_written - 1), &mut home)?,
-                Found::Never
-            )
-        {
+        while end_of_written > 0 && self.was_never_written(end_of_written - 1, &mut home)? {
             end_of_written -= 1;
         }
         if end_of_written < pages {
             self.make_room_in_file(end_of_written, pages)?;
         }
         Ok(())
+    }
+
+    /// Whether nothing but zeroes is at a page's home. What a disk serves as zeroes by mistake, once, must not become zeroes:
+    /// it is looked at twice.
+    fn was_never_written(&self, page: u64, home: &mut Page) -> Result<bool> {
+        let never = |found: Found| matches!(found, Found::Never);
+        Ok(never(self.look_at_home(PageId(page), home)?)
+            && never(self.look_at_home(PageId(page), home)?))
     }
 
     /// Pages of the file, up to the first place of a map that was never made: an extension that a crash cut off may have
@@ -147,6 +150,7 @@ impl Pager {
         while map < pages {
             let id = PageId(map);
             if self.pin(id).is_none() && matches!(self.look_at_home(id, &mut home)?, Found::Never) {
+                self.store.check_unmade_map(id, pages)?;
                 return Ok(map);
             }
             map += map_pages(self.page_size());

@@ -72,6 +72,24 @@ impl Store {
         Ok(bytes / self.page_size as u64)
     }
 
+    /// Where there are zeroes in place of an allocation map: nobody writes behind that place before the map is made, so a page there
+    /// that was written says that the map is damaged.
+    ///
+    /// # Errors
+    ///
+    /// `PageCorrupt` for the map, `Io`.
+    pub(crate) fn check_unmade_map(&self, map: PageId, pages: u64) -> Result<()> {
+        let mut home = Page::new(self.page_size);
+        for behind in map.get() + 1..pages {
+            if !matches!(self.look(PageId(behind), &mut home)?, Found::Never) {
+                let what =
+                    format!("an allocation map of zeroes, and page {behind} behind it is in use");
+                return Err(self.corrupt(map, what));
+            }
+        }
+        Ok(())
+    }
+
     /// Reads `id` into `page` and says what it is. Unless it is good, `page` is not to be trusted.
     pub(crate) fn look(&self, id: PageId, page: &mut Page) -> Result<Found> {
         if id.get() >= i64::MAX as u64 / self.page_size as u64 {

@@ -237,8 +237,10 @@ fn check_before_opening(store: &Store) -> Result<()> {
         .map(|n| PageId(1 + n * maps))
         .take_while(|map| map.get() < pages)
     {
-        if let Found::Bad(what) = store.look(map, &mut page)? {
-            return Err(store.corrupt(map, what));
+        match store.look(map, &mut page)? {
+            Found::Bad(what) => return Err(store.corrupt(map, what)),
+            Found::Never => store.check_unmade_map(map, pages)?,
+            Found::Good => {}
         }
     }
     let (mut todo, mut seen) = (vec![PageId::CATALOGUE_ROOT], BTreeSet::new());
