@@ -1,10 +1,10 @@
-//! The crash simulation and the planted bugs: both are the program `crashtest` of `afterimage-sim`, built two ways. The
-//! log's own planted bugs are hunted by its own scenarios first.
+//! The crash simulation and the planted bugs: both are the program `crashtest` of `afterimage-sim`, built two ways.
 //!
 //! Profile `sim` is as fast as a release and keeps every assertion. `--cfg planted` compiles the deliberate bugs in; it
 //! never goes into the ordinary target directory, so no build that a person uses can hold one.
 
-use crate::run::{Outcome, Program};
+use crate::history;
+use crate::run::{Outcome, Program, target_dir};
 use std::path::Path;
 
 fn crashtest() -> Program {
@@ -39,22 +39,29 @@ pub fn ci(root: &Path, seconds: u64) -> Outcome {
         .run(root)
 }
 
-/// Builds with the planted bugs; lets the log's scenarios catch each of the log's, and the simulation all that it can.
-/// With arguments only the simulation, as they say.
+/// Builds with the planted bugs and lets every layer hunt: the log's scenarios, the crash simulation, the checker of histories. Each bug has to be killed by
+/// one of them. What they killed stays in `planted.tsv` of the target directory. With arguments only the simulation, as they say.
 ///
 /// # Errors
 /// When it cannot be built, or a bug escaped.
 pub fn planted(root: &Path, arguments: &[String]) -> Outcome {
-    if arguments.is_empty() {
-        Program::cargo(
-            "test --quiet --profile sim -p afterimage-log --test planted -- --nocapture",
-        )
-        .rust_flags(root, "--cfg planted", "planted")
-        .run(root)?;
+    let with_bugs = |program: Program| program.rust_flags(root, "--cfg planted", "planted");
+    if !arguments.is_empty() {
+        return with_bugs(crashtest().words(["planted"]).words(arguments)).run(root);
     }
-    crashtest()
-        .words(["planted"])
-        .words(arguments)
-        .rust_flags(root, "--cfg planted", "planted")
-        .run(root)
+    let results = target_dir(root).join("planted.tsv");
+    let _ = std::fs::remove_file(&results);
+    let results = results.display().to_string();
+    let scenarios = "test --quiet --profile sim -p afterimage-log --test planted -- --nocapture";
+    for layer in [
+        Program::cargo(scenarios),
+        crashtest().words(["planted"]),
+        history::check_history(root, &["weakened".into()]),
+    ] {
+        // One that misses a bug has not failed yet: another layer may kill it.
+        with_bugs(layer)
+            .env("PLANTED_RESULTS", &results)
+            .succeeds(root)?;
+    }
+    with_bugs(crashtest().words(["killed", &results])).run(root)
 }

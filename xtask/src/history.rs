@@ -22,16 +22,16 @@ pub fn command(root: &Path, arguments: &[String]) -> Outcome {
     program.run(root)
 }
 
-/// What every change passes: some seconds of histories, and each way to break isolation found.
+/// What every change passes: some seconds of histories. (That broken isolation is found is for `cargo xtask planted` to say.)
 ///
 /// # Errors
-/// When something was found, or was not found where isolation was broken.
+/// When something was found.
 pub fn quick(root: &Path) -> Outcome {
-    command(root, &["--quick".into()])?;
-    command(root, &["weakened".into()])
+    command(root, &["--quick".into()])
 }
 
-fn check_history(root: &Path, arguments: &[String]) -> Program {
+/// The program, with these arguments.
+pub fn check_history(root: &Path, arguments: &[String]) -> Program {
     let directory = target_dir(root).join("check-history");
     let program = Program::cargo("run --profile sim -p afterimage-sim --bin check-history --");
     if arguments

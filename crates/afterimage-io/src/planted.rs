@@ -93,6 +93,26 @@ bugs! {
     UnloggedNotSynced = "unlogged-close", "The control file says that a stop was clean before the pages of unlogged tables are home.";
     EvictedUnderPin = "evict", "A frame is emptied without looking once more, under its shard's lock, whether it is pinned or dirty.";
     ChangeInFlightLost = "in-flight", "A page that changes while a copy of it is on its way home is clean when that has arrived.";
+    EndElsewhere = "end-B", "A clean stop's end is not held against the log: one that ends elsewhere is opened.";
+    CleanEndTorn = "end-C", "What stands in a recycled file behind a clean stop's end counts as a torn tail.";
+    TornIsDamage = "end-D", "A write that a crash interrupted is taken for damage.";
+    GapIsEnd = "end-E", "A gap with an unfinished batch behind it is taken for the log's whole end.";
+    EndIsTorn = "end-F", "A log that ends with a whole record is told to be torn.";
+    CopyAheadOfLog = "T10b", "A page is copied into the doublewrite area before its log is durable.";
+    CopiesOverwritten = "T17b", "The doublewrite area is used again before the homes of its pages are synced.";
+    TornPageBelieved = "T17c", "Recovery does not look for pages that were torn on their way home.";
+    UndoSpaceNotKept = "T21", "No log space is kept for taking a change back.";
+    TablesBeforeBegin = "T23", "A checkpoint reads its tables before its begin record has its place.";
+    OneControlSlot = "T25", "The control file's newer copy is overwritten, not the older one.";
+    NewestCopyOnly = "T26c", "What may be given up is reckoned from the newer copy of the control file alone.";
+    RedoAsksForNothing = "redo-always", "Redo applies a record whatever the page says of itself.";
+    ClrsNotRedone = "T29b", "Redo skips what was taken back already, and undo does not take it back again.";
+    LosersForgotten = "losers", "Analysis does not take in the transactions that a checkpoint lists.";
+    ChainToWrongRecord = "TXN-1", "A record names its transaction's first record as the one before it.";
+    WaitNotSeen = "wait-unseen", "A wait for a lock is not looked at for a deadlock.";
+    PendingForgotten = "leak", "What waits to be freed is forgotten by a crash.";
+    StopIgnored = "stop", "The page cleaner goes on after the engine has stopped.";
+    RefusalWrites = "refusal", "An open that is refused has noted in the control file that it tried.";
     PageLsnNotStamped = "page-lsn", "A change is applied to a page without stamping its LSN.";
 }
 

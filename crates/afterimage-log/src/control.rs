@@ -322,7 +322,10 @@ impl ControlFile {
             generation: self.current.generation + 1,
             ..control.clone()
         };
-        let copy = 1 - self.copy;
+        let copy = match planted::active(Bug::OneControlSlot) {
+            true => self.copy,
+            false => 1 - self.copy,
+        };
         self.put(copy, &next)?;
         self.copy = copy;
         self.other = Some(std::mem::replace(&mut self.current, next));

@@ -7,7 +7,6 @@
 
 use std::path::{Path, PathBuf};
 
-use afterimage_io::planted::{self, Bug};
 use afterimage_io::{File, Io};
 
 use crate::control::Control;
@@ -102,9 +101,7 @@ pub(crate) fn examine_files(
         Some(end) if end == walk.end => Stop::CleanHere,
         Some(_) => Stop::CleanElsewhere,
     };
-    let proof = best
-        .as_ref()
-        .filter(|(_, lsn)| *lsn > walk.end && !planted::active(Bug::DamageTakenForTorn));
+    let proof = best.as_ref().filter(|(_, lsn)| *lsn > walk.end);
     let seen = Seen {
         found: walk.found,
         stop,

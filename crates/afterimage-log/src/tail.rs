@@ -4,6 +4,8 @@
 //! it is normal, and in the middle of the durable log it is a disaster. What decides is whether anything *proves*
 //! that the log was durable beyond this place. Every combination of what can be seen meets exactly one row.
 
+use afterimage_io::planted::{self, Bug};
+
 use crate::lsn::Lsn;
 
 /// Who knew that the log was durable up to a position.
@@ -153,9 +155,20 @@ impl Row {
 
 /// Decides.
 pub(crate) fn decide(seen: Seen) -> Verdict {
-    let row = TABLE.iter().find(|row| row.meets(seen));
-    row.expect("TAIL-1: every combination meets exactly one row")
-        .verdict
+    let row = TABLE.iter().position(|row| row.meets(seen));
+    let row = row.expect("TAIL-1: every combination meets exactly one row");
+    let planted = match row {
+        1 => (Bug::EndElsewhere, Verdict::Open),
+        2 => (Bug::CleanEndTorn, Verdict::Torn),
+        3 => (Bug::TornIsDamage, Verdict::DamageProven),
+        4 => (Bug::GapIsEnd, Verdict::Open),
+        5 => (Bug::EndIsTorn, Verdict::Torn),
+        _ => (Bug::DamageTakenForTorn, Verdict::Torn),
+    };
+    match planted::active(planted.0) {
+        true => planted.1,
+        false => TABLE[row].verdict,
+    }
 }
 
 #[cfg(test)]

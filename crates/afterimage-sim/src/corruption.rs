@@ -19,6 +19,7 @@ use afterimage_io::sim::{Image, Sim, Survival};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Bytes that a bad spot of the disk takes at once.
 const BLOCK: usize = 4096;
@@ -79,8 +80,8 @@ struct Subject {
 
 /// Damages one byte at every `stride`-th position (with a random phase in each stride) of every file.
 ///
-/// Changes that were not handled as the rule says are gathered, one of each symptom.
-pub fn run(seed: u64, stride: u64) -> (Counts, Gathered) {
+/// Changes that were not handled as the rule says are gathered, one of each symptom. Ends early when `stop` is set.
+pub fn run(seed: u64, stride: u64, stop: &AtomicBool) -> (Counts, Gathered) {
     let layout = Layout::small();
     let (mut counts, mut gathered) = (Counts::default(), Gathered::default());
     let replay = format!("crashtest corruption --seed {seed} --stride {stride}");
@@ -102,6 +103,9 @@ pub fn run(seed: u64, stride: u64) -> (Counts, Gathered) {
         let mut choices = Choices::new(seed);
         for (file, length) in files(&layout, &subject.image) {
             for edit in edits(&layout, &subject, &file, length, stride, &mut choices) {
+                if stop.load(Ordering::Relaxed) {
+                    return (counts, gathered);
+                }
                 match damage(&layout, &subject, &file, edit) {
                     Ok(end) => counts.add(&subject, short(&file), end),
                     Err(m) => gathered.add(fail(m, format!("{}: {file} {edit:?}", subject.name))),

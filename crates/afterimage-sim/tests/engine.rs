@@ -41,7 +41,7 @@ fn a_seed_repeats_itself() {
 
 #[test]
 fn changed_bytes_are_refused_named_or_harmless() {
-    let (counts, failures) = corruption::run(7, 4001);
+    let (counts, failures) = corruption::run(7, 4001, &AtomicBool::new(false));
     failures.verdict().unwrap_or_else(|f| panic!("{f}"));
     assert!(
         counts

@@ -1,6 +1,6 @@
 //! Where the log ends, and what stands there: damage, zeroes, leftovers, borders.
 
-use afterimage_io::sim::{Sim, Survival, Verdict};
+use afterimage_io::sim::{Image, Sim, Survival, Verdict};
 use afterimage_log::Durability;
 
 use crate::common::{self, Db, Model, SEGMENT, recover_and_check};
@@ -139,4 +139,80 @@ pub fn frames_that_fit_exactly() {
     assert_eq!(db.numbers().len(), 5);
     let cut = Sim::from_image(1, &sim.snapshot().crash(&Survival::None));
     recover_and_check(&cut.io(), &model, "exact fit");
+}
+
+/// A log that was stopped cleanly, and has lost its last record since: nothing is open about that.
+pub fn a_log_that_ends_before_its_clean_stop() {
+    let (sim, model) = (Sim::new(1), Model::default());
+    let db = Db::open(&sim.io(), &model).unwrap();
+    db.put(100).unwrap();
+    let last = db.log.next_lsn().get() - SEGMENT;
+    db.put(100).unwrap();
+    db.close().unwrap();
+    let mut image = sim.snapshot().crash(&Survival::None);
+    image.write_bytes(FIRST, last, &[0; 4096]);
+    match Db::open(&Sim::from_image(1, &image).io(), &Model::default()) {
+        Ok(db) => panic!(
+            "a record of a clean stop is gone without a word: {:?}",
+            db.found
+        ),
+        Err(e) => assert!(e.is_corruption(), "{e}"),
+    }
+}
+
+/// After a clean stop the end is where it was left, whatever stands behind it.
+pub fn a_clean_stop_in_a_used_file() {
+    let (sim, model) = (Sim::new(1), Model::default());
+    let db = Db::open(&sim.io(), &model).unwrap();
+    db.put(100).unwrap();
+    db.close().unwrap();
+    let mut image = sim.snapshot().crash(&Survival::None);
+    let found = |image: &Image| {
+        let db = recover_and_check(&Sim::from_image(1, image).io(), &model, "a clean stop");
+        db.found.unwrap()
+    };
+    let end = found(&image).end.get() - SEGMENT;
+    image.write_bytes(FIRST, end, &[0xA5; 512]);
+    let found = found(&image);
+    assert_eq!(found.verdict, afterimage_log::Tail::Clean, "{found:?}");
+}
+
+/// What a crash interrupted is cut off, and a log that it did not interrupt is told to be whole.
+pub fn an_end_after_a_crash() {
+    let (sim, model) = (Sim::new(1), Model::default());
+    let db = Db::open(&sim.io(), &model).unwrap();
+    db.put(100).unwrap();
+    let end = db.log.next_lsn().get() - SEGMENT;
+    let mut image = sim.snapshot().crash(&Survival::None);
+    let found = |image: &Image, context: &str| {
+        let db = recover_and_check(&Sim::from_image(1, image).io(), &model, context);
+        db.found.unwrap().verdict
+    };
+    assert_eq!(found(&image, "whole"), afterimage_log::Tail::Open);
+    image.write_bytes(FIRST, end, &[0xA5; 512]);
+    let torn = found(&image, "torn");
+    assert!(
+        matches!(torn, afterimage_log::Tail::Torn { .. }),
+        "{torn:?}"
+    );
+}
+
+/// The later of two batches reached the disk, and the earlier did not.
+pub fn a_gap_before_a_batch() {
+    let (sim, model) = (Sim::new(1), Model::default());
+    let db = Db::open(&sim.io(), &model).unwrap();
+    db.put(3000).unwrap();
+    let from = db.log.next_lsn().get() - SEGMENT;
+    for len in [5000, 9000] {
+        let end = db.append(len).unwrap();
+        db.log.wait(end, Durability::Os).unwrap();
+    }
+    let mut image = sim.snapshot().crash(&Survival::All);
+    image.write_bytes(FIRST, from, &[0; 4096]);
+    let found = recover_and_check(&Sim::from_image(1, &image).io(), &model, "a gap").found;
+    let verdict = found.unwrap().verdict;
+    assert!(
+        matches!(verdict, afterimage_log::Tail::Torn { .. }),
+        "{verdict:?}"
+    );
 }

@@ -24,7 +24,8 @@ crashtest: crashes the engine in a simulated world, at every I/O call, and check
     crashtest corruption [--seed N] [--stride N]
                                           a changed byte at every N-th position
     crashtest planted [--cap SECONDS] [BUG...]
-                                          deliberate bugs, twenty-nine of which must be caught (needs a build with --cfg planted)
+                                          deliberate bugs, each of which must be caught (needs a build with --cfg planted)
+    crashtest killed FILE                 the table of what all layers have killed, as they noted it in FILE (PLANTED_RESULTS)
     crashtest --seed N                    one random episode, exactly as it was
     crashtest --seconds N                 N seconds of fresh seeds
     crashtest --replay 'WORKLOAD TRAIL'   one crash state of the exhaustive driver
@@ -129,6 +130,7 @@ fn main() -> ExitCode {
         (Some("corruption"), _) => damage(&asked),
         (Some("matrix"), _) => matrix_alone(&asked),
         (Some("planted"), _) => return hunts(&asked),
+        (Some("killed"), _) => return killed(&asked),
         (Some("help"), _) => {
             println!("{HELP}");
             return ExitCode::SUCCESS;
@@ -245,7 +247,11 @@ fn not_covered(missing: &[String], replay: &str) -> Box<Failure> {
 }
 
 fn damage(asked: &Asked) -> Held {
-    let (counts, failures) = corruption::run(asked.seed.unwrap_or(1), asked.stride.unwrap_or(11));
+    let (counts, failures) = corruption::run(
+        asked.seed.unwrap_or(1),
+        asked.stride.unwrap_or(11),
+        &AtomicBool::new(false),
+    );
     println!("{counts}");
     failures.verdict()
 }
@@ -320,9 +326,20 @@ fn hunts(asked: &Asked) -> ExitCode {
         .collect();
     let caught = hunts.iter().filter(|h| h.caught.is_some()).count();
     println!("{caught} of {} caught", hunts.len());
-    if hunts.iter().any(planted::Hunt::failed) {
-        ExitCode::from(1)
-    } else {
-        ExitCode::SUCCESS
+    ExitCode::from(u8::from(caught < hunts.len()))
+}
+
+/// Every bug, and who killed it.
+fn killed(asked: &Asked) -> ExitCode {
+    let [file] = &asked.names[..] else {
+        return usage("killed needs the file that the layers noted their kills in");
+    };
+    match std::fs::read_to_string(file) {
+        Ok(noted) => {
+            let verdict = planted::Verdict::of(&noted);
+            println!("{verdict}");
+            ExitCode::from(u8::from(!verdict.alive().is_empty()))
+        }
+        Err(error) => usage(&format!("{file}: {error}")),
     }
 }

@@ -225,7 +225,9 @@ impl Checkpointer {
     /// Nothing goes that recovery from either control copy, or the undo of anybody who could become a loser, may need.
     fn truncate(&self, system: &System, inner: &Inner) -> Result<()> {
         let log = &system.pager.log;
-        let copies = [Some(inner.control.current()), inner.control.other()];
+        let older = inner.control.other();
+        let older = older.filter(|_| !planted::active(Bug::NewestCopyOnly));
+        let copies = [Some(inner.control.current()), older];
         let mut bound = log.durable_lsn();
         for copy in copies.into_iter().flatten() {
             let area = EngineArea::decode(&copy.client)?;
@@ -252,13 +254,15 @@ fn write_records(system: &System, kept: &mut Option<Reservation>) -> Result<Engi
         Some(space) => space,
         None => log.reserve(space_needed(system))?,
     };
+    let too_early = planted::active(Bug::TablesBeforeBegin)
+        .then(|| (system.active.snapshot(), system.pager.dirty_pages()));
     let begin = append(log, &mut space, &Record::CheckpointBegin)?;
     // Read after the begin record has its place: every effect of the records before it is in the tables.
-    let att = system.active.snapshot();
+    let (att, mut dpt) =
+        too_early.unwrap_or_else(|| (system.active.snapshot(), system.pager.dirty_pages()));
     // A page whose recLSN was read long before it was marked is dirty all the same; what is older than the oldest log
     // cannot be missing from its home.
     let oldest = log.oldest_lsn();
-    let mut dpt = system.pager.dirty_pages();
     for (_, rec_lsn) in &mut dpt {
         *rec_lsn = oldest.max(*rec_lsn);
     }

@@ -102,7 +102,13 @@ pub(crate) fn recover(
         io,
         since: io.now(),
     };
-    let decided = decide(io, directory, &file).inspect_err(|_| io.note(Note::RecoveryRefused))?;
+    let decided = decide(io, directory, &file);
+    if decided.is_err() && planted::active(Bug::RefusalWrites) {
+        let mut control = file.current().clone();
+        control.clean_end = None;
+        file.write(&control)?;
+    }
+    let decided = decided.inspect_err(|_| io.note(Note::RecoveryRefused))?;
     let fixed = (decided.area.page_size, decided.control.segment_bytes);
     let options = &options.clone().adopt(fixed.0, fixed.1)?;
     options.check_together()?;
@@ -279,7 +285,7 @@ fn restore_torn_pages(
     for copy in copies.iter().filter(|copy| copy.page.get() < pages) {
         let found = store.look(copy.page, &mut home)?;
         let newer = matches!(found, Found::Good) && home.lsn() > Some(copy.lsn);
-        if !newer {
+        if !newer && !planted::active(Bug::TornPageBelieved) {
             store.write_run(copy.page, &copy.image)?;
             report.pages_restored += 1;
             report.pages_torn += u64::from(matches!(found, Found::Bad(_)));

@@ -110,6 +110,9 @@ impl System {
 
     /// Whoever has left pages behind before `begin` has ended.
     fn read_pending(&self, begin: Lsn) -> Result<()> {
+        if planted::active(Bug::PendingForgotten) {
+            return Ok(());
+        }
         let all = Interval::new(&[], Some(&pending_key(begin, PageId(0))));
         for (pager, pending) in self.pending_trees() {
             let mut rest = all.clone();

@@ -199,7 +199,10 @@ impl System {
                 Record::Row(RowRecord {
                     commit: false,
                     txn: chain.map(|chain| chain.id),
-                    prev: chain.map(|chain| chain.last),
+                    prev: chain.map(|chain| match planted::active(Bug::ChainToWrongRecord) {
+                        true => chain.id,
+                        false => chain.last,
+                    }),
                     table: place.table,
                     page: place.page,
                     page_prev: place.page_prev,
@@ -229,6 +232,10 @@ impl System {
             });
             txn.logged += appended_bytes;
             let clr = Log::frame_bytes(row_bytes_max(key.len(), 0, before_len), false);
+            let clr = match planted::active(Bug::UndoSpaceNotKept) {
+                true => 0,
+                false => clr,
+            };
             let kept = space.split(clr + finish);
             match &mut txn.undo_space {
                 Some(undo_space) => undo_space.absorb(kept),
