@@ -11,12 +11,23 @@ fn crashtest() -> Program {
     Program::cargo("run --profile sim -p afterimage-sim --bin crashtest --")
 }
 
-/// `crashtest` with the person's own arguments.
+/// `crashtest` with the person's own arguments. What the long run and the matrix leave for the report goes to the target directory unless they say otherwise.
 ///
 /// # Errors
 /// When it cannot be built, or found something.
 pub fn sim(root: &Path, arguments: &[String]) -> Outcome {
-    crashtest().words(arguments).run(root)
+    let mut words = arguments.to_vec();
+    for (asked, option, file) in [
+        ("--minutes", "--results", "sim-results.txt"),
+        ("matrix", "--json", "matrix.json"),
+    ] {
+        let has = |word: &str| arguments.iter().any(|argument| argument == word);
+        if has(asked) && !has(option) {
+            let file = target_dir(root).join(file).display().to_string();
+            words.extend([option.to_string(), file]);
+        }
+    }
+    crashtest().words(words).run(root)
 }
 
 /// Large data on real files, under SIGKILL.
@@ -36,6 +47,10 @@ pub fn soak(root: &Path, arguments: &[String]) -> Outcome {
 pub fn ci(root: &Path, seconds: u64) -> Outcome {
     crashtest()
         .words(["ci", "--seconds", &seconds.to_string()])
+        .words([
+            "--json".into(),
+            target_dir(root).join("matrix.json").display().to_string(),
+        ])
         .run(root)
 }
 

@@ -7,6 +7,7 @@ mod crash;
 mod deny;
 mod fuzz;
 mod history;
+mod report;
 mod rigs;
 mod rooms;
 mod run;
@@ -38,10 +39,12 @@ COMMANDS
         The crash simulation, built fast and with every assertion on. ARGS go to `crashtest`:
             cargo xtask sim --seed 7        one run, exactly as it was
             cargo xtask sim --seconds 600   ten minutes of fresh seeds
+            cargo xtask sim --minutes 30    the long run: goes on where the last one ended
+            cargo xtask sim matrix          each thing that can happen at each I/O call
             cargo xtask sim help            everything crashtest can do
     planted [ARGS...]
-        Builds the engine with its planted bugs, switches on one after another, and shows which test caught each.
-        Fifteen of the engine's must be caught, else exit 1; one that nothing catches is a hole in the tests.
+        Builds log and engine with their planted bugs, switches on one after another, and shows which layer killed each,
+        and how soon. Every one must be killed, else exit 1: one that nobody kills is a hole in the tests.
     fuzz [--seconds S] [--only TARGET]
         Any bytes in place of each thing that the log reads from a disk, mutated by coverage (cargo-fuzz, installed on
         first use; libFuzzer needs a C++ compiler), S seconds each (60 unless told), and how many executions that were.
@@ -62,6 +65,9 @@ COMMANDS
             cargo xtask rigs --quick                    a look at each, less than ten minutes
             cargo xtask rigs fuse --minutes 20          one of them, twenty minutes
             cargo xtask rigs check                      formatting, clippy, tests, dependency rules of that workspace
+    report
+        RELIABILITY_REPORT.md, and the same as a page, from what sim --minutes, sim matrix, planted, rigs and fuzz have left
+        in the target directory, and the ledger of real bugs. What was not run is listed as not run.
     schedules
         The log under the model checkers: small models through all their schedules (loom), the whole log in some
         hundreds (shuttle; SCHEDULES and SCHEDULES_SEED in the environment choose how many and which).
@@ -116,6 +122,7 @@ fn dispatch(root: &Path, arguments: &[String]) -> Outcome {
         "fuzz" => fuzz::command(root, rest),
         "check-history" => history::command(root, rest),
         "rigs" => rigs::command(root, rest),
+        "report" => takes_none(rest).and_then(|()| report::command(root)),
         "schedules" => takes_none(rest).and_then(|()| schedules::command(root)),
         "rooms" => takes_none(rest).and_then(|()| rooms::command(root)),
         "deny" => takes_none(rest).and_then(|()| deny::check(root)),

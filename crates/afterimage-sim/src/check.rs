@@ -9,7 +9,7 @@ use crate::oracle::{Layout, Oracles};
 use crate::outcome::{self, Outcome};
 use crate::store::{Store, StoreResult};
 use crate::watchdog;
-use afterimage_io::sim::{DiskState, Image, Sim, Verdict};
+use afterimage_io::sim::{DiskState, Image, Sim, Survival, Verdict};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -46,8 +46,10 @@ impl Met {
 pub struct Deeper<'a> {
     /// Chooses.
     pub choices: &'a mut Choices,
-    /// One call in so many gives one state.
+    /// One call in so many gives one state, chosen from all survivals.
     pub one_in: u64,
+    /// Every call gives two states as well: nothing survives, everything does.
+    pub complete: bool,
     /// The states taken.
     pub taken: Vec<CrashState>,
     /// How many states there were to choose from.
@@ -81,7 +83,7 @@ pub fn check<S: Store>(
     let sampler = Arc::new(Mutex::new(Sampler::default()));
     let sampling = deeper.is_some();
     if let Some(d) = &deeper {
-        world.sample(&sampler, d.choices.clone(), d.one_in, &state.trail);
+        world.sample(&sampler, d, &state.trail);
     }
     let mut store = world.live("recovery", || S::open(&world.sim.io()))?;
     world.sim.set_hook(None);
@@ -323,18 +325,35 @@ impl World {
             })
     }
 
-    fn sample(&self, into: &Arc<Mutex<Sampler>>, mut choices: Choices, one_in: u64, trail: &Trail) {
+    fn sample(&self, into: &Arc<Mutex<Sampler>>, deeper: &Deeper<'_>, trail: &Trail) {
         let (into, trail) = (Arc::clone(into), trail.clone());
+        let (mut choices, one_in) = (deeper.choices.clone(), deeper.one_in);
+        let complete = deeper.complete;
         let mut call = 0;
         self.sim.set_hook(Some(Box::new(move |_, disk| {
             call += 1;
             let count = survival_count(disk.pending().len());
             let mut s = into.lock().unwrap_or_else(PoisonError::into_inner);
             s.space += count as u64;
-            if choices.chance(1, one_in.max(1)) {
+            // Nothing and everything are the first two of the list.
+            let mut survivals_taken = match complete {
+                true => (0..count.min(2)).collect(),
+                false => Vec::new(),
+            };
+            if one_in > 0 && choices.chance(1, one_in) {
                 let survival = choices.index(survivals(disk).len());
+                if !survivals_taken.contains(&survival) {
+                    survivals_taken.push(survival);
+                }
+            }
+            for survival in survivals_taken {
+                let image = match survival {
+                    0 => disk.crash(&Survival::None),
+                    1 => disk.crash(&Survival::All),
+                    _ => cut(disk, survival),
+                };
                 let trail = trail.then(Cut { call, survival });
-                s.taken.push((disk.clone(), cut(disk, survival), trail));
+                s.taken.push((disk.clone(), image, trail));
             }
             Verdict::Continue
         })));

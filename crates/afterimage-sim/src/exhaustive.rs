@@ -15,7 +15,7 @@ use crate::oracle::Layout;
 use crate::store::Store;
 use crate::workload::{Base, Op, Workload};
 use afterimage_io::sim::{CallInfo, DiskState, Verdict};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,6 +34,10 @@ pub struct Config {
     pub workers: usize,
     /// One call of a recovery in so many gives one deeper state; 0 for none.
     pub deeper_one_in: u64,
+    /// Workloads of up to so many operations are crashed again at every call of the recovery, with nothing and with everything surviving.
+    pub complete_to: usize,
+    /// Workloads left out at the front of the order: an earlier call has done them.
+    pub skip: usize,
     /// Whether to go on after a failure, with the next workload.
     pub keep_going: bool,
     /// How deep: 1 only crashes the workload, 2 its recovery, 3 the recovery from that.
@@ -48,6 +52,8 @@ impl Default for Config {
             limit: None,
             workers: 1,
             deeper_one_in: 96,
+            complete_to: 0,
+            skip: 0,
             keep_going: false,
             depth: 3,
         }
@@ -61,6 +67,10 @@ pub struct Counts {
     pub workloads_all: u64,
     /// Workloads run to their end, with all of their states verified.
     pub workloads: u64,
+    /// The first workload, in their order, that is still to be run.
+    pub next: usize,
+    /// Of the workloads run, those that were crashed at every call of every recovery too.
+    pub complete: u64,
     /// I/O calls (and ends of workloads) at which the power was cut.
     pub crash_points: u64,
     /// Crash states made: crash points times survivals.
@@ -136,6 +146,13 @@ impl fmt::Display for Counts {
             "crash states    {:>10} made, {} distinct, {} verified",
             self.raw, self.distinct, self.verified
         )?;
+        if self.complete > 0 {
+            writeln!(
+                f,
+                "crashed again   {:>10} workloads at every call of every recovery, with nothing and with everything surviving",
+                self.complete
+            )?;
+        }
         for (i, depth) in [2, 3].into_iter().enumerate() {
             let (v, s) = (self.deeper_verified[i], self.deeper_space[i]);
             writeln!(
@@ -194,7 +211,8 @@ pub fn run<S: Store>(
         config,
         prepared,
         work,
-        next: AtomicUsize::new(0),
+        next: AtomicUsize::new(config.skip),
+        done: Mutex::new(BTreeSet::new()),
         stop,
         deadline: config.limit.map(|l| started + l),
         met: Met::default(),
@@ -212,6 +230,13 @@ pub fn run<S: Store>(
         .into_inner()
         .unwrap_or_else(PoisonError::into_inner);
     counts.workloads_all = run.work.len() as u64;
+    let done = run
+        .done
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
+    counts.next = (config.skip..run.work.len())
+        .find(|n| !done.contains(n))
+        .unwrap_or(run.work.len());
     counts.elapsed = started.elapsed();
     counts.workers = workers;
     counts.processor = processor_time().zip(before).map_or_else(
@@ -243,6 +268,7 @@ struct Run<'a> {
     prepared: Vec<Prepared>,
     work: Vec<Workload>,
     next: AtomicUsize,
+    done: Mutex<BTreeSet<usize>>,
     stop: &'a AtomicBool,
     deadline: Option<Instant>,
     met: Met,
@@ -261,23 +287,30 @@ impl Run<'_> {
 
     fn worker<S: Store>(&self) {
         while !self.over() {
-            let Some(workload) = self.work.get(self.next.fetch_add(1, Ordering::Relaxed)) else {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            let Some(workload) = self.work.get(number) else {
                 return;
             };
-            if let Err(failure) = self.workload::<S>(workload) {
-                if !self.config.keep_going {
-                    self.stop.store(true, Ordering::Relaxed);
+            match self.workload::<S>(workload) {
+                Ok(true) => drop(lock(&self.done).insert(number)),
+                Ok(false) => {}
+                Err(failure) => {
+                    if !self.config.keep_going {
+                        self.stop.store(true, Ordering::Relaxed);
+                    }
+                    lock(&self.result).1.add(failure);
                 }
-                lock(&self.result).1.add(failure);
             }
         }
     }
 
-    /// Makes the crash states of one workload, then verifies the new ones and samples the crashes inside their recoveries.
-    fn workload<S: Store>(&self, workload: &Workload) -> Result<(), Box<Failure>> {
+    /// Makes the crash states of one workload, then verifies the new ones and those of the crashes inside their recoveries. False when the time was up
+    /// before the end.
+    fn workload<S: Store>(&self, workload: &Workload) -> Result<bool, Box<Failure>> {
         let Some(from) = self.prepared.iter().find(|p| p.base == workload.base) else {
-            return Ok(());
+            return Ok(true);
         };
+        let complete = workload.ops.len() <= self.config.complete_to;
         let made = Arc::new(Mutex::new(Made::default()));
         let sink = Arc::clone(&made);
         let at_call: Arc<Mutex<AtCall<'static>>> = Arc::new(Mutex::new(
@@ -311,15 +344,17 @@ impl Run<'_> {
         let mut queue = fresh;
         while let Some(state) = queue.pop() {
             if self.over() {
-                return Ok(());
+                return Ok(false);
             }
             let deeper = self
-                .verify::<S>(&state, &mut choices)
+                .verify::<S>(&state, complete, &mut choices)
                 .map_err(|m| fail(m, &state.trail))?;
             queue.extend(deeper.into_iter().filter(|s| self.is_new(s)));
         }
-        lock(&self.result).0.workloads += 1;
-        Ok(())
+        let counts = &mut lock(&self.result).0;
+        counts.workloads += 1;
+        counts.complete += u64::from(complete);
+        Ok(true)
     }
 
     fn is_new(&self, state: &CrashState) -> bool {
@@ -329,14 +364,17 @@ impl Run<'_> {
     fn verify<S: Store>(
         &self,
         state: &CrashState,
+        complete: bool,
         choices: &mut Choices,
     ) -> Result<Vec<CrashState>, Mismatch> {
         let depth = state.trail.depth();
         let unclean = mix(state.image.hash()) & 1 == 0;
-        let sampling = depth < self.config.depth && self.config.deeper_one_in > 0;
+        let complete = complete && depth == 1;
+        let sampling = depth < self.config.depth && (complete || self.config.deeper_one_in > 0);
         let mut deeper = Deeper {
             choices,
             one_in: self.config.deeper_one_in,
+            complete,
             taken: Vec::new(),
             space: 0,
         };

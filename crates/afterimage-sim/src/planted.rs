@@ -172,9 +172,14 @@ impl Kill {
         let Some(path) = std::env::var_os("PLANTED_RESULTS") else {
             return;
         };
+        let bug = Bug::ALL.iter().find(|bug| bug.name() == self.bug);
         let line = format!(
-            "{}\t{}\t{}\t{:.3}\n",
-            self.bug, self.layer, self.states, self.seconds
+            "{}\t{}\t{}\t{:.3}\t{}\n",
+            self.bug,
+            self.layer,
+            self.states,
+            self.seconds,
+            bug.map_or("", |bug| bug.describe())
         );
         let file = std::fs::OpenOptions::new()
             .create(true)
@@ -212,6 +217,15 @@ impl Verdict {
             mine.min_by(|a, b| a.seconds.total_cmp(&b.seconds)).cloned()
         };
         Verdict(Bug::ALL.iter().map(|bug| (*bug, quickest(bug))).collect())
+    }
+
+    /// A line for each that nobody killed: for the report, which knows no list of them.
+    #[must_use]
+    pub fn alive_lines(&self) -> String {
+        let alive = self.0.iter().filter(|(_, kill)| kill.is_none());
+        alive
+            .map(|(bug, _)| format!("{}\t\t\t\t{}\n", bug.name(), bug.describe()))
+            .collect()
     }
 
     /// Those that nobody killed.

@@ -157,7 +157,11 @@ fn quietly(scenario: fn()) -> Option<String> {
 fn note(bug: Bug, scenario: &str, seconds: f64) {
     if let Some(path) = std::env::var_os("PLANTED_RESULTS") {
         let file = OpenOptions::new().create(true).append(true).open(path);
-        let line = format!("{}\tscenario {scenario}\t0\t{seconds:.3}\n", bug.name());
+        let line = format!(
+            "{}\tscenario {scenario}\t0\t{seconds:.3}\t{}\n",
+            bug.name(),
+            bug.describe()
+        );
         file.unwrap().write_all(line.as_bytes()).unwrap();
     }
 }

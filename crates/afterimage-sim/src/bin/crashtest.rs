@@ -15,6 +15,9 @@ const HELP: &str = "\
 crashtest: crashes the engine in a simulated world, at every I/O call, and checks what recovery makes of it
 
     crashtest ci [--seconds N]            fixed seeds, the exhaustive driver, corruption: N seconds of it (default 60)
+    crashtest long --minutes N [--results FILE]
+                                          workloads of up to two operations crashed at every call, and their recoveries at every call; then concurrent
+                                          clients. Goes on where the last call that wrote to FILE (default target/sim-results.txt) ended
     crashtest exhaustive [--seconds N] [--longest N] [--deeper-one-in N]
                                           every small workload, every call, every survival
     crashtest random [--seed N] [--seconds S] [--episodes N]
@@ -49,6 +52,8 @@ struct Asked {
     longest: Option<u64>,
     deeper: Option<u64>,
     stride: Option<u64>,
+    minutes: Option<u64>,
+    results: Option<String>,
     cap: Option<u64>,
     calls: Option<u64>,
     json: Option<String>,
@@ -80,6 +85,10 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
             "--longest" => number(&mut asked.longest)?,
             "--deeper-one-in" => number(&mut asked.deeper)?,
             "--stride" => number(&mut asked.stride)?,
+            "--minutes" => number(&mut asked.minutes)?,
+            "--results" => {
+                asked.results = Some(arguments.next().ok_or("--results needs a file")?);
+            }
             "--cap" => number(&mut asked.cap)?,
             "--calls" => number(&mut asked.calls)?,
             "--json" => asked.json = Some(arguments.next().ok_or("--json needs a file")?),
@@ -119,6 +128,7 @@ fn main() -> ExitCode {
     };
     let outcome = match (asked.command.as_deref(), &asked.replay) {
         (None, Some(replay)) => replay_one(replay),
+        (None | Some("long"), None) if asked.minutes.is_some() => return long(&asked),
         (None, None) if asked.seed.is_some() || asked.seconds.is_some() => {
             random_runs(&asked).map(told)
         }
@@ -338,8 +348,153 @@ fn killed(asked: &Asked) -> ExitCode {
         Ok(noted) => {
             let verdict = planted::Verdict::of(&noted);
             println!("{verdict}");
+            if let Err(error) = std::fs::write(file, noted + &verdict.alive_lines()) {
+                return usage(&format!("{file}: {error}"));
+            }
             ExitCode::from(u8::from(!verdict.alive().is_empty()))
         }
         Err(error) => usage(&format!("{file}: {error}")),
+    }
+}
+
+/// What earlier calls of `long` did, a line each; the next call goes on from there.
+const RESULTS: &str = "target/sim-results.txt";
+
+fn long(asked: &Asked) -> ExitCode {
+    let file = asked.results.clone().unwrap_or_else(|| RESULTS.to_string());
+    let before = std::fs::read_to_string(&file).unwrap_or_default();
+    let limit = Duration::from_secs(60 * asked.minutes.unwrap_or(30));
+    match long_run(asked, &Done::read(&before), limit) {
+        Ok(lines) => {
+            let all = format!("{before}{lines}");
+            if let Err(error) = std::fs::write(&file, &all) {
+                return usage(&format!("{file}: {error}"));
+            }
+            println!("\nin all calls so far ({file}): {}", Done::read(&all));
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            println!("{failure}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// Three quarters of the time for the exhaustive driver, as long as it has something to do; the rest for fresh episodes.
+fn long_run(asked: &Asked, done: &Done, limit: Duration) -> Result<String, Box<Failure>> {
+    let started = Instant::now();
+    let mut lines = String::new();
+    let config = Config {
+        limit: Some(limit * 3 / 4),
+        workers: workers(asked),
+        longest: 2,
+        complete_to: 2,
+        skip: done.workloads,
+        ..Config::default()
+    };
+    let counts = exhaustive::run::<Engine>(&Layout::small(), &config, &AtomicBool::new(false))?;
+    if counts.workloads > 0 || counts.raw > 0 {
+        println!(
+            "exhaustive, workloads from number {} on\n{counts}",
+            done.workloads
+        );
+        lines += &format!(
+            "exhaustive next={} of={} points={} made={} distinct={} verified={} deeper={} seconds={:.0} processor={:.0}\n",
+            counts.next,
+            counts.workloads_all,
+            counts.crash_points,
+            counts.raw,
+            counts.distinct,
+            counts.verified,
+            counts.deeper_verified.iter().sum::<u64>(),
+            counts.elapsed.as_secs_f64(),
+            counts.processor.as_secs_f64(),
+        );
+    }
+    let rest = limit.saturating_sub(started.elapsed());
+    let begun = Instant::now();
+    let mut failures = Gathered::default();
+    let first = done.next_seed.unwrap_or_else(fresh_seed);
+    let stop = AtomicBool::new(false);
+    let tally = random::run_all(
+        first,
+        None,
+        Some(rest),
+        workers(asked),
+        &stop,
+        &mut |failure| {
+            stop.store(true, Ordering::Relaxed);
+            failures.add(failure);
+        },
+    );
+    println!("random, seeds from {first} on\n{tally}");
+    failures.verdict()?;
+    lines += &format!(
+        "random next={} episodes={} crashes={} verified={} seconds={:.0}\n",
+        first.wrapping_add(tally.episodes),
+        tally.episodes,
+        tally.crashes,
+        tally.verified,
+        begun.elapsed().as_secs_f64(),
+    );
+    Ok(lines)
+}
+
+/// What the lines of the results file come to.
+#[derive(Default)]
+struct Done {
+    workloads: usize,
+    workloads_all: u64,
+    next_seed: Option<u64>,
+    made: u64,
+    verified: u64,
+    deeper: u64,
+    episodes: u64,
+    recoveries: u64,
+    seconds: u64,
+}
+
+impl Done {
+    fn read(text: &str) -> Done {
+        let mut done = Done::default();
+        for line in text.lines() {
+            let number = |name: &str| -> u64 {
+                let mut words = line.split(' ').filter_map(|word| word.split_once('='));
+                let found = words.find(|(key, _)| *key == name);
+                found.and_then(|(_, n)| n.parse().ok()).unwrap_or(0)
+            };
+            done.seconds += number("seconds");
+            if line.starts_with("exhaustive ") {
+                done.workloads = usize::try_from(number("next")).unwrap_or(usize::MAX);
+                done.workloads_all = number("of");
+                done.made += number("made");
+                done.verified += number("verified");
+                done.deeper += number("deeper");
+            } else if line.starts_with("random ") {
+                done.next_seed = Some(number("next"));
+                done.episodes += number("episodes");
+                done.recoveries += number("verified");
+            }
+        }
+        done
+    }
+}
+
+impl std::fmt::Display for Done {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} crash states verified in {} s\n  workloads of up to two operations: {} of {}, {} states made, {} distinct ones verified, and {} inside recoveries\n  \
+             concurrent clients: {} episodes, {} recovered databases verified",
+            self.verified + self.deeper + self.recoveries,
+            self.seconds,
+            self.workloads,
+            self.workloads_all,
+            self.made,
+            self.verified,
+            self.deeper,
+            self.episodes,
+            self.recoveries
+        )
     }
 }
