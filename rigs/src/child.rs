@@ -173,6 +173,7 @@ impl Life {
         words.extend(words_of(plan));
         let mut child = Command::new(&words[0])
             .args(&words[1..])
+            .envs(crate::job::of_children())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// No call of the engine may take longer, on the disks that the rigs make.
@@ -61,6 +62,22 @@ pub struct Rig {
     pub lacks: fn() -> Option<String>,
     /// Does a piece of work; its unit, in what it returns, counts against the aim.
     pub run: fn(&Job) -> Result<Counts, String>,
+}
+
+static ENVIRONMENT: Mutex<Vec<(String, String)>> = Mutex::new(Vec::new());
+
+/// From now on every child of ours has this in its environment.
+pub fn for_children(name: &str, value: &str) {
+    if let Ok(mut environment) = ENVIRONMENT.lock() {
+        environment.push((name.to_owned(), value.to_owned()));
+    }
+}
+
+/// What every child of ours is to have in its environment.
+pub fn of_children() -> Vec<(String, String)> {
+    ENVIRONMENT
+        .lock()
+        .map_or_else(|_| Vec::new(), |all| all.clone())
 }
 
 /// Adds to a count.

@@ -38,6 +38,7 @@ mod strace;
 mod table;
 mod work;
 
+use afterimage_io::planted::{self, Bug};
 use job::{Job, Rig};
 use results::{Piece, Results};
 use std::path::PathBuf;
@@ -55,6 +56,7 @@ rigs: Afterimage on real file systems while the power goes, calls fail and proce
     --minutes N           stop after so long (default: 60); the next call goes on from there
     --fresh               forget what earlier calls have done
     --json                the table as JSON
+    --plant BUG           with this deliberate bug of the engine, which the rig should find (`cargo xtask rigs` builds it in)
     --seed N              the first piece's seed; by default the next that was not used yet
     --dir DIR             where results and evidence are kept (default: target/rigs)
     --work DIR            where databases, images and mounts are made, and removed (default: DIR/work, and /dev/shm for images)
@@ -145,6 +147,7 @@ struct Asked {
     fresh: bool,
     json: bool,
     seed: Option<u64>,
+    planted: Option<String>,
     dir: PathBuf,
     work: Option<PathBuf>,
 }
@@ -172,6 +175,7 @@ fn parse(words: &[String]) -> Result<Asked, String> {
         fresh: false,
         json: false,
         seed: None,
+        planted: None,
         dir: PathBuf::from("target/rigs"),
         work: None,
     };
@@ -185,6 +189,11 @@ fn parse(words: &[String]) -> Result<Asked, String> {
         match word.as_str() {
             "--quick" => asked.quick = true,
             "--fresh" => asked.fresh = true,
+            "--plant" => {
+                let name = next()?;
+                plant(name)?;
+                asked.planted = Some(name.clone());
+            }
             "--json" => asked.json = true,
             "--minutes" => asked.minutes = number(next()?)?,
             "--seed" => asked.seed = Some(number(next()?)?),
@@ -200,8 +209,28 @@ fn parse(words: &[String]) -> Result<Asked, String> {
     Ok(asked)
 }
 
+/// The variable that tells children of a planted bug.
+const PLANTED: &str = "RIGS_PLANTED";
+
+/// Switches on a deliberate bug, here and in all children.
+fn plant(name: &str) -> Result<(), String> {
+    if !planted::BUILT_IN {
+        return Err("no bugs are built in: RUSTFLAGS=\"--cfg planted\"".to_owned());
+    }
+    let bug = Bug::ALL.iter().copied().find(|bug| bug.name() == name);
+    planted::plant(Some(bug.ok_or_else(|| format!("no such bug: {name}"))?));
+    job::for_children(PLANTED, name);
+    Ok(())
+}
+
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
+    if let Ok(name) = std::env::var(PLANTED)
+        && let Err(wrong) = plant(&name)
+    {
+        eprintln!("rigs: {wrong}");
+        return ExitCode::from(2);
+    }
     match words.first().map(String::as_str) {
         Some("help" | "--help" | "-h") => {
             println!("{HELP}\n\nThe rigs:");
@@ -264,7 +293,8 @@ fn all(asked: &Asked) -> Result<bool, String> {
 /// Pieces of one rig's work until its aim is reached, the time is up, or something is wrong.
 fn one(rig: &Rig, asked: &Asked, until: Instant) -> Result<Row, String> {
     let aim = if asked.quick { rig.quick } else { rig.aim };
-    let file = if asked.quick { "quick-" } else { "" };
+    let planted = asked.planted.as_ref().map(|bug| format!("{bug}-"));
+    let file = planted.unwrap_or_else(|| if asked.quick { "quick-" } else { "" }.to_owned());
     let path = asked.dir.join(format!("{file}{}.jsonl", rig.name));
     let row = |outcome: Outcome, results: Option<&Results>| Row {
         name: rig.name,
@@ -278,7 +308,8 @@ fn one(rig: &Rig, asked: &Asked, until: Instant) -> Result<Row, String> {
         eprintln!("{}: skipped: {lacks}", rig.name);
         return Ok(row(Outcome::Skipped(lacks), None));
     }
-    let mut results = Results::open(&path, asked.fresh || asked.quick)?;
+    let anew = asked.fresh || asked.quick || asked.planted.is_some();
+    let mut results = Results::open(&path, anew)?;
     loop {
         if let Some(failed) = results.failed() {
             let what = failed.failed.clone().unwrap_or_default();

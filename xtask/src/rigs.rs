@@ -22,8 +22,12 @@ pub fn command(root: &Path, arguments: &[String]) -> Outcome {
     let program = Program::cargo("run --quiet --release --manifest-path")
         .words([manifest])
         .words(["--"])
-        .words(&words)
-        .env("CARGO_TARGET_DIR", &target_dir(root).display().to_string());
+        .words(&words);
+    let program = if words.iter().any(|word| word == "--plant") {
+        program.rust_flags(root, "--cfg planted", "planted")
+    } else {
+        program.env("CARGO_TARGET_DIR", &target_dir(root).display().to_string())
+    };
     if words.iter().any(|word| word == "--dir" || word == "help") {
         return program.run(root);
     }
