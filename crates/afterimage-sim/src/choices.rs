@@ -1,8 +1,8 @@
-//! Every choice of a run, from one stream: the numbers that a seed makes, or a string of bytes. The same stream makes the same choices, on every machine.
+//! Every choice of a run, from one stream: the numbers that a seed makes, or bytes. The same stream makes the same choices, on every machine.
 //!
 //! The drivers draw workloads, schedules, crash points and survivals from here and from nowhere else, so a failure is replayed from one number. A run from a
-//! seed can be recorded as bytes; what it did is done again from these, bit for bit, and they can be shortened where a seed cannot. Bytes that have run out are
-//! zeroes, and zero is the simplest choice: the first of a list, the smallest number, no.
+//! seed can be recorded as bytes, one string for each of its forks; what it did is done again from these, bit for bit, and they can be shortened where a seed
+//! cannot. Bytes that have run out are zeroes, and zero is the simplest choice: the first of a list, the smallest number, no.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,37 +15,139 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// assert_eq!(Choices::from_bytes(&[5]).below(100), 5);
 /// ```
 ///
-/// A clone of a stream of a seed goes on by itself from the same place. Clones and forks of a stream of bytes all read from the one string.
+/// A clone of a stream of a seed goes on by itself from the same place; clones of one of bytes read on together.
 #[derive(Clone, Debug)]
 pub struct Choices {
     source: Source,
-    record: Option<Record>,
+    record: Option<(Record, usize)>,
 }
 
 #[derive(Clone, Debug)]
 enum Source {
     Seed { seed: u64, state: u64 },
-    Bytes(Arc<Mutex<Tape>>),
+    Bytes(Arc<Mutex<Tape>>, usize),
 }
 
+/// Strings of bytes, and how far each has been read.
 #[derive(Debug)]
 struct Tape {
-    bytes: Vec<u8>,
-    at: usize,
+    strings: Vec<(Vec<u8>, usize)>,
+    /// How many forks there are.
+    given: usize,
+    /// Whether all forks read from the first.
+    shared: bool,
+}
+
+/// Choices as bytes: a string for the stream itself, and one for each fork of it or of its forks, in the order in which they were made. No string ends in a zero,
+/// and the last is not empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Strings(pub Vec<Vec<u8>>);
+
+/// A piece of a recorded string that belongs together: what was chosen from one [`Choices::mark`] to the next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Whose string.
+    pub string: usize,
+    /// Where in it.
+    pub bytes: std::ops::Range<usize>,
+    /// The strings of forks that were made meanwhile.
+    pub forks: std::ops::Range<usize>,
 }
 
 /// The choices made so far by a stream and its forks, as bytes.
 #[derive(Clone, Debug, Default)]
-pub struct Record(Arc<Mutex<Vec<u8>>>);
+pub struct Record(Arc<Mutex<Recorded>>);
+
+#[derive(Debug, Default)]
+struct Recorded {
+    strings: Vec<Vec<u8>>,
+    /// Whose, where, and how many strings there were.
+    marks: Vec<(usize, usize, usize)>,
+}
+
+impl Strings {
+    /// How many bytes there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.iter().map(Vec::len).sum()
+    }
+
+    /// Whether all choices are zero.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Without zeroes at the end of a string, and empty strings at the end.
+    #[must_use]
+    pub fn trimmed(mut self) -> Strings {
+        for bytes in &mut self.0 {
+            let end = bytes.iter().rposition(|b| *b != 0).map_or(0, |n| n + 1);
+            bytes.truncate(end);
+        }
+        let end = self.0.iter().rposition(|b| !b.is_empty());
+        self.0.truncate(end.map_or(0, |n| n + 1));
+        self
+    }
+
+    /// Two digits a byte, a dot between strings.
+    #[must_use]
+    pub fn to_hex(&self) -> String {
+        let hex = |bytes: &Vec<u8>| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        self.0.iter().map(hex).collect::<Vec<_>>().join(".")
+    }
+
+    /// What [`Strings::to_hex`] has written; white space does not count.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Strings> {
+        let text: String = text.split_whitespace().collect();
+        let byte = |pair: &[u8]| {
+            let digit = |d: u8| u8::try_from(char::from(d).to_digit(16)?).ok();
+            match pair {
+                [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
+                _ => None,
+            }
+        };
+        let string = |hex: &str| {
+            hex.as_bytes()
+                .chunks(2)
+                .map(byte)
+                .collect::<Option<Vec<u8>>>()
+        };
+        let strings = text.split('.').map(string).collect::<Option<_>>()?;
+        Some(Strings(strings).trimmed())
+    }
+}
 
 impl Record {
-    /// The bytes; zeroes at their end are left away.
+    /// The bytes.
     #[must_use]
-    pub fn bytes(&self) -> Vec<u8> {
-        let mut bytes = held(&self.0).clone();
-        let end = bytes.iter().rposition(|b| *b != 0).map_or(0, |n| n + 1);
-        bytes.truncate(end);
-        bytes
+    pub fn strings(&self) -> Strings {
+        Strings(held(&self.0).strings.clone()).trimmed()
+    }
+
+    /// The pieces of them.
+    #[must_use]
+    pub fn spans(&self) -> Vec<Span> {
+        let recorded = held(&self.0);
+        let next = |n: usize| {
+            let (string, start, first) = recorded.marks[n];
+            let later = recorded.marks[n + 1..].iter().find(|m| m.0 == string);
+            let end = (recorded.strings[string].len(), recorded.strings.len());
+            let (bytes, forks) = later.map_or(end, |m| (m.1, m.2));
+            // Who else forks meanwhile cannot be told; only the first stream is asked.
+            let forks = if string == 0 {
+                first..forks
+            } else {
+                first..first
+            };
+            Span {
+                string,
+                bytes: start..bytes,
+                forks,
+            }
+        };
+        (0..recorded.marks.len()).map(next).collect()
     }
 }
 
@@ -64,22 +166,47 @@ impl Choices {
         }
     }
 
-    /// The stream of choices that `bytes` are, and zeroes for ever behind them. Any bytes are a legal stream.
+    /// The choices that `bytes` are, for the stream and all its forks together, and zeroes for ever behind them. Any bytes are legal.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Choices {
-        let (bytes, at) = (bytes.to_vec(), 0);
+        Choices::from_tape(vec![(bytes.to_vec(), 0)], true)
+    }
+
+    /// The choices that were recorded as these strings. Any strings are legal.
+    #[must_use]
+    pub fn from_strings(strings: &Strings) -> Choices {
+        let strings = strings.0.iter().map(|bytes| (bytes.clone(), 0)).collect();
+        Choices::from_tape(strings, false)
+    }
+
+    fn from_tape(strings: Vec<(Vec<u8>, usize)>, shared: bool) -> Choices {
+        let tape = Tape {
+            strings,
+            given: 0,
+            shared,
+        };
         Choices {
-            source: Source::Bytes(Arc::new(Mutex::new(Tape { bytes, at }))),
+            source: Source::Bytes(Arc::new(Mutex::new(tape)), 0),
             record: None,
         }
     }
 
-    /// This stream, with everything that it and its forks choose from now on recorded: [`Choices::from_bytes`] of the record chooses the same.
+    /// This stream, with everything that it and its forks choose from now on recorded: [`Choices::from_strings`] of the record chooses the same.
     #[must_use]
     pub fn recorded(mut self) -> (Choices, Record) {
         let record = Record::default();
-        self.record = Some(record.clone());
+        held(&record.0).strings.push(Vec::new());
+        self.record = Some((record.clone(), 0));
         (self, record)
+    }
+
+    /// Here begins a piece that could be left out: a life, a transaction.
+    pub fn mark(&self) {
+        if let Some((record, mine)) = &self.record {
+            let mut recorded = held(&record.0);
+            let place = (*mine, recorded.strings[*mine].len(), recorded.strings.len());
+            recorded.marks.push(place);
+        }
     }
 
     /// The next 64 bits.
@@ -96,7 +223,7 @@ impl Choices {
     pub fn world_seed(&mut self) -> u64 {
         let seed = match &self.source {
             Source::Seed { seed, .. } => *seed,
-            Source::Bytes(_) => self.draw(8, |_| 0),
+            Source::Bytes(..) => self.draw(8, |_| 0),
         };
         self.note(seed, 8);
         seed
@@ -121,7 +248,7 @@ impl Choices {
         // Among the bytes "no" is 0 and "yes" the highest; the seeds were there first and have it the other way round.
         let of_seeds = match self.source {
             Source::Seed { .. } => number,
-            Source::Bytes(_) => last - number,
+            Source::Bytes(..) => last - number,
         };
         self.note(last - of_seeds, width(denominator));
         of_seeds < numerator
@@ -136,15 +263,22 @@ impl Choices {
         &from[self.index(from.len())]
     }
 
-    /// A new stream: independent of this one if it is made from a seed; of bytes, another hand on the same string.
+    /// A new stream, independent of this one; where all read from one string ([`Choices::from_bytes`]), another reader of it.
     pub fn fork(&mut self) -> Choices {
         let record = self.record.take();
-        let mut fork = match self.source {
+        let mut fork = match &self.source {
             Source::Seed { .. } => Choices::new(self.word()),
-            Source::Bytes(_) => self.clone(),
+            Source::Bytes(tape, _) => Choices {
+                source: Source::Bytes(Arc::clone(tape), held(tape).give_out()),
+                record: None,
+            },
         };
-        self.record.clone_from(&record);
-        fork.record = record;
+        fork.record = record.as_ref().map(|(record, _)| {
+            let mut recorded = held(&record.0);
+            recorded.strings.push(Vec::new());
+            (record.clone(), recorded.strings.len() - 1)
+        });
+        self.record = record;
         fork
     }
 
@@ -162,23 +296,34 @@ impl Choices {
     fn draw(&mut self, bytes: usize, next: impl FnOnce(&mut u64) -> u64) -> u64 {
         match &mut self.source {
             Source::Seed { state, .. } => next(state),
-            Source::Bytes(tape) => held(tape).next(bytes),
+            Source::Bytes(tape, mine) => held(tape).next(*mine, bytes),
         }
     }
 
     fn note(&self, value: u64, bytes: usize) {
-        if let Some(record) = &self.record {
-            held(&record.0).extend_from_slice(&value.to_le_bytes()[..bytes]);
+        if let Some((record, mine)) = &self.record {
+            held(&record.0).strings[*mine].extend_from_slice(&value.to_le_bytes()[..bytes]);
         }
     }
 }
 
 impl Tape {
-    fn next(&mut self, bytes: usize) -> u64 {
+    /// The string of a new fork.
+    fn give_out(&mut self) -> usize {
+        if self.shared {
+            return 0;
+        }
+        self.given += 1;
+        self.given
+    }
+
+    fn next(&mut self, string: usize, bytes: usize) -> u64 {
         let mut word = [0; 8];
-        for byte in &mut word[..bytes] {
-            *byte = self.bytes.get(self.at).copied().unwrap_or(0);
-            self.at += 1;
+        if let Some((string, at)) = self.strings.get_mut(string) {
+            for byte in &mut word[..bytes] {
+                *byte = string.get(*at).copied().unwrap_or(0);
+                *at += 1;
+            }
         }
         u64::from_le_bytes(word)
     }
@@ -250,10 +395,64 @@ mod tests {
             let drawn = mixed(&mut Choices::new(seed));
             let (mut recorded, record) = Choices::new(seed).recorded();
             assert_eq!(mixed(&mut recorded), drawn);
-            let (mut again, second) = Choices::from_bytes(&record.bytes()).recorded();
+            let strings = record.strings();
+            assert_eq!(strings.0.len(), 3);
+            assert_eq!(
+                Strings::from_hex(&strings.to_hex()).as_ref(),
+                Some(&strings)
+            );
+            let (mut again, second) = Choices::from_strings(&strings).recorded();
             assert_eq!(mixed(&mut again), drawn);
-            assert_eq!(second.bytes(), record.bytes());
+            assert_eq!(second.strings(), strings);
         }
+    }
+
+    #[test]
+    fn one_string_for_all_is_recorded_as_one_for_each() {
+        let bytes: Vec<u8> = (1..=255).cycle().take(20_000).collect();
+        let (mut shared, record) = Choices::from_bytes(&bytes).recorded();
+        let drawn = mixed(&mut shared);
+        assert_eq!(mixed(&mut Choices::from_strings(&record.strings())), drawn);
+        assert_ne!(mixed(&mut Choices::from_bytes(&bytes[1..])), drawn);
+    }
+
+    #[test]
+    fn a_span_is_what_was_chosen_between_marks() {
+        let (mut c, record) = Choices::new(1).recorded();
+        c.word();
+        for _ in 0..2 {
+            c.mark();
+            c.below(200);
+            let mut fork = c.fork();
+            fork.mark();
+            fork.below(200);
+        }
+        let span = |string, bytes, forks| Span {
+            string,
+            bytes,
+            forks,
+        };
+        assert_eq!(
+            record.spans(),
+            [
+                span(0, 8..9, 1..2),
+                span(1, 0..1, 2..2),
+                span(0, 9..10, 2..3),
+                span(2, 0..1, 3..3),
+            ]
+        );
+    }
+
+    #[test]
+    fn digits_are_read_or_refused() {
+        let read = |text| Strings::from_hex(text).map(|s| s.0);
+        assert_eq!(
+            read("0 1\n02.. ff"),
+            Some(vec![vec![1, 2], vec![], vec![255]])
+        );
+        assert_eq!(read(""), Some(vec![]));
+        assert_eq!(read("00.00"), Some(vec![]));
+        assert!(read("012").is_none() && read("0g").is_none());
     }
 
     #[test]

@@ -5,8 +5,10 @@ use afterimage_sim::exhaustive::{self, Config};
 use afterimage_sim::failure::{Failure, Gathered, Layer, Mismatch};
 use afterimage_sim::kinds::Kinds;
 use afterimage_sim::oracle::Layout;
+use afterimage_sim::random::found;
 use afterimage_sim::reach::Reach;
 use afterimage_sim::{corruption, matrix, planted, random};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -30,6 +32,7 @@ crashtest: crashes the engine in a simulated world, at every I/O call, and check
                                           deliberate bugs, each of which must be caught (needs a build with --cfg planted)
     crashtest killed FILE                 the table of what all layers have killed, as they noted it in FILE (PLANTED_RESULTS)
     crashtest --seed N                    one random episode, exactly as it was
+    crashtest --bytes HEX                 one random episode, from choices that were recorded
     crashtest --seconds N                 N seconds of fresh seeds
     crashtest --replay 'WORKLOAD TRAIL'   one crash state of the exhaustive driver
 
@@ -38,6 +41,7 @@ crashtest: crashes the engine in a simulated world, at every I/O call, and check
     --plant BUG                           with this deliberate bug (needs a build with --cfg planted)
     --trace                               every event of every simulated disk on stderr
     --keep-going                          after a failure; each symptom is shown once
+    --shrink SECONDS                      how long a failing random episode is made smaller (default 60; 0: not at all)
 
 exit: 0 everything held, 1 something did not, 2 usage";
 
@@ -60,6 +64,8 @@ struct Asked {
     only: Option<String>,
     workers: Option<u64>,
     replay: Option<String>,
+    bytes: Option<String>,
+    shrink: Option<u64>,
     keep_going: bool,
 }
 
@@ -94,6 +100,8 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
             "--json" => asked.json = Some(arguments.next().ok_or("--json needs a file")?),
             "--only" => asked.only = Some(arguments.next().ok_or("--only needs a text")?),
             "--workers" => number(&mut asked.workers)?,
+            "--shrink" => number(&mut asked.shrink)?,
+            "--bytes" => asked.bytes = Some(arguments.next().ok_or("--bytes needs digits")?),
             "--replay" => {
                 asked.replay = Some(
                     arguments
@@ -129,6 +137,7 @@ fn main() -> ExitCode {
     let outcome = match (asked.command.as_deref(), &asked.replay) {
         (None, Some(replay)) => replay_one(replay),
         (None | Some("long"), None) if asked.minutes.is_some() => return long(&asked),
+        (None, None) if asked.bytes.is_some() => one_of_bytes(&asked),
         (None, None) if asked.seed.is_some() || asked.seconds.is_some() => {
             random_runs(&asked).map(told)
         }
@@ -206,7 +215,52 @@ fn random_from(asked: &Asked, first: u64, count: Option<u64>, limit: Option<Dura
         "random, seeds from {first} on, {:.1} s\n{tally}",
         started.elapsed().as_secs_f64()
     );
-    failures.verdict().map(|()| tally.kinds)
+    failures
+        .verdict()
+        .inspect_err(|f| smaller(asked, f))
+        .map(|()| tally.kinds)
+}
+
+/// Makes a failing episode small, prints the regression test that it becomes, and puts that where it belongs.
+fn smaller(asked: &Asked, failure: &Failure) {
+    let limit = asked.shrink.map_or(found::LIMIT, Duration::from_secs);
+    let seed = failure.replay.rsplit_once("--seed ");
+    let Some(seed) = seed.and_then(|(_, seed)| seed.parse().ok()) else {
+        return;
+    };
+    if limit.is_zero() {
+        return;
+    }
+    println!("{failure}\n");
+    let Some(found) = found::from_seed(seed, limit) else {
+        println!("it holds when it is run alone: threads, or the time, have a part in it");
+        return;
+    };
+    let (now, tried) = (found.shrunk.strings.len(), found.shrunk.tried);
+    let (before, took) = (found.from.1, found.took.as_secs_f64());
+    println!("smaller: {now} of {before} bytes of choices are left, {tried} tries, {took:.1} s\n");
+    println!("{}", found.test());
+    let directory = Path::new("crates/afterimage-sim/tests/found");
+    if !afterimage_io::planted::BUILT_IN && directory.is_dir() {
+        match found.write(directory) {
+            Ok(path) => println!("it is in {}", path.display()),
+            Err(e) => println!("it could not be put into {}: {e}", directory.display()),
+        }
+    }
+}
+
+fn one_of_bytes(asked: &Asked) -> Held {
+    let hex = asked.bytes.as_deref().unwrap_or_default();
+    let tally = found::from_hex(hex).map(|choices| {
+        let name = format!("--bytes {hex}");
+        random::episode_of(choices, &name)
+    });
+    let Some(tally) = tally else {
+        eprintln!("crashtest: not hexadecimal digits: {hex}");
+        std::process::exit(2);
+    };
+    println!("{}", tally?);
+    Ok(())
 }
 
 /// One episode for a seed alone; else seeds from there on, or fresh ones.

@@ -71,9 +71,9 @@ pub(super) struct Lived {
 }
 
 impl Lived {
-    /// Whether clients have chosen something: the machine's own choice is eight bytes.
+    /// Whether clients have chosen something: each has a string of its own, behind the machine's.
     pub(super) fn draws(&self) -> bool {
-        self.record.bytes().len() > 8
+        self.record.strings().0.len() > 1
     }
 }
 

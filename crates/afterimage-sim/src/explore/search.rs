@@ -5,7 +5,7 @@ use super::report::{Counterexample, Counting, Report};
 use super::run::{Lived, Who, Wrong};
 use super::states::{State, crash_states, in_order, states_after_fault};
 use super::{App, Explore};
-use crate::choices::{Choices, mix};
+use crate::choices::{Choices, Strings, mix};
 use crate::cut::Trail;
 use crate::shrink::shrink;
 use afterimage_io::sim::DiskState;
@@ -266,18 +266,19 @@ impl<A: Send + Sync + 'static> Search<A> {
         };
         // What has held once is not looked at again: most of two runs is the same.
         let mut held = Seen::new();
-        let mut fails = |bytes: &[u8]| {
+        let mut fails = |strings: &Strings| {
             let mut seen = held.clone();
-            match self.run(&Run::Bytes(bytes.to_vec()), &mut seen) {
+            match self.run(&Run::Strings(strings.clone()), &mut seen) {
                 Err(other) if other.wrong.who == found.wrong.who => return Some(*other),
                 Err(_) => {}
                 Ok(_) => held = seen,
             }
             None
         };
-        let bytes = lived.record.bytes();
-        let shrunk = shrink(&bytes, self.plan.shrink, &mut |b| fails(b).is_some());
-        fails(&shrunk.bytes).unwrap_or(found)
+        let strings = lived.record.strings();
+        let mut still = |s: &Strings| fails(s).map(|_| Vec::new());
+        let shrunk = shrink(&strings, self.plan.shrink, &mut still);
+        fails(&shrunk.strings).unwrap_or(found)
     }
 }
 
@@ -285,7 +286,7 @@ impl Run {
     fn choices(&self) -> Choices {
         match self {
             Run::Seed(seed) => Choices::new(*seed),
-            Run::Bytes(bytes) => Choices::from_bytes(bytes),
+            Run::Strings(strings) => Choices::from_strings(strings),
         }
     }
 }

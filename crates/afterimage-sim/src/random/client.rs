@@ -89,6 +89,7 @@ impl Client {
             if self.board.is_over() {
                 return;
             }
+            self.choices.mark();
             let end = if n == 0 && self.plan.sleeper {
                 self.long()
             } else {

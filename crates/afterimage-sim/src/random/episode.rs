@@ -109,6 +109,7 @@ impl Episode {
     fn run(&mut self) -> Result<(), Mismatch> {
         let mut running = self.birth()?;
         for _ in 0..1 + self.choices.below(4) {
+            self.choices.mark();
             let disk = self.work(running)?;
             running = self.recover(disk)?;
             let rows = running.world.live("reading after recovery", || {

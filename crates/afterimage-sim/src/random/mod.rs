@@ -8,11 +8,13 @@ pub mod board;
 pub mod client;
 mod echo;
 mod episode;
+pub mod found;
 mod loads;
 mod side;
 pub mod trouble;
 
 pub use episode::{episode, episode_of};
+pub use found::found;
 
 use crate::choices::Choices;
 use crate::failure::{Failure, Layer, Mismatch};
@@ -170,7 +172,7 @@ pub fn replays(seed: u64) -> Result<(), Box<Failure>> {
     let first = episode(seed)?;
     let (choices, record) = Choices::new(seed).recorded();
     let second = episode_of(choices, &format!("--seed {seed}"))?;
-    let third = episode_of(Choices::from_bytes(&record.bytes()), "from bytes")?;
+    let third = episode_of(Choices::from_strings(&record.strings()), "from bytes")?;
     if first == second && first == third {
         return Ok(());
     }
