@@ -12,7 +12,7 @@ use std::path::Path;
 const VERSION: &str = "0.13.2";
 
 /// The programs, each of which is named like its target.
-const TARGETS: [&str; 7] = [
+const TARGETS: [&str; 8] = [
     "frame",
     "header",
     "directory",
@@ -20,6 +20,7 @@ const TARGETS: [&str; 7] = [
     "slot",
     "positions",
     "settings",
+    "episode",
 ];
 
 /// What the person chose on the command line.

@@ -9,6 +9,7 @@ pub mod client;
 mod echo;
 mod episode;
 pub mod found;
+pub mod fuzz;
 mod loads;
 mod side;
 pub mod trouble;
