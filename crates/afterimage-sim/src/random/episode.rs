@@ -540,14 +540,15 @@ struct Housekeeper {
 impl Housekeeper {
     fn run(mut self) {
         while self.board.is_working() && !self.board.is_over() {
+            // The least choice is the plainest.
             let end = match self.choices.below(48) {
-                0 => self.database.shrink_file().map(|_| Progress::Idle),
-                1..=3 => self.database.checkpoint().map(|()| Progress::Idle),
-                6 => {
+                47 => self.database.shrink_file().map(|_| Progress::Idle),
+                44..=46 => self.database.checkpoint().map(|()| Progress::Idle),
+                41 => {
                     let done = self.loads.work(&self.database, &mut self.choices);
                     done.map(|()| Progress::Idle)
                 }
-                4 | 5 => side::work(&self.database, &mut self.choices).map(|()| Progress::Idle),
+                42 | 43 => side::work(&self.database, &mut self.choices).map(|()| Progress::Idle),
                 _ => self.database.step(),
             };
             match end {
@@ -565,8 +566,8 @@ impl Housekeeper {
     }
 
     fn rest(&mut self) {
-        let most = *self.choices.pick(&[100, 1_000, 1_000, 300_000]);
-        self.io
-            .sleep(Duration::from_micros(1 + self.choices.below(most)));
+        let most = *self.choices.pick(&[300_000, 1_000, 1_000, 100]);
+        let rest = most - self.choices.below(most);
+        self.io.sleep(Duration::from_micros(rest));
     }
 }
