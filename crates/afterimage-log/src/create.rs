@@ -25,23 +25,24 @@ pub(crate) fn create(
 ) -> Result<Arc<Shared>> {
     options.check()?;
     let logs = log_dir(dir);
-    make_directory(io, dir, &logs, identity, options.segment_bytes)?;
+    let number = options.first_segment;
+    make_directory(io, dir, &logs, identity, options)?;
     let header = Header {
         identity: *identity,
         epoch,
-        number: 1,
+        number,
         previous: 0,
         previous_end: 0,
         segment_bytes: options.segment_bytes,
     };
-    let first = prepare(io, &logs, identity, 1, options.segment_bytes)?;
+    let first = prepare(io, &logs, identity, number, options.segment_bytes)?;
     let written = first.file.write_all_at(0, &header.encode());
     written.map_err(|e| Error::io("write", &first.path, 0, e))?;
     first
         .file
         .sync_all()
         .map_err(|e| Error::io("sync", &first.path, 0, e))?;
-    let second = prepare(io, &logs, identity, 2, options.segment_bytes)?;
+    let second = prepare(io, &logs, identity, number + 1, options.segment_bytes)?;
     segment::sync_names(io, &logs)?;
     let choice = choice::choose(io, options, &second.path);
     let (first, second) = (
@@ -52,7 +53,7 @@ pub(crate) fn create(
     let next = header.first_lsn();
     let mut buffer = Buffer::new(&header, first, next, Vec::new(), 0);
     buffer.live.insert(
-        1,
+        number,
         Live {
             first: next,
             end: None,
@@ -67,7 +68,7 @@ pub(crate) fn create(
         buffer,
         durable: next,
         proven: next,
-        next_number: 3,
+        next_number: number + 2,
         choice,
     };
     Ok(Shared::open(io, options, opening))
@@ -97,8 +98,9 @@ fn make_directory(
     dir: &Path,
     logs: &Path,
     identity: &Identity,
-    segment_bytes: u64,
+    options: &LogOptions,
 ) -> Result<()> {
+    let (first, segment_bytes) = (options.first_segment, options.segment_bytes);
     let failed = |op, e| Error::io(op, logs, 0, e);
     match io.create_dir(logs) {
         Ok(()) => {}
@@ -106,7 +108,8 @@ fn make_directory(
             for name in io.list_dir(logs).map_err(|e| failed("list", e))? {
                 let path = logs.join(&name);
                 // Only files that creation itself makes, and only empty ones, may be replaced.
-                let ours = matches!(parse_name(&name), Some((ordinal, 1 | 2, false)) if ordinal == identity.timeline_ordinal);
+                let ours = matches!(parse_name(&name), Some((ordinal, number, false))
+                    if ordinal == identity.timeline_ordinal && (first..=first + 1).contains(&number));
                 if !ours || holds_records(io, &path, segment_bytes)? {
                     return Err(Error::AlreadyExists { path });
                 }

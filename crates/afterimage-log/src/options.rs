@@ -65,6 +65,10 @@ pub struct LogOptions {
     /// Whether the log may start a thread for tickets that nobody waits for; true by default. Without it,
     /// `Log::step` does that work.
     pub background: bool,
+    /// For tests: the number of the first segment of a log that is made, 1 by default. So they begin where positions are
+    /// large.
+    #[doc(hidden)]
+    pub first_segment: u64,
 }
 
 impl Default for LogOptions {
@@ -87,6 +91,7 @@ impl Default for LogOptions {
             wal_sync_method: None,
             wal_direct_io: None,
             background: true,
+            first_segment: 1,
         }
     }
 }

@@ -81,10 +81,7 @@ impl Resume<'_> {
         let offset = end - current.base;
         let mut partial = vec![0; (offset % BLOCK) as usize];
         let block = offset - partial.len() as u64;
-        current
-            .file
-            .read_exact_at(block, &mut partial)
-            .map_err(|e| Error::io("read", &current.path, block, e))?;
+        read_twice(&current.file, block, &mut partial)?;
         let spares = self.adopt_spares(last.number + 1)?;
         let buffer = Buffer::new(&header, current, end, partial, self.found.last_time);
         self.open(buffer, None, spares, self.found.watermark.get())
@@ -386,13 +383,27 @@ fn first_watermark(header: &Header, seed: u64) -> [u8; WATERMARK] {
     frame::watermark_frame(header.first_lsn(), seed, header.previous_end, header.epoch)
 }
 
+/// Reads what is going to be written again. It was found to be right before; were it read wrong just now, the wrong bytes
+/// would stand in the place of the right ones for ever.
+fn read_twice(file: &File, at: u64, bytes: &mut [u8]) -> Result<()> {
+    let failed = |e| Error::io("read", file.path(), at, e);
+    let mut again = vec![0; bytes.len()];
+    file.read_exact_at(at, bytes).map_err(failed)?;
+    file.read_exact_at(at, &mut again).map_err(failed)?;
+    if bytes == again {
+        return Ok(());
+    }
+    Err(failed(std::io::Error::other(
+        "the same bytes were read twice, and were not the same; have a look at the disk",
+    )))
+}
+
 fn copy(from: &File, to: &File, upto: u64) -> Result<()> {
     let mut bytes = vec![0; upto.min(1 << 20) as usize];
     let mut at = 0;
     while at < upto {
         let n = bytes.len().min((upto - at) as usize);
-        from.read_exact_at(at, &mut bytes[..n])
-            .map_err(|e| Error::io("read", from.path(), at, e))?;
+        read_twice(from, at, &mut bytes[..n])?;
         to.write_all_at(at, &bytes[..n])
             .map_err(|e| Error::io("write", to.path(), at, e))?;
         at += n as u64;

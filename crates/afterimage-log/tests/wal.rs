@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use afterimage_io::Io;
-use afterimage_io::sim::{Image, RunEnd, Sim, Survival, Verdict};
+use afterimage_io::sim::{CallKind, Image, Misread, RunEnd, Sim, Survival, Verdict};
 use afterimage_io::sync::Mutex;
 use afterimage_log::{Error, LogOptions, Lsn, Record, Tail, Wal};
 
@@ -169,6 +169,55 @@ fn the_clock_jumps_and_times_do_not_run_backwards() {
             || drop(wal),
         )));
         image = sim.snapshot().crash(&Survival::None);
+    }
+}
+
+/// F22. Each read of the log by an open is answered once with a bit turned around. The open may be refused, or may take the
+/// last batch for a torn one; but nothing that was right is written over with what was wrong.
+#[test]
+fn what_is_read_wrong_once_is_not_written_down() {
+    for clean in [true, false] {
+        let sim = Sim::new(1);
+        let wal = Wal::open(&sim.io(), Path::new(""), &options()).unwrap();
+        for n in 0..60 {
+            wal.append(&numbered(n)).unwrap().wait().unwrap();
+        }
+        if !clean {
+            sim.crash_now();
+        }
+        drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(
+            || drop(wal),
+        )));
+        let image = sim.snapshot().crash(&Survival::None);
+        let mut refused = 0;
+        for read in 0..60u64 {
+            for part in [0, 3, 5, 8] {
+                let sim = Sim::from_image(1, &image);
+                let mut reads = 0;
+                sim.set_hook_reads(true);
+                sim.set_hook(Some(Box::new(move |call, _| {
+                    let is_log = call.kind == CallKind::Read && call.path.ends_with(".log");
+                    reads += u64::from(is_log);
+                    match is_log && reads == read + 1 {
+                        true => Verdict::Misread(Misread::Flip((call.len * part / 8) as usize)),
+                        false => Verdict::Continue,
+                    }
+                })));
+                let opened = Wal::open(&sim.io(), Path::new(""), &options());
+                sim.set_hook(None);
+                match opened {
+                    Ok(wal) => wal.append(b"more").unwrap().wait().unwrap(),
+                    Err(_) => refused += 1,
+                }
+                let sim = Sim::from_image(1, &sim.snapshot().page_cache());
+                let wal = Wal::open(&sim.io(), Path::new(""), &options()).unwrap();
+                let found = wal.read(wal.oldest_lsn()).filter(|r| r.is_ok()).count();
+                assert!(found >= 59, "{clean} {read} {part}: {found}");
+                drop(wal);
+                Wal::verify(&sim.io(), Path::new("")).unwrap();
+            }
+        }
+        assert!(refused > 0);
     }
 }
 

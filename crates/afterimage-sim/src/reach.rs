@@ -388,6 +388,8 @@ pub enum Response {
     Unseen,
     /// The one thing that was asked for failed, with a typed error; the engine goes on, without a restart.
     Abort,
+    /// The engine goes on without something, and says so, until the next open: there are no new segments for the log.
+    Degrade,
     /// The engine does no more, and says so; the next open recovers.
     Stop,
     /// The open fails with a typed error; the next one, without the fault, finds everything.
@@ -402,6 +404,7 @@ impl Response {
             Response::Recover => "RECOVER",
             Response::Unseen => "UNSEEN",
             Response::Abort => "ABORT",
+            Response::Degrade => "DEGRADE",
             Response::Stop => "STOP",
             Response::Refuse => "REFUSE",
         }

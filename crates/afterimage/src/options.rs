@@ -105,6 +105,13 @@ impl Options {
         self.given("wal_segment_size")
     }
 
+    /// For tests: the number of the first segment of the log of a database that is made.
+    #[doc(hidden)]
+    pub fn first_wal_segment(mut self, number: u64) -> Options {
+        self.log.first_segment = number;
+        self
+    }
+
     /// The log that crash recovery may have to read, in bytes: at least 4 segments, default 1 GiB. Pages are written and
     /// checkpoints taken so that it holds; a single transaction that is still longer passes it. Too small: pages
     /// are written home more often. Too large: recovery takes longer.

@@ -25,7 +25,7 @@ crashtest: crashes the engine in a simulated world, at every I/O call, and check
     crashtest random [--seed N] [--seconds S] [--episodes N]
                                           concurrent clients, fresh seeds (or from N on)
     crashtest matrix [--calls N] [--json FILE] [--only TEXT]
-                                          each thing that can happen at each site, at N of its calls (default 3)
+                                          each thing that can happen at each site, at N of its calls (default 2)
     crashtest corruption [--seed N] [--stride N]
                                           a changed byte at every N-th position
     crashtest planted [--cap SECONDS] [BUG...]
@@ -277,7 +277,7 @@ fn random_runs(asked: &Asked) -> Covered {
 /// Each thing that can happen at each site; the table of reach is printed, and written where that was asked for.
 fn matrix_run(asked: &Asked) -> Result<Reach, Box<Failure>> {
     let config = matrix::Config {
-        calls: asked.calls.map_or(3, |n| usize::try_from(n).unwrap_or(3)),
+        calls: asked.calls.map_or(2, |n| usize::try_from(n).unwrap_or(2)),
         workers: workers(asked),
         only: asked.only.clone(),
         keep_going: asked.keep_going,

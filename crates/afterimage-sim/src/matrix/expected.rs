@@ -3,7 +3,7 @@
 //! Where two responses are right, the site stands for two places in the code, and the reason is beside it.
 
 use crate::reach::{Phase, Response, Role, Site, What};
-use Response::{Abort, Refuse, Stop, Unseen};
+use Response::{Abort, Degrade, Refuse, Stop, Unseen};
 use afterimage_io::sim::CallKind;
 
 /// The right ones.
@@ -48,8 +48,8 @@ fn once(site: Site, what: What) -> &'static [Response] {
             &[Unseen, Refuse]
         }
         _ if opens => &[Refuse],
-        // What was being made for later is given up; what was in use is not.
-        (CallKind::Sync, What::Full) if site.phase == Phase::Work && site.role == Role::Segment => {
+        // A segment that was being made for later is given up; with the one in use the log stops.
+        (CallKind::Sync, _) if site.phase == Phase::Work && site.role == Role::Segment => {
             &[Abort, Stop]
         }
         (CallKind::Remove, _) if site.role == Role::Sorting => &[Unseen],
@@ -58,6 +58,8 @@ fn once(site: Site, what: What) -> &'static [Response] {
         (CallKind::Write | CallKind::WriteDurably | CallKind::Sync | CallKind::SetLen, _) => {
             &[Stop]
         }
+        // What a sync that failed has left of the names is not known: no segment is made until the next open.
+        (CallKind::SyncDir, _) if site.role == Role::LogDirectory => &[Abort, Degrade],
         // A segment that cannot be recycled is removed instead.
         (CallKind::Rename, _) if room => &[Unseen, Abort],
         _ => &[Abort],

@@ -440,6 +440,14 @@ fn judge(end: &End, lasting: bool) -> Result<Response, Mismatch> {
         }
         return Ok(Response::Stop);
     }
+    // A sync of the log's directory that failed is not tried again: there are no new segments until the next open.
+    let no_segments = |(_, _, a): &&(&str, Phase, Result<(), afterimage::Error>)| {
+        let told = a.as_ref().err().map(ToString::to_string);
+        told.is_some_and(|e| e.contains("sync directory"))
+    };
+    if failed.len() > 1 && failed.iter().all(no_segments) {
+        return Ok(Response::Degrade);
+    }
     if !lasting && failed.len() > 1 {
         let list: Vec<String> = failed
             .iter()
