@@ -126,8 +126,12 @@ impl Found {
     pub fn test(&self) -> String {
         let (mut text, (from, before)) = (String::new(), &self.from);
         let what = self.failure.mismatch.what.lines().next().unwrap_or("");
-        let what = format!("{}: {what}", self.failure.mismatch.layer);
-        for line in wrapped(&what, 2) {
+        let layer = self.failure.mismatch.layer;
+        let _ = writeln!(
+            text,
+            "//! An episode that failed once ({layer}), made small.\n//!"
+        );
+        for line in wrapped(what, 2) {
             let _ = writeln!(text, "//! {line}");
         }
         let now = self.shrunk.strings.len();

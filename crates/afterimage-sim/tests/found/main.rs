@@ -17,3 +17,4 @@ fn all_are_listed() {
         );
     }
 }
+mod refused_0a99892e;
