@@ -12,7 +12,7 @@ use std::path::Path;
 const VERSION: &str = "0.13.2";
 
 /// The programs, each of which is named like its target.
-const TARGETS: [&str; 8] = [
+const TARGETS: [&str; 12] = [
     "frame",
     "header",
     "directory",
@@ -21,6 +21,10 @@ const TARGETS: [&str; 8] = [
     "positions",
     "settings",
     "episode",
+    "record",
+    "page",
+    "words",
+    "database",
 ];
 
 /// What the person chose on the command line.

@@ -11,6 +11,7 @@ mod report;
 mod rigs;
 mod rooms;
 mod run;
+mod sanitize;
 mod schedules;
 mod suite;
 mod tidy;
@@ -46,7 +47,7 @@ COMMANDS
         Builds log and engine with their planted bugs, switches on one after another, and shows which layer killed each,
         and how soon. Every one must be killed, else exit 1: one that nobody kills is a hole in the tests.
     fuzz [--seconds S] [--only TARGET]
-        Any bytes in place of each thing that the log reads from a disk, mutated by coverage (cargo-fuzz, installed on
+        Any bytes in place of each thing that log and engine read from a disk, mutated by coverage (cargo-fuzz, installed on
         first use; libFuzzer needs a C++ compiler), S seconds each (60 unless told), and how many executions that were.
     check-history [ARGS...]
         What concurrent clients were told, across kills and crashes, checked for every anomaly that no serializable database
@@ -71,12 +72,19 @@ COMMANDS
     schedules
         The log under the model checkers: small models through all their schedules (loom), the whole log in some
         hundreds (shuttle; SCHEDULES and SCHEDULES_SEED in the environment choose how many and which).
+    miri [--toolchain NAME]
+        Pages' and records' bytes under the interpreter that notices undefined behaviour. Needs the component `miri`
+        (of `nightly` unless told); without it nothing is run, and that is said.
+    tsan [--toolchain NAME]
+        Tests with real threads under ThreadSanitizer, the standard library with them. Needs the component `rust-src`
+        (of `nightly` unless told); without it nothing is run, and that is said.
     rooms
         Writes ARCHITECTURE.md's list of files anew, from the first sentence of each.
     deny
         Licences, duplicates and sources of the dependencies (cargo-deny, installed on first use).
-    audit
-        Known security advisories of the dependencies. Needs the advisory database from the network.
+    audit [--database DIR]
+        Known security advisories of the dependencies, from the database on the network, or from a clone of it in DIR (as
+        `~/.cargo/advisory-dbs` has it). Where it cannot be fetched nothing is audited, and that is said.
     help
         This text.
 
@@ -124,9 +132,11 @@ fn dispatch(root: &Path, arguments: &[String]) -> Outcome {
         "rigs" => rigs::command(root, rest),
         "report" => takes_none(rest).and_then(|()| report::command(root)),
         "schedules" => takes_none(rest).and_then(|()| schedules::command(root)),
+        "miri" => sanitize::miri(root, rest),
+        "tsan" => sanitize::tsan(root, rest),
         "rooms" => takes_none(rest).and_then(|()| rooms::command(root)),
         "deny" => takes_none(rest).and_then(|()| deny::check(root)),
-        "audit" => takes_none(rest).and_then(|()| deny::audit(root)),
+        "audit" => deny::audit(root, rest),
         other => Err(Failed::Usage(format!("there is no command `{other}`"))),
     }
 }

@@ -127,6 +127,13 @@ impl Program {
             .is_ok_and(|output| output.status.success())
     }
 
+    /// Runs it unseen: what it says on standard output, if it could be started and succeeded.
+    pub fn prints(&self, root: &Path) -> Option<String> {
+        let output = self.command(root).output().ok()?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        output.status.success().then_some(said)
+    }
+
     fn command(&self, root: &Path) -> Command {
         let mut command = Command::new(&self.words[0]);
         command.args(&self.words[1..]).current_dir(root);

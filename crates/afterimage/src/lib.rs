@@ -18,6 +18,9 @@ mod record;
 mod buffer;
 mod checkpoint;
 mod database;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod inspect;
 mod recovery;
 mod transaction;

@@ -2,7 +2,7 @@
 //!
 //! `text` looks at any file, `tokens` and `paths` read Rust, `order` keeps imports on their one-way street, `doors` keeps
 //! the outside world behind `afterimage-io`, `links` follows the documents' links, `invariants` compares the assertions
-//! with their explanation, `readme` README's program with a compiled one; `rooms`, beside this folder, keeps the list of
+//! with their explanation, `unsafe_code` each `unsafe` with its table, `readme` README's program with a compiled one; `rooms`, beside this folder, keeps the list of
 //! files true. A rule returns what it found; only this file prints.
 
 mod doors;
@@ -15,6 +15,7 @@ mod readme;
 mod tests;
 mod text;
 mod tokens;
+mod unsafe_code;
 
 use crate::rooms;
 use crate::run::{Failed, Outcome};
@@ -100,6 +101,7 @@ pub fn check(root: &Path, sources: &[Source]) -> Vec<Finding> {
     findings.extend(rooms::check(sources).map(|(file, what)| Finding::error(file, 0, what)));
     findings.extend(invariants::check(sources));
     findings.extend(readme::check(sources));
+    findings.extend(unsafe_code::check(sources));
     findings.extend(order::manifests(sources));
     for house in order::crates(sources) {
         findings.extend(order::modules(&house));

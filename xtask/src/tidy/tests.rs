@@ -345,3 +345,21 @@ fn the_house_itself_is_read() {
             .all(|source| !source.file.starts_with("target/"))
     );
 }
+
+#[test]
+fn every_unsafe_is_in_the_table() {
+    let table = |rows: &str| format!("<!-- unsafe -->\n{rows}<!-- end of unsafe -->\n");
+    let (none, one) = (table(""), table("| `rigs/src/call.rs` | 1 | why |\n"));
+    let block = ("rigs/src/call.rs", "fn f() { unsafe { g() } }");
+    clean(&[("docs/testing.md", &one), block]);
+    clean(&[
+        ("docs/testing.md", &none),
+        ("rigs/src/call.rs", "// unsafe"),
+    ]);
+    caught(&[("docs/testing.md", &none), block], "1 times `unsafe`");
+    caught(
+        &[("docs/testing.md", &one), ("rigs/src/call.rs", "fn f() {}")],
+        "0 times `unsafe`",
+    );
+    caught(&[("docs/testing.md", &one)], "is not there");
+}

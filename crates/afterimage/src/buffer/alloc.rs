@@ -7,11 +7,11 @@
 use afterimage_io::planted::{self, Bug};
 use afterimage_io::sync::Mutex;
 
-use super::{Blank, Exclusive, Found, Pager, Pin};
+use super::{Blank, Exclusive, Found, Pager, Pin, Shared};
 use crate::error::{Error, Result};
 use crate::ids::PageId;
 use crate::limits::map_pages;
-use crate::page::{Extent, Page, PageOp, USED, is_map_page, map_page};
+use crate::page::{Extent, Kind, Page, PageOp, USED, is_map_page, map_page};
 use crate::record::{PagePart, Record, Structure, StructureKind};
 
 /// Free pages kept for structure changes that a rollback may need; only the file's growth keeps them, no count is
@@ -248,9 +248,26 @@ impl Pager {
             let Some((map, _)) = self.map_with(|map| map.free > 0) else {
                 continue;
             };
-            let (map, blank) = (self.fetch(map)?, self.blank_frame()?);
+            let map = self.check_next_free(self.fetch_shared(map)?)?;
+            let blank = self.blank_frame()?;
             let alloc = &self.alloc;
             return Ok(NewPage { alloc, map, blank });
+        }
+    }
+
+    /// A page in memory that a tree has is not free, whatever the map says: whoever claimed it would wait for a latch that
+    /// he may hold himself.
+    fn check_next_free<'p>(&'p self, map: Shared<'p>) -> Result<Pin<'p>> {
+        let index = find_free(&map, self.alloc.pages());
+        let next = index.map(|index| map_page(map.page_id(), index));
+        let map = map.into_pin();
+        let page = next.and_then(|next| self.pin(next)?.shared());
+        match page.and_then(|page| page.kind().map(|kind| (page.page_id(), kind))) {
+            Some((id, Kind::Leaf | Kind::Inner | Kind::Map | Kind::FileHeader)) => {
+                let what = "it is in use, and its allocation map says that it is free".to_owned();
+                Err(self.corrupt(id, what))
+            }
+            _ => Ok(map),
         }
     }
 
@@ -310,6 +327,23 @@ impl Pager {
     pub(crate) fn pages_taken(&self, map: &Exclusive<'_>, count: u32) {
         self.with_map(map, |map| map.free -= count);
         self.alloc.state.lock().free -= u64::from(count);
+    }
+
+    /// What is to become free is in use, and in the file: else the counts would not be what the maps say, and whoever looks for
+    /// a free page that is not there would look for ever.
+    ///
+    /// # Errors
+    ///
+    /// `PageCorrupt`.
+    pub(crate) fn check_used(&self, map: &Page, index: u32, count: u32) -> Result<()> {
+        let first = map_page(map.id(), index);
+        let end = u64::from(index) + u64::from(count);
+        let inside = end <= u64::from(map.map_len()) && map.id().get() + end <= self.alloc.pages();
+        if inside && (index..index + count).all(|index| map.map_get(index) & USED != 0) {
+            return Ok(());
+        }
+        let what = format!("{count} pages from it on are to become free, and are not all in use");
+        Err(self.corrupt(first, what))
     }
 
     /// Pages have become free: as [`pages_taken`](Pager::pages_taken).

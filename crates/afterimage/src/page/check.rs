@@ -338,15 +338,24 @@ impl Page {
             }
             cell.key
         } else {
-            InnerCell::read(&mut reader)
-                .map_err(|error| wrong(at + error.at, error.what))?
-                .key
+            let cell =
+                InnerCell::read(&mut reader).map_err(|error| wrong(at + error.at, error.what))?;
+            if !can_be_child(cell.child, self.id(), self.size()) {
+                return Err(wrong(at, "a child that no inner page can have"));
+            }
+            cell.key
         };
         if self.prefix_len() + key.len() > key_bytes_max(self.size()) {
             return Err(wrong(at, "a key longer than a page of this size takes"));
         }
         Ok((key, reader.position()))
     }
+}
+
+/// Whether an inner page can have that child: not itself, and no page that is no tree's. Whoever descends holds a page while
+/// it latches the child, so this is also what keeps a forged link from being a wait without end.
+pub(super) fn can_be_child(child: PageId, own: PageId, page_size: usize) -> bool {
+    child != own && child != PageId::FILE_HEADER && !is_map_page(child, page_size)
 }
 
 /// Which bytes of the heap belong to something: no byte may belong to two, or changing one cell would change another.

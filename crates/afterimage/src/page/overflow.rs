@@ -78,6 +78,11 @@ impl Page {
         if self.right_link().is_some() != (self.u32_at(NEXT_PAGES) > 0) {
             return wrong(NEXT_PAGES, "a link without an extent, or the reverse");
         }
+        let behind = (self.right_link().map_or(0, PageId::get))
+            .checked_add(u64::from(self.u32_at(NEXT_PAGES)));
+        if behind.is_none() {
+            return wrong(NEXT_PAGES, "an extent that no file has");
+        }
         if self.bytes[BYTES + len..].iter().any(|&byte| byte != 0) {
             return wrong(BYTES + len, "bytes behind the value's");
         }

@@ -120,10 +120,7 @@ pub(crate) fn undo_record(
         return Err(Error::corruption(format!("LSN {lsn}"), what));
     }
     let next = match &record {
-        Record::Row(row) => {
-            undo_row(system, space, chain, row)?;
-            row.prev
-        }
+        Record::Row(row) => row.prev,
         Record::Begin => None,
         Record::Clr(clr) if planted::active(Bug::ClrUndoneTwice) => Some(clr.prev),
         Record::Clr(clr) => clr.undo_next,
@@ -132,10 +129,13 @@ pub(crate) fn undo_record(
             return Err(Error::corruption(format!("LSN {lsn}"), what));
         }
     };
-    assert!(
-        next.is_none_or(|next| next < lsn),
-        "TXN-2: undo only goes back"
-    );
+    if next.is_some_and(|next| next >= lsn) {
+        let what = format!("TXN-2: undo only goes back, and it leads to LSN {next:?}");
+        return Err(Error::corruption(format!("LSN {lsn}"), what));
+    }
+    if let Record::Row(row) = &record {
+        undo_row(system, space, chain, row)?;
+    }
     let undone = matches!(record, Record::Row(_)).then(|| RecordKind::of(&record));
     Ok(Visited { next, undone })
 }

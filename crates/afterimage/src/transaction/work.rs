@@ -636,5 +636,5 @@ fn change(
 
 /// A position that is reached when the record at `lsn` is: its first byte is below it, and ends lie between records.
 pub(crate) fn after_record(lsn: Lsn) -> Lsn {
-    Lsn::new(lsn.get() + 1).expect("more than zero")
+    Lsn::new(lsn.get().saturating_add(1)).expect("more than zero")
 }

@@ -384,7 +384,7 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
 pub(super) const ENTRY_BYTES: usize = 14;
 
 /// An entry of the catalogue.
-struct Entry<'a> {
+pub(crate) struct Entry<'a> {
     name: &'a str,
     id: TableId,
     /// `None`: the table is unlogged.
@@ -409,7 +409,7 @@ fn encode_entry(id: TableId, root: Option<PageId>) -> [u8; ENTRY_BYTES] {
     entry
 }
 
-fn decode_entry<'a>(name: &'a [u8], entry: &[u8]) -> Option<Entry<'a>> {
+pub(crate) fn decode_entry<'a>(name: &'a [u8], entry: &[u8]) -> Option<Entry<'a>> {
     let name = std::str::from_utf8(name).ok()?;
     let entry: &[u8; ENTRY_BYTES] = entry.try_into().ok()?;
     let mut reader = Reader::new(entry);

@@ -35,8 +35,17 @@ impl Tree {
     ) -> Result<Option<PageId>> {
         let _structure = self.structure.lock();
         let (mut parent, mut at) = (None, self.root);
+        let mut above = TREE_LEVEL_MAX + 1;
         let leaf = loop {
             let page = pager.fetch_shared(at)?;
+            // A page that has lost its children is a leaf, wherever it stands.
+            let kind = page.kind();
+            let is_own = page.tree() == self.id && matches!(kind, Some(Kind::Leaf | Kind::Inner));
+            if !is_own || page.level() >= above {
+                let what = format!("it is not a page of the dropped tree {} there", self.id);
+                return Err(pager.corrupt(at, what));
+            }
+            above = page.level();
             match last_child(&page) {
                 Some(child) => {
                     let id = child.id;
@@ -82,6 +91,7 @@ impl Tree {
             let Some(mut map) = map.exclusive() else {
                 continue;
             };
+            pager.check_used(&map, index, extent.pages)?;
             let value = rest.map(|rest| rest.encode());
             let row = match &value {
                 Some(value) => PageOp::PutCell {
@@ -112,6 +122,7 @@ impl Tree {
             let (Some(mut page), Some(mut map)) = (page.exclusive(), map.exclusive()) else {
                 continue;
             };
+            pager.check_used(&map, index, 1)?;
             let above = match &child.separator {
                 Some(separator) => PageOp::RemoveChild {
                     separator: separator.into(),
@@ -139,6 +150,7 @@ impl Tree {
             let (Some(mut root), Some(mut map)) = (root.exclusive(), map.exclusive()) else {
                 continue;
             };
+            pager.check_used(&map, index, 1)?;
             let remove = PageOp::RemoveCells {
                 keys: vec![key.into()],
             };
@@ -207,6 +219,12 @@ impl Tree {
         };
         let mut looks = 0;
         for (key, of) in values {
+            // Believed as far as there are pages: each is noted.
+            let most = pager.page_counts().0;
+            if pages_for(of.len, pager.page_size()) > most || u64::from(of.first.pages) > most {
+                let what = format!("a value of {} bytes cannot begin here", of.len);
+                return Err(pager.corrupt(of.first.first, what));
+            }
             // Where the value has lost its front since, it is looked at anew.
             let (mut next, mut missing) = match from.value {
                 Some((whole, next, missing)) if whole == of && key == from.key => (next, missing),

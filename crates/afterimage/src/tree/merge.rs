@@ -82,6 +82,10 @@ impl Tree {
         let pairs = pairs.into_iter().filter(|left| *left < count - 1);
         let pairs: Vec<_> = pairs.map(|left| neighbours(&parent, left)).collect();
         drop((parent, permit));
+        if let Some(twice) = pairs.iter().find(|pair| pair.left == pair.right) {
+            let what = "its parent has it for a child twice".to_owned();
+            return Err(pager.corrupt(twice.left, what));
+        }
         let mut result = None;
         for pair in &pairs {
             let merged = self.merge(pager, key, level, pair, purgeable)?;
@@ -126,6 +130,7 @@ impl Tree {
             let Some(mut map) = map.exclusive() else {
                 continue;
             };
+            pager.check_used(&map, index, 1)?;
             let (before, gone) = ((*left).clone(), (*right).clone());
             let merged = PageOp::format_merged(&before, &gone, &keep);
             let parts = vec![
@@ -185,6 +190,12 @@ impl Tree {
             let (Some(mut page), Some(mut map)) = (pin.exclusive(), map.exclusive()) else {
                 continue;
             };
+            pager.check_used(&map, index, 1)?;
+            let is_child = self.is_own(&page) && page.level() + 1 == root.level();
+            if !is_child || root.level() == 0 {
+                let what = format!("it is not the only child of page {}", self.root);
+                return Err(pager.corrupt(child, what));
+            }
             let copy = (*page).clone();
             let cells = 0..copy.cell_count();
             let moved = PageOp::format_from(self.root, &copy, cells, None, None, None);

@@ -22,16 +22,22 @@ use afterimage_io::sync::atomic::{AtomicU64, Ordering};
 use afterimage_io::sync::{Mutex, RwLock};
 use afterimage_log::Lsn;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use catalogue::decode_entry;
 pub(crate) use catalogue::{Catalogue, check_name, format_database};
 pub(crate) use check::check_tree;
 pub(crate) use large::{Large, pages_for, write_page};
 pub(crate) use load::Edge;
 pub(crate) use merge::Merged;
+#[cfg(any(test, fuzzing))]
+pub(crate) use pending::decode as decode_pending;
 pub(crate) use pending::{
     Pending, extent_value as pending_value, key as pending_key, owner_of as pending_owner,
 };
 pub(crate) use row::RowWrite;
 pub(crate) use scan::{See, Step, as_is};
+#[cfg(any(test, fuzzing))]
+pub(crate) use unlogged::decode as decode_root;
 pub(crate) use unlogged::root_key;
 
 use crate::error::{Error, Result};

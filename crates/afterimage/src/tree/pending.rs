@@ -67,7 +67,7 @@ pub(crate) fn owner_of(key: &[u8]) -> Option<Lsn> {
 }
 
 /// Reads an entry; an extent of a page's map is not longer than what the map speaks for.
-fn decode(key: &[u8], value: &[u8], page_size: usize) -> Option<(Lsn, Pending)> {
+pub(crate) fn decode(key: &[u8], value: &[u8], page_size: usize) -> Option<(Lsn, Pending)> {
     let key: &[u8; KEY_BYTES] = key.try_into().ok()?;
     let value: &[u8; VALUE_BYTES] = value.try_into().ok()?;
     let first = PageId::from_link(u64::from_be_bytes(*key.last_chunk()?))?;
@@ -80,7 +80,7 @@ fn decode(key: &[u8], value: &[u8], page_size: usize) -> Option<(Lsn, Pending)> 
                 pages: number,
             })
         }
-        KIND_TREE => Pending::Tree {
+        KIND_TREE if TableId(number) >= TableId::FIRST_USER => Pending::Tree {
             table: TableId(number),
             root: first,
         },
@@ -170,6 +170,7 @@ impl Tree {
             let Some(mut map) = map.exclusive() else {
                 continue;
             };
+            pager.check_used(&map, index, extent.pages)?;
             let entry = PageOp::RemoveCells {
                 keys: vec![key[..].into()],
             };

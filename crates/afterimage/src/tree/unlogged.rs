@@ -171,7 +171,7 @@ impl Unlogged {
     }
 }
 
-fn decode(key: &[u8], value: &[u8]) -> Option<(TableId, PageId)> {
+pub(crate) fn decode(key: &[u8], value: &[u8]) -> Option<(TableId, PageId)> {
     let table = TableId(u32::from_be_bytes(key.try_into().ok()?));
     let root = PageId::from_link(u64::from_le_bytes(value.try_into().ok()?))?;
     (table >= TableId::FIRST_USER).then_some((table, root))

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use super::super::cell::{FLAGS, InnerCell, LARGE, LeafCell, inner_bytes, leaf_bytes};
+use super::super::check::can_be_child;
 use super::super::file_header::FileHeader;
 use super::super::map::{BITS_MAX, are_bits, is_map_page, map_bytes};
 use super::super::slotted::{NewCell, common_prefix, offset_entry};
@@ -181,6 +182,8 @@ fn plan_xor(page: &Page, key: &[u8], runs: &[u8]) -> Result<Step, ApplyError> {
 }
 
 fn plan_remove(page: &Page, keys: &[impl AsRef<[u8]>]) -> Result<Step, ApplyError> {
+    // Also without a key: the page is stamped all the same.
+    require_kind(page, Kind::Leaf)?;
     let mut next = 0;
     for key in keys {
         let index = find(page, key.as_ref())?;
@@ -223,7 +226,7 @@ fn plan_child(page: &Page, separator: &[u8], child: PageId) -> Result<Step, Appl
     require_kind(page, Kind::Inner)?;
     require_covered(page, separator)?;
     require_len(separator.len(), key_bytes_max(page.size()))?;
-    require_page(child)?;
+    require_child(child, page.id(), page.size())?;
     let at = page.search(separator);
     if at.is_ok() {
         return Err(ApplyError::Exists);
@@ -244,6 +247,14 @@ fn plan_remove_child(page: &Page, separator: &[u8]) -> Result<Step, ApplyError> 
 /// Whether `id` is the file header's place or a map's.
 fn is_special(page: &Page, id: PageId) -> bool {
     id == PageId::FILE_HEADER || is_map_page(id, page.size())
+}
+
+fn require_child(child: PageId, own: PageId, page_size: usize) -> Result<(), ApplyError> {
+    if can_be_child(child, own, page_size) {
+        Ok(())
+    } else {
+        Err(ApplyError::Malformed("a child that no inner page can have"))
+    }
 }
 
 fn require_page(link: PageId) -> Result<(), ApplyError> {
@@ -286,7 +297,10 @@ fn plan_overflow(
     len: usize,
 ) -> Result<Step, ApplyError> {
     let place_fits = !is_special(page, id);
-    let next_fits = next.is_none_or(|next| next.pages > 0 && next.first != PageId::FILE_HEADER);
+    let next_fits = next.is_none_or(|next| {
+        let end = next.first.get().checked_add(u64::from(next.pages));
+        next.pages > 0 && next.first != PageId::FILE_HEADER && end.is_some()
+    });
     if !place_fits || !next_fits || tree == TableId::NONE || len == 0 {
         return Err(ApplyError::Malformed("a page that no large value can have"));
     }
@@ -338,7 +352,8 @@ fn plan_format(page: &Page, op: &PageOp<'_>) -> Result<Step, ApplyError> {
             {
                 return Err(ApplyError::Malformed("a page that no tree can have"));
             }
-            plan_cells(page.size(), *kind, low.as_deref(), high.as_deref(), cells)
+            let fences = (low.as_deref(), high.as_deref());
+            plan_cells(page.size(), *id, *kind, fences, cells)
         }
     }
 }
@@ -346,9 +361,9 @@ fn plan_format(page: &Page, op: &PageOp<'_>) -> Result<Step, ApplyError> {
 /// Whether these cells make a page between these fences.
 fn plan_cells(
     page_size: usize,
+    id: PageId,
     kind: Kind,
-    low: Option<&[u8]>,
-    high: Option<&[u8]>,
+    (low, high): (Option<&[u8]>, Option<&[u8]>),
     cells: &[u8],
 ) -> Result<Step, ApplyError> {
     let key_max = key_bytes_max(page_size);
@@ -376,7 +391,10 @@ fn plan_cells(
                 require_len(cell.value.len(), value_bytes_max(page_size))?;
                 cell.key
             }
-            NewCell::Inner(cell) => cell.key,
+            NewCell::Inner(cell) => {
+                require_child(cell.child, id, page_size)?;
+                cell.key
+            }
         };
         require_len(prefix + key.len(), key_max)?;
         if previous.is_some_and(|previous| previous >= key) {

@@ -33,7 +33,7 @@ fn lived_in() -> impl Strategy<Value = Page> {
         }
         page
     });
-    let inner = prop::collection::vec((key(), 1u64..99), 0..40).prop_map(|children| {
+    let inner = prop::collection::vec((key(), 10u64..99), 0..40).prop_map(|children| {
         let mut page = formatted(&PageOp::format_root(ID, TREE, 1, &[(b"", PageId(50))]));
         for (key, child) in children {
             let _ = apply(&mut page, &PageOp::insert_child(&key, PageId(child)));

@@ -15,6 +15,8 @@ use crate::ids::{PageId, TableId};
 
 /// How many random cases a test tries. Failures print what failed, shrunk; nothing is written to disk.
 pub(crate) fn cases(cases: u32) -> ProptestConfig {
+    // An interpreter is some hundred times slower.
+    let cases = if cfg!(miri) { 3 } else { cases };
     ProptestConfig {
         failure_persistence: None,
         ..ProptestConfig::with_cases(cases)
