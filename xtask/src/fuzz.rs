@@ -6,6 +6,8 @@
 
 use crate::run::{Failed, Outcome, Program, target_dir};
 use crate::tools;
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::path::Path;
 
 /// The version that is installed where none is found.
@@ -107,10 +109,24 @@ pub fn command(root: &Path, arguments: &[String]) -> Outcome {
         let row = format!("{name:<10} {:>12} executions", executions(&said));
         println!("{row}");
         table.push(row);
+        note(
+            &target.with_file_name("fuzz.txt"),
+            name,
+            executions(&said),
+            choices.seconds,
+        )?;
     }
     println!("\n{} seconds each, nothing found:", choices.seconds);
     table.iter().for_each(|row| println!("{row}"));
     Ok(())
+}
+
+/// A line for the report (`cargo xtask report`).
+fn note(path: &Path, name: &str, executions: u64, seconds: u64) -> Outcome {
+    let line = format!("{name} {executions} {seconds}\n");
+    let file = OpenOptions::new().create(true).append(true).open(path);
+    file.and_then(|mut file| file.write_all(line.as_bytes()))
+        .map_err(|error| Failed::Check(format!("{}: {error}", path.display())))
 }
 
 /// What libFuzzer counted.

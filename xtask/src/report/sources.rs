@@ -313,7 +313,7 @@ fn test_names(root: &Path) -> BTreeSet<String> {
                 let source = text(&path);
                 let functions = source
                     .lines()
-                    .filter_map(|line| line.trim().strip_prefix("fn "));
+                    .filter_map(|line| Some(line.split_once("fn ")?.1));
                 names.extend(functions.filter_map(|f| Some(f.split_once('(')?.0.to_string())));
             }
         }

@@ -257,18 +257,22 @@ impl Pager {
 
     /// A page in memory that a tree has is not free, whatever the map says: whoever claimed it would wait for a latch that
     /// he may hold himself.
+    ///
+    /// Both are looked at under the map's latch: whoever claims a page or frees it changes it under that. The page's latch is only
+    /// tried, for others wait for the map while they hold a page.
     fn check_next_free<'p>(&'p self, map: Shared<'p>) -> Result<Pin<'p>> {
         let index = find_free(&map, self.alloc.pages());
         let next = index.map(|index| map_page(map.page_id(), index));
-        let map = map.into_pin();
-        let page = next.and_then(|next| self.pin(next)?.shared());
-        match page.and_then(|page| page.kind().map(|kind| (page.page_id(), kind))) {
-            Some((id, Kind::Leaf | Kind::Inner | Kind::Map | Kind::FileHeader)) => {
-                let what = "it is in use, and its allocation map says that it is free".to_owned();
-                Err(self.corrupt(id, what))
-            }
-            _ => Ok(map),
+        let page = next.and_then(|next| self.pin(next)?.try_shared());
+        let kind = page.as_ref().and_then(|page| page.kind());
+        if let (Some(Kind::Leaf | Kind::Inner | Kind::Map | Kind::FileHeader), Some(next)) =
+            (kind, next)
+        {
+            let what = "it is in use, and its allocation map says that it is free".to_owned();
+            return Err(self.corrupt(next, what));
         }
+        drop(page);
+        Ok(map.into_pin())
     }
 
     /// Finds room for `wanted` pages that follow each other, or for as many as there are in one place. Call it without
