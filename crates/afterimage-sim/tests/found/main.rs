@@ -18,3 +18,4 @@ fn all_are_listed() {
     }
 }
 mod refused_0a99892e;
+mod refused_c9588cdf;
