@@ -201,10 +201,12 @@ fn reach(cells: &[Cell]) -> Vec<Block> {
             None => reasons.push(vec![what, reason.clone()]),
         }
     }
-    all.push(Table {
-        head: vec!["cells that cannot be reached".into(), "why".into()],
-        rows: reasons,
-    });
+    if !reasons.is_empty() {
+        all.push(Table {
+            head: vec!["cells that cannot be reached".into(), "why".into()],
+            rows: reasons,
+        });
+    }
     all
 }
 

@@ -235,6 +235,7 @@ pub fn rigs(target: &Path) -> Vec<Rig> {
         rig.cuts = counts.remove("cuts").unwrap_or(0);
         let others: Vec<String> = counts
             .iter()
+            .filter(|(_, n)| **n > 0)
             .map(|(name, n)| format!("{n} {name}"))
             .collect();
         rig.others = others.join(", ");
