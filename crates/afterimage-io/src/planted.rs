@@ -109,6 +109,7 @@ bugs! {
     ClrsNotRedone = "T29b", "Redo skips what was taken back already, and undo does not take it back again.";
     LosersForgotten = "losers", "Analysis does not take in the transactions that a checkpoint lists.";
     ChainToWrongRecord = "TXN-1", "A record names its transaction's first record as the one before it.";
+    WaitNotSeen = "wait-unseen", "A wait for a lock is not looked at for a deadlock.";
     PendingForgotten = "leak", "What waits to be freed is forgotten by a crash.";
     StopIgnored = "stop", "The page cleaner goes on after the engine has stopped.";
     RefusalWrites = "refusal", "An open that is refused has noted in the control file that it tried.";

@@ -18,6 +18,9 @@ use super::world::{SimWorld, held};
 /// After a crash threads may wait for each other while they unwind. If that never ends, a guard was leaked.
 const UNWIND_ROUNDS_MAX: u32 = 10_000;
 
+/// How long whatever a thread does between two of its yields is taken to last, when nobody else can run.
+const MOMENT: Duration = Duration::from_millis(1);
+
 #[derive(Default)]
 pub(super) struct Scheduler {
     pub(super) running: AtomicBool,
@@ -118,8 +121,8 @@ impl Scheduler {
             self.give(&mut run, next);
             drop(wait_for_baton(run, me));
         } else if !run.is_over_but_for(me) {
-            // Only sleepers: let time pass for them.
-            run.wake_earliest(world);
+            // Only sleepers. Who yields has more to do, so time passes as if it were doing it, and does not jump to their deadlines.
+            run.let_time_pass(world);
         }
     }
 
@@ -280,6 +283,15 @@ impl Run {
             if thread.deadline().is_some_and(|deadline| deadline <= now) {
                 thread.time_out();
             }
+        }
+    }
+
+    /// A moment passes, or what is left until the earliest deadline, and whoever waited for no longer is ready.
+    fn let_time_pass(&mut self, world: &SimWorld) {
+        let deadlines = self.threads.iter().filter_map(Thread::deadline);
+        if let Some(earliest) = deadlines.min() {
+            world.advance_clock_to(earliest.min(world.now().saturating_add(MOMENT)));
+            self.wake_due(world);
         }
     }
 

@@ -44,6 +44,9 @@ enum Halt {
 
 type Step<T> = Result<T, Halt>;
 
+/// Nobody's transaction takes so long in simulated time: who waits so long for a lock waits for somebody who waits for him.
+pub(super) const PATIENCE: Duration = Duration::from_secs(3600);
+
 /// What a client does in one life.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
@@ -572,6 +575,9 @@ impl Client {
             return Halt::Rolled;
         }
         match error {
+            Error::LockTimeout { waited } if *waited >= PATIENCE => {
+                wrong(format!("{what}: {error}: a deadlock that was not seen"))
+            }
             // Somebody sleeps in a long transaction.
             Error::LockTimeout { .. } => Halt::Rolled,
             // Long, or large, where there is little log.

@@ -2,7 +2,7 @@
 
 use super::Tally;
 use super::board::Board;
-use super::client::{Client, Plan, opening_rows};
+use super::client::{Client, PATIENCE, Plan, opening_rows};
 use super::echo::{ECHO, Echo};
 use super::loads::Loads;
 use super::side;
@@ -166,6 +166,10 @@ impl Episode {
             .unlogged_pool_size(unlogged * self.layout.page_size as u64)
             .wal_segment_size(self.layout.segment_bytes)
             .max_wal_size(self.max_wal_segments * self.layout.segment_bytes)
+            .lock_timeout(match (bits >> 32).is_multiple_of(2) {
+                true => PATIENCE,
+                false => Duration::from_secs(10),
+            })
             .wal_writer_delay(self.delay)
             .checkpoint_timeout(self.timeout))
     }

@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use afterimage_io::planted::{self, Bug};
+
 use super::deadlock::{self, Candidate};
 use super::line::{Claim, Line, Slot};
 use super::mode::Mode;
@@ -147,6 +149,9 @@ impl State {
     }
 
     fn cycle_through(&self, slot: Slot) -> Option<Vec<Slot>> {
+        if planted::active(Bug::WaitNotSeen) {
+            return None;
+        }
         deadlock::find_cycle(slot, self.owners.len(), |waiting, blockers| {
             let Some(name) = &self.active(waiting).waits_for else {
                 return;
