@@ -3,20 +3,22 @@
 use crate::choices::mix;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The rows of the one table.
 pub type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// What a recovered database may hold: the state after any one commit between the last acknowledged and the last issued, and no other.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Expectation {
     /// `states[k]` holds the rows after the first `k` commits of the run (0: the base).
     states: Arc<Vec<Rows>>,
     /// How many commits were acknowledged as durable: no fewer may be there.
-    pub acknowledged: usize,
+    pub(crate) acknowledged: usize,
     /// How many commits had been asked for: no more may be there.
-    pub issued: usize,
+    pub(crate) issued: usize,
+    /// Of what is admitted, once it was asked for: thousands of crash states share an expectation.
+    hash: OnceLock<u64>,
 }
 
 impl Expectation {
@@ -27,6 +29,7 @@ impl Expectation {
             states: Arc::new(vec![rows]),
             acknowledged: 0,
             issued: 0,
+            hash: OnceLock::new(),
         }
     }
 
@@ -49,6 +52,10 @@ impl Expectation {
     /// A number that is equal for equal expectations: with an image's hash it names a crash state.
     #[must_use]
     pub fn hash(&self) -> u64 {
+        *self.hash.get_or_init(|| self.compute_hash())
+    }
+
+    fn compute_hash(&self) -> u64 {
         let mut h = 0xCBF2_9CE4_8422_2325_u64;
         let mut eat = |bytes: &[u8]| {
             let (words, rest) = bytes.as_chunks::<8>();
@@ -158,6 +165,7 @@ impl Model {
             states: Arc::clone(&self.states),
             acknowledged: self.acknowledged,
             issued: self.issued,
+            hash: OnceLock::new(),
         }
     }
 }

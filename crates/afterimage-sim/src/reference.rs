@@ -255,16 +255,13 @@ pub fn said(lsn: u64, payload: &[u8]) -> Said {
     }
 }
 
-/// The transactions that these frames leave unfinished, each by the LSN of its first record.
-#[must_use]
-pub fn unfinished<'a>(frames: impl Iterator<Item = &'a Frame>) -> BTreeSet<u64> {
-    let mut open = BTreeSet::new();
-    for frame in frames.filter(|f| f.kind == kind::DATA) {
+/// Reads on in `frames`: `open` holds the transactions that are unfinished, each by the LSN of its first record.
+pub fn follow(open: &mut BTreeSet<u64>, frames: &[Frame]) {
+    for frame in frames.iter().filter(|f| f.kind == kind::DATA) {
         match said(frame.lsn, &frame.payload) {
             Said::Goes(txn) => drop(open.insert(txn)),
             Said::Over(txn) => drop(open.remove(&txn)),
             Said::Nothing => {}
         }
     }
-    open
 }

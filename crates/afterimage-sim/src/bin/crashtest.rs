@@ -434,12 +434,12 @@ fn long(asked: &Asked) -> ExitCode {
     }
 }
 
-/// Three quarters of the time for the exhaustive driver, as long as it has something to do; the rest for fresh episodes.
+/// Nine tenths of the time for the exhaustive driver, as long as it has something to do; the rest for fresh episodes.
 fn long_run(asked: &Asked, done: &Done, limit: Duration) -> Result<String, Box<Failure>> {
     let started = Instant::now();
     let mut lines = String::new();
     let config = Config {
-        limit: Some(limit * 3 / 4),
+        limit: Some(limit * 9 / 10),
         workers: workers(asked),
         longest: 2,
         complete_to: 2,
