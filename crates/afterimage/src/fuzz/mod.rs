@@ -138,6 +138,8 @@ mod tests {
                 0, 14, 0, 2, 3, 0, 6, 1, 2, 3, 4, 5, 6, 7, 249, 39, 41, 46, 126, 159, 208, 2,
             ],
         ),
+        // A root that is a leaf of some keys only: a scan stood still at its fence.
+        ("database", &[0, 6, 1, 5, 36]),
     ];
 
     #[test]

@@ -108,6 +108,7 @@ impl Tree {
         };
         self.check_arrival(pager, &current, None)?;
         if current.level() == level {
+            self.check_keys(pager, &current, seek)?;
             if exclusive {
                 return Ok(self.root_exclusive(pager, current, level));
             }

@@ -87,6 +87,7 @@ impl Tree {
             return Ok(None);
         }
         let rest = within.without(&seen, backwards);
+        debug_assert!(within.is_empty() || rest != *within, "a scan moves on");
         Ok(Some(Step { rows, rest }))
     }
 }
