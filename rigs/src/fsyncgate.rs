@@ -12,6 +12,7 @@ use crate::host;
 use crate::job::{Counts, HANG, Job, count};
 use crate::kill;
 use crate::mounts::{Kind, Mount};
+use crate::table::WITHOUT;
 use crate::work::{self, Plan};
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -28,7 +29,7 @@ pub fn run(job: &Job) -> Result<Counts, String> {
         .collect();
     let mut counts = Counts::new();
     for kind in KINDS.iter().filter(|kind| !here.contains(kind)) {
-        count(&mut counts, &format!("pieces without {}", kind.name()), 1);
+        count(&mut counts, &format!("{WITHOUT}{}", kind.name()), 1);
     }
     let mut dice = Dice::new(job.seed);
     for (round, kind) in here.iter().cycle().enumerate() {

@@ -61,6 +61,8 @@ rigs: Afterimage on real file systems while the power goes, calls fail and proce
     --dir DIR             where results and evidence are kept (default: target/rigs)
     --work DIR            where databases, images and mounts are made, and removed (default: DIR/work, and /dev/shm for images)
 
+`cargo xtask rigs` also knows: `--install`, which first installs what the rigs need, and `check`, which looks at their code.
+
 exit: 0 nothing went wrong, 1 something did, 2 usage";
 
 /// A piece of work is about so long.

@@ -38,11 +38,11 @@ pub struct Row {
 pub fn text(rows: &[Row]) -> String {
     let mut text = format!(
         "\n{:<16} {:<10} {:>8} {:>8} {:>8}  also\n",
-        "rig", "result", "cuts", "aim", "seconds"
+        "rig", "result", "done", "aim", "seconds"
     );
     for row in rows {
         let (word, why) = match &row.outcome {
-            Outcome::Passed => ("passed", String::new()),
+            Outcome::Passed => ("passed", in_part(&row.counts)),
             Outcome::Unfinished => ("unfinished", "nothing wrong so far; call again\n".into()),
             Outcome::Skipped(why) => ("skipped", format!("skipped: {why}\n")),
             Outcome::Failed(why) => ("FAILED", format!("FAILED: {why}\n")),
@@ -69,7 +69,48 @@ pub fn text(rows: &[Row]) -> String {
     text
 }
 
+/// What a rig says, by counting with these words, that it did without: it has passed, and not everywhere.
+pub const WITHOUT: &str = "pieces without ";
+
+fn in_part(counts: &Counts) -> String {
+    let without: Vec<&str> = counts
+        .keys()
+        .filter_map(|name| name.strip_prefix(WITHOUT))
+        .collect();
+    match without.is_empty() {
+        true => String::new(),
+        false => format!(
+            "in part: not, or not always, on {}, which this machine lacked\n",
+            without.join(", ")
+        ),
+    }
+}
+
 /// For programs.
 pub fn json(rows: &[Row]) -> String {
     serde_json::to_string_pretty(rows).unwrap_or_default() + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_done_in_part_does_not_look_whole() {
+        let row = |counts: &[(&str, u64)]| Row {
+            name: "fsyncgate",
+            outcome: Outcome::Passed,
+            unit: "rounds",
+            aim: 12,
+            counts: counts.iter().map(|(n, c)| (n.to_string(), *c)).collect(),
+            seconds: 1.0,
+        };
+        let whole = text(&[row(&[("rounds", 12), ("ext4", 12)])]);
+        assert!(whole.contains("passed") && !whole.contains("in part"));
+        let part = text(&[row(&[("rounds", 12), ("pieces without xfs", 1)])]);
+        assert!(
+            part.contains("in part: not, or not always, on xfs"),
+            "{part}"
+        );
+    }
 }

@@ -14,7 +14,7 @@ use std::path::Path;
 const VERSION: &str = "0.13.2";
 
 /// The programs, each of which is named like its target.
-const TARGETS: [&str; 12] = [
+pub const TARGETS: [&str; 12] = [
     "frame",
     "header",
     "directory",
@@ -102,19 +102,17 @@ pub fn command(root: &Path, arguments: &[String]) -> Outcome {
             .env("RUSTC_BOOTSTRAP", "1")
             .env("CARGO_TARGET_DIR", &target.display().to_string());
         let (passed, said) = run.succeeds_and_says(root)?;
+        let notes = target.with_file_name("fuzz.txt");
         if !passed {
+            note(&notes, &format!("{name} failed"))?;
             eprint!("{said}");
             return Err(Failed::Check(format!("target {name} failed")));
         }
         let row = format!("{name:<10} {:>12} executions", executions(&said));
         println!("{row}");
         table.push(row);
-        note(
-            &target.with_file_name("fuzz.txt"),
-            name,
-            executions(&said),
-            choices.seconds,
-        )?;
+        let line = format!("{name} {} {}", executions(&said), choices.seconds);
+        note(&notes, &line)?;
     }
     println!("\n{} seconds each, nothing found:", choices.seconds);
     table.iter().for_each(|row| println!("{row}"));
@@ -122,10 +120,9 @@ pub fn command(root: &Path, arguments: &[String]) -> Outcome {
 }
 
 /// A line for the report (`cargo xtask report`).
-fn note(path: &Path, name: &str, executions: u64, seconds: u64) -> Outcome {
-    let line = format!("{name} {executions} {seconds}\n");
+fn note(path: &Path, line: &str) -> Outcome {
     let file = OpenOptions::new().create(true).append(true).open(path);
-    file.and_then(|mut file| file.write_all(line.as_bytes()))
+    file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()))
         .map_err(|error| Failed::Check(format!("{}: {error}", path.display())))
 }
 

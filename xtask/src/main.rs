@@ -117,9 +117,18 @@ fn dispatch(root: &Path, arguments: &[String]) -> Outcome {
         None => Ok(()),
         Some(extra) => Err(Failed::Usage(format!("`{command}` takes no `{extra}`"))),
     };
+    let asks_for_help = rest.iter().any(|word| word == "--help" || word == "-h");
     match command.as_str() {
         "help" | "--help" | "-h" => {
             print!("{HELP}");
+            Ok(())
+        }
+        // The programs behind these have a help of their own.
+        own if asks_for_help
+            && !["sim", "planted", "soak", "check-history", "rigs"].contains(&own) =>
+        {
+            let entry = help_of(own).ok_or_else(|| no_such(own))?;
+            print!("{entry}");
             Ok(())
         }
         "test" => suite::test(root, &suite::Choices::parse(rest)?),
@@ -137,12 +146,48 @@ fn dispatch(root: &Path, arguments: &[String]) -> Outcome {
         "rooms" => takes_none(rest).and_then(|()| rooms::command(root)),
         "deny" => takes_none(rest).and_then(|()| deny::check(root)),
         "audit" => deny::audit(root, rest),
-        other => Err(Failed::Usage(format!("there is no command `{other}`"))),
+        other => Err(no_such(other)),
     }
+}
+
+fn no_such(command: &str) -> Failed {
+    Failed::Usage(format!("there is no command `{command}`"))
+}
+
+/// What the help says of one command: its line, and those below it that are further in.
+fn help_of(command: &str) -> Option<String> {
+    let deep = |line: &str| line.len() - line.trim_start().len() > 4;
+    let mut lines = HELP
+        .split_inclusive('\n')
+        .skip_while(|line| deep(line) || line.split_whitespace().next() != Some(command));
+    let first = lines.next()?;
+    Some(first.to_owned() + &lines.take_while(|line| deep(line)).collect::<String>())
 }
 
 /// The directory of the workspace's `Cargo.toml`: this crate lies directly under it.
 fn workspace_root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here).to_path_buf()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_help_of_a_command_is_its_own_entry() {
+        let fuzz = help_of("fuzz").expect("there is one");
+        assert!(fuzz.starts_with("    fuzz [--seconds S]") && fuzz.contains("libFuzzer"));
+        assert!(!fuzz.contains("check-history"), "{fuzz}");
+        assert_eq!(help_of("seconds"), None);
+        let main = include_str!("main.rs");
+        let commands = main
+            .split("        \"")
+            .filter_map(|rest| rest.split_once("\" => "));
+        let named = commands.filter(|(name, _)| name.chars().all(|c| c.is_ascii_lowercase()));
+        assert!(named.clone().count() > 10);
+        for (name, _) in named {
+            assert!(help_of(name).is_some(), "{name}");
+        }
+    }
 }

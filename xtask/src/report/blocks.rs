@@ -39,15 +39,18 @@ pub fn markdown(blocks: &[Block]) -> String {
     out.trim_end().to_string() + "\n"
 }
 
-const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a;background:#fff}\
-table{border-collapse:collapse;margin:1rem 0;display:block;overflow-x:auto}th,td{border-bottom:1px solid #ddd;padding:.25rem .6rem;text-align:left;vertical-align:top}\
-td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}code{background:#f2f2f2;padding:0 .2em}h1,h2{line-height:1.2}\
-@media(prefers-color-scheme:dark){body{color:#ddd;background:#161616}th,td{border-color:#333}code{background:#262626}}";
+const STYLE: &str = ":root{color-scheme:light dark}\
+body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a;background:#fff;overflow-wrap:break-word}\
+table{border-collapse:collapse;margin:1rem 0}th,td{border-bottom:1px solid #ddd;padding:.25rem .6rem;text-align:left;vertical-align:top}\
+td:first-child{min-width:9rem}td code{overflow-wrap:anywhere}.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}code{background:#f2f2f2;padding:0 .2em}h1,h2{line-height:1.2}\
+@media(max-width:40rem){body{overflow-wrap:anywhere}ul{padding-left:1.2rem}table,tbody,tr,td{display:block}th{display:none}tr{border-bottom:1px solid #ddd;padding:.4rem 0}\
+td,.n{border:0;padding:0;text-align:left}td:empty{display:none}td::before{content:attr(data-of) ': ';color:#666}td:first-child{font-weight:600}td:first-child::before,td:nth-child(2):last-child::before{content:''}}\
+@media(prefers-color-scheme:dark){body{color:#ddd;background:#161616}th,td,tr{border-color:#333}code{background:#262626}td::before{color:#999}}";
 
 /// For the browser.
 pub fn html(title: &str, blocks: &[Block]) -> String {
     let mut out = format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
          <title>{}</title><style>{STYLE}</style></head><body>\n",
         escaped(title)
     );
@@ -66,17 +69,29 @@ pub fn html(title: &str, blocks: &[Block]) -> String {
                 out += &format!("<ul>\n{items}</ul>\n");
             }
             Table { head, rows } => {
-                let head: String = head
-                    .iter()
-                    .map(|c| format!("<th>{}</th>", inline(c)))
+                let is_amount = |cell: &String| {
+                    cell.len() < 20 && cell.chars().next().is_none_or(|c| c.is_ascii_digit())
+                };
+                let numbers: Vec<bool> = (0..head.len())
+                    .map(|n| rows.iter().all(|row| row.get(n).is_some_and(is_amount)))
                     .collect();
-                out += &format!("<table><tr>{head}</tr>\n");
+                let class = |n: usize| match numbers.get(n) {
+                    Some(true) => " class=\"n\"",
+                    _ => "",
+                };
+                out += "<table><tr>";
+                for (n, name) in head.iter().enumerate() {
+                    out += &format!("<th{}>{}</th>", class(n), inline(name));
+                }
+                out += "</tr>\n";
                 for row in rows {
-                    let cell = |c: &String| match c.parse::<f64>() {
-                        Ok(_) => format!("<td class=\"n\">{c}</td>"),
-                        Err(_) => format!("<td>{}</td>", inline(c)),
-                    };
-                    out += &format!("<tr>{}</tr>\n", row.iter().map(cell).collect::<String>());
+                    out += "<tr>";
+                    for (n, cell) in row.iter().enumerate() {
+                        let of = head.get(n).map_or(String::new(), |name| escaped(name));
+                        let (class, cell) = (class(n), inline(cell));
+                        out += &format!("<td{class} data-of=\"{of}\">{cell}</td>");
+                    }
+                    out += "</tr>\n";
                 }
                 out += "</table>\n";
             }
@@ -126,21 +141,22 @@ mod tests {
             Text("1 < 2 & **no** `x*y`".into()),
             List(vec!["one *word*".into()]),
             Table {
-                head: vec!["a".into()],
-                rows: vec![vec!["b|c".into()], vec!["12".into()]],
+                head: vec!["a".into(), "n".into()],
+                rows: vec![vec!["b|c".into(), "12".into()]],
             },
         ];
         assert_eq!(
             markdown(&blocks),
-            "# A\n\n1 < 2 & **no** `x*y`\n\n* one *word*\n\n| a |\n|---|\n| b\\|c |\n| 12 |\n"
+            "# A\n\n1 < 2 & **no** `x*y`\n\n* one *word*\n\n| a | n |\n|---|---|\n| b\\|c | 12 |\n"
         );
         let page = html("t", &blocks);
         for part in [
             "<h1>A</h1>",
             "1 &lt; 2 &amp; <strong>no</strong> <code>x*y</code>",
             "<li>one <em>word</em></li>",
-            "<td>b|c</td>",
-            "<td class=\"n\">12</td>",
+            "<td data-of=\"a\">b|c</td>",
+            "<th class=\"n\">n</th>",
+            "<td class=\"n\" data-of=\"n\">12</td>",
         ] {
             assert!(page.contains(part), "{part} in {page}");
         }

@@ -8,7 +8,7 @@ mod sources;
 
 use crate::run::{Failed, Outcome, target_dir};
 use blocks::Block::{self, Heading, List, Table, Text};
-use sources::{Cell, Kill, Rig, Simulated};
+use sources::{Cell, Fuzzed, Kill, Rig, Simulated};
 use std::path::Path;
 
 /// Writes `RELIABILITY_REPORT.md`, and `report.html` into the target directory.
@@ -18,12 +18,28 @@ use std::path::Path;
 pub fn command(root: &Path) -> Outcome {
     let target = target_dir(root);
     let ledger = sources::ledger(root)?;
+    let (simulated, kills) = (sources::simulated(&target), sources::kills(&target));
+    let (cells, found) = (sources::reach(&target), sources::rigs(&target));
+    let fuzzed = sources::fuzzed(&target);
     let mut all = opening(root);
-    all.extend(simulation(&sources::simulated(&target)));
-    all.extend(planted(&sources::kills(&target)));
-    all.extend(reach(&sources::reach(&target)));
-    all.extend(rigs(&sources::rigs(&target)));
-    all.extend(fuzzing(&sources::fuzzed(&target)));
+    all.push(Table {
+        head: vec!["layer".into(), "what came of it".into()],
+        rows: [
+            ("Crash simulation", simulated_in_short(&simulated)),
+            ("Planted bugs", planted_in_short(&kills)),
+            ("Reach", reach_in_short(&cells)),
+            ("Real file systems", rigs_in_short(&found)),
+            ("Fuzzing", fuzzing_in_short(&fuzzed)),
+        ]
+        .map(|(layer, came)| vec![layer.to_owned(), came])
+        .to_vec(),
+    });
+    all.extend(words());
+    all.extend(simulation(&simulated));
+    all.extend(planted(&kills));
+    all.extend(reach(&cells));
+    all.extend(rigs(&found));
+    all.extend(fuzzing(&fuzzed));
     all.push(Heading("Real bugs".into()));
     all.push(Text(
         "Planted ones are not here. *Should have*: the layer that could have met it first and did not.".into(),
@@ -51,6 +67,11 @@ fn opening(root: &Path) -> Vec<Block> {
              again; a command that was not run says so. What each layer is for: docs/testing.md.",
             sources::commit(root)
         )),
+    ]
+}
+
+fn words() -> Vec<Block> {
+    vec![
         Heading("Words".into()),
         List(vec![
             "**Workload**: a short list of operations on a database at rest (a *base*).".into(),
@@ -73,17 +94,97 @@ fn not_run(command: &str) -> Block {
     Text(format!("**Not run.** `{command}`"))
 }
 
+/// What stands at the top for a layer of which nothing was left.
+const NOT_RUN: &str = "**not run**";
+
+fn simulated_in_short(found: &Simulated) -> String {
+    match (found.calls, found.failed) {
+        (_, true) => "**FAILED**: the last call found something".into(),
+        (0, _) => NOT_RUN.into(),
+        _ => format!(
+            "{} crash states verified, no failure",
+            found.verified + found.deeper + found.recoveries
+        ),
+    }
+}
+
+fn planted_in_short(kills: &[Kill]) -> String {
+    let dead = kills.iter().filter(|kill| kill.seconds.is_some()).count();
+    match kills.len() {
+        0 => NOT_RUN.into(),
+        all => format!("{dead} of {all} deliberate bugs found"),
+    }
+}
+
+fn reach_in_short(cells: &[Cell]) -> String {
+    let reachable = cells.iter().filter(|cell| cell.reason.is_none());
+    let hit = reachable.clone().filter(|cell| cell.hits > 0).count();
+    match reachable.count() {
+        0 => NOT_RUN.into(),
+        all => format!("{hit} of {all} things that can happen at a call have happened"),
+    }
+}
+
+fn rigs_in_short(found: &[Rig]) -> String {
+    let with = |wanted: &str| {
+        let some = found.iter().filter(|rig| result(rig) == wanted);
+        some.map(|rig| rig.name.as_str()).collect::<Vec<_>>()
+    };
+    let failed = found.iter().filter(|rig| rig.failed.is_some());
+    let failed: Vec<&str> = failed.map(|rig| rig.name.as_str()).collect();
+    let mut said = Vec::new();
+    for (word, names) in [
+        ("**FAILED**", failed),
+        (PASSED, with(PASSED)),
+        (IN_PART, with(IN_PART)),
+        ("begun, nothing wrong so far", with(BEGUN)),
+        ("not run", with(NOT_RUN)),
+    ] {
+        if !names.is_empty() {
+            said.push(format!("{word}: {}", names.join(", ")));
+        }
+    }
+    said.join("; ")
+}
+
+fn fuzzing_in_short(all: &[Fuzzed]) -> String {
+    let names = |some: &dyn Fn(&&Fuzzed) -> bool| {
+        let some = all.iter().filter(some);
+        some.map(|one| one.target.as_str()).collect::<Vec<_>>()
+    };
+    let (failed, not_run) = (
+        names(&|one| one.failed),
+        names(&|one| one.seconds == 0 && !one.failed),
+    );
+    if not_run.len() == all.len() {
+        return NOT_RUN.into();
+    }
+    let executions: u64 = all.iter().map(|one| one.executions).sum();
+    let mut said = match failed.is_empty() {
+        true => format!("{executions} executions, no failure"),
+        false => format!("**FAILED**: {}", failed.join(", ")),
+    };
+    if !not_run.is_empty() {
+        said += &format!("; not run: {}", not_run.join(", "));
+    }
+    said
+}
+
 fn simulation(found: &Simulated) -> Vec<Block> {
     let mut all = vec![Heading("Crash simulation".into())];
-    if found.calls == 0 {
+    if found.calls == 0 && !found.failed {
         all.push(not_run("cargo xtask sim --minutes 30"));
         return all;
     }
-    let total = found.verified + found.deeper + found.recoveries;
     let rate = |states: u64, seconds: u64| states.checked_div(seconds).unwrap_or(0).to_string();
     all.push(Text(format!(
-        "`cargo xtask sim --minutes N`, {} calls: **{total} crash states verified in {} s of wall-clock time, no failure.**",
-        found.calls, found.seconds
+        "`cargo xtask sim --minutes N`, {} of it: **{}**, in {} s of wall-clock time.",
+        match found.calls {
+            1 => "one call".into(),
+            calls => format!("{calls} calls"),
+        },
+        simulated_in_short(found).replace("**", ""),
+        found.seconds
     )));
     let row = |name: &str, value: String| vec![name.to_string(), value];
     all.push(Table {
@@ -161,13 +262,15 @@ fn reach(cells: &[Cell]) -> Vec<Block> {
     let hit = reachable.iter().filter(|cell| cell.hits > 0).count();
     all.push(Text(format!(
         "`cargo xtask sim matrix`: a *cell* is one thing that can happen (power cut before, after or inside; an error; a short or interrupted call; bytes that come back wrong) at one \
-         kind of I/O call (operation and file) in one phase of a database's life. **{hit} of {} cells that can be reached were**; {} more cannot be, for the reasons below.",
+         kind of I/O call (operation and file) in one phase of a database's life. **{hit} of {} cells that can be reached were**; {} more cannot be, for the reasons below. \
+         What the engine answered, and how often: *UNSEEN*, it went on as if nothing had been; *RECOVER*, the next open found all that was acknowledged; *ABORT*, the one thing that was \
+         asked for failed with an error, and the engine went on; *STOP*, it did no more and said so, and the next open recovered; *REFUSE*, the open failed with an error that says where.",
         reachable.len(),
         cells.len() - reachable.len()
     )));
     let mut rows: Vec<Vec<String>> = Vec::new();
     for cell in &reachable {
-        let site = format!("{} {}", cell.operation, cell.file);
+        let site = format!("{}: {}", cell.file, cell.operation);
         let said = match cell.hits {
             0 => format!("{}: **never**", cell.what),
             _ => format!("{}: {}", cell.what, cell.responses),
@@ -181,7 +284,7 @@ fn reach(cells: &[Cell]) -> Vec<Block> {
     }
     all.push(Table {
         head: [
-            "call",
+            "file: call",
             "phase",
             "what happened to it, and what the engine answered",
         ]
@@ -193,8 +296,8 @@ fn reach(cells: &[Cell]) -> Vec<Block> {
     for cell in cells {
         let Some(reason) = &cell.reason else { continue };
         let what = format!(
-            "{} {} ({}): {}",
-            cell.operation, cell.file, cell.phase, cell.what
+            "{}: {} ({}): {}",
+            cell.file, cell.operation, cell.phase, cell.what
         );
         match reasons.iter_mut().find(|row| row[1] == *reason) {
             Some(row) => row[0] = format!("{}; {what}", row[0]),
@@ -210,22 +313,46 @@ fn reach(cells: &[Cell]) -> Vec<Block> {
     all
 }
 
+/// A rig's aim is reached, and nothing went wrong.
+const PASSED: &str = "passed";
+/// The same, and a file system that it wants was not there.
+const IN_PART: &str = "passed in part";
+/// Nothing went wrong, and there is more to do.
+const BEGUN: &str = "begun: nothing wrong so far";
+
+fn result(rig: &Rig) -> String {
+    match &rig.failed {
+        Some(what) => format!("**FAILED**: {what}"),
+        None if rig.pieces == 0 => NOT_RUN.into(),
+        None if rig.done < rig.aim => BEGUN.into(),
+        None if rig.others.contains("pieces without ") => IN_PART.into(),
+        None => PASSED.into(),
+    }
+}
+
 fn rigs(found: &[Rig]) -> Vec<Block> {
     let mut all = vec![
         Heading("Real file systems".into()),
         Text("`cargo xtask rigs`. Zero lost, zero half, zero hung is what *passed* means; a rig that could not run, or was not, is no evidence.".into()),
     ];
     let row = |rig: &Rig| {
-        let (cuts, seconds) = (rig.cuts.to_string(), format!("{:.0}", rig.seconds));
-        let result = match (&rig.failed, rig.pieces) {
-            (Some(what), _) => format!("**FAILED**: {what}"),
-            (None, 0) => "not run".into(),
-            (None, _) => "nothing wrong".into(),
+        let (done, seconds) = match rig.pieces {
+            0 => (String::new(), String::new()),
+            _ => (
+                format!("{} of {} {}", rig.done, rig.aim, rig.unit),
+                format!("{:.0}", rig.seconds),
+            ),
         };
-        vec![rig.name.clone(), result, cuts, seconds, rig.others.clone()]
+        vec![
+            rig.name.clone(),
+            result(rig),
+            done,
+            seconds,
+            rig.others.clone(),
+        ]
     };
     all.push(Table {
-        head: ["rig", "result", "cuts", "seconds", "also"]
+        head: ["rig", "result", "how much", "seconds", "also"]
             .map(String::from)
             .to_vec(),
         rows: found.iter().map(row).collect(),
@@ -233,18 +360,28 @@ fn rigs(found: &[Rig]) -> Vec<Block> {
     all
 }
 
-fn fuzzing(lines: &[Vec<String>]) -> Vec<Block> {
+fn fuzzing(found: &[Fuzzed]) -> Vec<Block> {
     let mut all = vec![Heading("Fuzzing".into())];
-    if lines.is_empty() {
+    if fuzzing_in_short(found) == NOT_RUN {
         all.push(not_run("cargo xtask fuzz --seconds 600"));
         return all;
     }
-    all.push(Text("`cargo xtask fuzz`: any bytes in place of what is read from a disk, with checksums made right; no target has failed.".into()));
+    all.push(Text("`cargo xtask fuzz`: any bytes in place of what is read from a disk, with checksums made right; mutated by coverage.".into()));
+    let row = |one: &Fuzzed| {
+        let result = match (one.failed, one.seconds) {
+            (true, _) => "**FAILED**",
+            (false, 0) => NOT_RUN,
+            (false, _) => "no failure",
+        };
+        let number = |n: u64| if n == 0 { String::new() } else { n.to_string() };
+        let (executions, seconds) = (number(one.executions), number(one.seconds));
+        vec![one.target.clone(), result.into(), executions, seconds]
+    };
     all.push(Table {
-        head: ["target", "executions", "seconds"]
+        head: ["target", "result", "executions", "seconds"]
             .map(String::from)
             .to_vec(),
-        rows: lines.to_vec(),
+        rows: found.iter().map(row).collect(),
     });
     all
 }

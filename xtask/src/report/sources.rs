@@ -21,6 +21,8 @@ pub struct Kill {
 #[derive(Default)]
 pub struct Simulated {
     pub calls: u64,
+    /// The last call found something.
+    pub failed: bool,
     pub seconds: u64,
     pub processor: u64,
     pub workloads: u64,
@@ -49,22 +51,34 @@ pub struct Cell {
 /// What a rig has done.
 pub struct Rig {
     pub name: String,
+    /// What it counts, how often it did, and how often it wants to.
+    pub unit: String,
+    pub done: u64,
+    pub aim: u64,
     pub pieces: u64,
-    pub cuts: u64,
     pub seconds: f64,
     pub others: String,
     pub failed: Option<String>,
 }
 
-/// The rigs that there are.
-const RIGS: [&str; 7] = [
-    "kill",
-    "fuse",
-    "shutdown-ext4",
-    "shutdown-xfs",
-    "strace",
-    "fsyncgate",
-    "blocks",
+/// What has become of one target of the fuzzer.
+pub struct Fuzzed {
+    pub target: String,
+    pub executions: u64,
+    pub seconds: u64,
+    /// The last run of it found something.
+    pub failed: bool,
+}
+
+/// The rigs that there are, what each counts, and how many make it whole: as `rigs/src/main.rs` has them.
+const RIGS: [(&str, &str, u64); 7] = [
+    ("kill", "cuts", 1000),
+    ("fuse", "cuts", 50_000),
+    ("shutdown-ext4", "cuts", 1000),
+    ("shutdown-xfs", "cuts", 1000),
+    ("strace", "sweeps", 198),
+    ("fsyncgate", "rounds", 300),
+    ("blocks", "cuts", 500),
 ];
 
 fn text(path: &Path) -> String {
@@ -84,7 +98,10 @@ pub fn commit(root: &Path) -> String {
         git(&["rev-parse", "--short", "HEAD"]),
         git(&["show", "-s", "--format=%cs"]),
     );
-    let changed = git(&["status", "--porcelain", "--untracked-files=no"]);
+    // The report of before is no change of what was counted.
+    let all_but_it = [".", ":!RELIABILITY_REPORT.md"];
+    let status = ["status", "--porcelain", "--untracked-files=no", "--"];
+    let changed = git(&[&status[..], &all_but_it[..]].concat());
     match (commit.is_empty(), changed.is_empty()) {
         (true, _) => "(unknown)".into(),
         (_, true) => format!("`{commit}` of {day}"),
@@ -136,6 +153,7 @@ pub fn simulated(target: &Path) -> Simulated {
             .collect();
         let n = |name: &str| words.get(name).copied().unwrap_or(0);
         all.seconds += n("seconds");
+        all.failed = line == "failed";
         if line.starts_with("exhaustive ") {
             (all.workloads, all.workloads_all) = (n("next"), n("of"));
             all.processor += n("processor");
@@ -144,7 +162,7 @@ pub fn simulated(target: &Path) -> Simulated {
             all.distinct += n("distinct");
             all.verified += n("verified");
             all.deeper += n("deeper");
-        } else {
+        } else if line.starts_with("random ") {
             all.calls += 1;
             all.episodes += n("episodes");
             all.crashes += n("crashes");
@@ -168,16 +186,14 @@ fn pairs(line: &str, name: &str) -> Vec<(String, String)> {
     let inside = line
         .split_once(&format!("\"{name}\":{{"))
         .and_then(|(_, rest)| rest.split('}').next());
+    // A name may hold commas and colons of its own.
     let pair = |pair: &str| {
-        let (name, value) = pair
-            .replace('"', "")
-            .split_once(':')
-            .map(|(a, b)| (a.trim().to_string(), b.trim().to_string()))?;
-        Some((name, value))
+        let (name, value) = pair.rsplit_once(':')?;
+        Some((name.replace('"', ""), value.trim().to_string()))
     };
     inside
         .unwrap_or_default()
-        .split(',')
+        .split(",\"")
         .filter_map(pair)
         .collect()
 }
@@ -211,11 +227,13 @@ pub fn reach(target: &Path) -> Vec<Cell> {
 
 /// Every rig, run or not.
 pub fn rigs(target: &Path) -> Vec<Rig> {
-    let rig = |name: &&str| {
+    let rig = |&(name, unit, aim): &(&str, &str, u64)| {
         let mut rig = Rig {
             name: name.to_string(),
+            unit: unit.to_string(),
+            done: 0,
+            aim,
             pieces: 0,
-            cuts: 0,
             seconds: 0.0,
             others: String::new(),
             failed: None,
@@ -232,7 +250,7 @@ pub fn rigs(target: &Path) -> Vec<Rig> {
             let failed = field(line, "failed").filter(|what| *what != "null");
             rig.failed = rig.failed.or(failed.map(String::from));
         }
-        rig.cuts = counts.remove("cuts").unwrap_or(0);
+        rig.done = counts.remove(unit).unwrap_or(0);
         let others: Vec<String> = counts
             .iter()
             .filter(|(_, n)| **n > 0)
@@ -244,21 +262,31 @@ pub fn rigs(target: &Path) -> Vec<Rig> {
     RIGS.iter().map(rig).collect()
 }
 
-/// The sums of `fuzz.txt`: target, executions, seconds.
-pub fn fuzzed(target: &Path) -> Vec<Vec<String>> {
-    let mut all = BTreeMap::<String, (u64, u64)>::new();
-    for line in text(&target.join("fuzz.txt")).lines() {
-        let words: Vec<&str> = line.split(' ').collect();
-        if let [name, executions, seconds] = words[..] {
-            let sum = all.entry(name.into()).or_default();
-            sum.0 += executions.parse::<u64>().unwrap_or(0);
-            sum.1 += seconds.parse::<u64>().unwrap_or(0);
+/// The sums of `fuzz.txt`, for every target that there is, run or not.
+pub fn fuzzed(target: &Path) -> Vec<Fuzzed> {
+    let noted = text(&target.join("fuzz.txt"));
+    let of = |target: &&str| {
+        let mut all = Fuzzed {
+            target: target.to_string(),
+            executions: 0,
+            seconds: 0,
+            failed: false,
+        };
+        for line in noted.lines() {
+            let words: Vec<&str> = line.split(' ').collect();
+            match words[..] {
+                [name, "failed"] if name == *target => all.failed = true,
+                [name, executions, seconds] if name == *target => {
+                    all.failed = false;
+                    all.executions += executions.parse::<u64>().unwrap_or(0);
+                    all.seconds += seconds.parse::<u64>().unwrap_or(0);
+                }
+                _ => {}
+            }
         }
-    }
-    let row = |(name, (executions, seconds)): (String, (u64, u64))| {
-        vec![name, executions.to_string(), seconds.to_string()]
+        all
     };
-    all.into_iter().map(row).collect()
+    crate::fuzz::TARGETS.iter().map(of).collect()
 }
 
 /// The table of docs/ledger.md. Every test that it names exists.
@@ -356,6 +384,7 @@ mod tests {
             ),
             (5, 2, 8, 8)
         );
+        assert!(!simulated.failed);
         write(
             "matrix.json",
             "{\"cells\":[\n{\"phase\":\"run\",\"file\":\"control\",\"operation\":\"write\",\"what\":\"EIO\",\"hits\":3,\"responses\":{\"stop\":2,\"abort\":1}}\n],\"unreachable\":[\n\
@@ -369,17 +398,59 @@ mod tests {
         assert_eq!(cells[1].reason.as_deref(), Some("nobody reads it"));
         write(
             "rigs/kill.jsonl",
-            "{\"seed\":1,\"seconds\":2.5,\"counts\":{\"cuts\":7,\"rows\":9},\"failed\":null}\n",
+            "{\"seed\":1,\"seconds\":2.5,\"counts\":{\"cuts\":7,\"killed, not cut\":9,\"read:EIO\":2},\"failed\":null}\n",
         );
         let rigs = rigs(&dir);
         assert_eq!(
-            (rigs[0].cuts, rigs[0].others.as_str(), rigs[0].pieces),
-            (7, "9 rows", 1)
+            (rigs[0].done, rigs[0].others.as_str(), rigs[0].pieces),
+            (7, "9 killed, not cut, 2 read:EIO", 1)
         );
         assert_eq!(rigs[1].pieces, 0);
-        write("fuzz.txt", "frame 10 2\nframe 5 1\n");
-        assert_eq!(fuzzed(&dir), [["frame", "15", "3"]]);
+        write(
+            "fuzz.txt",
+            "frame 10 2\nframe failed\nframe 5 1\npage failed\n",
+        );
+        let fuzzed = fuzzed(&dir);
+        let of = |target: &str| {
+            let found = fuzzed.iter().find(|one| one.target == target);
+            found.map(|one| (one.executions, one.seconds, one.failed))
+        };
+        assert_eq!(of("frame"), Some((15, 3, false)));
+        assert_eq!(
+            (of("page"), of("slot")),
+            (Some((0, 0, true)), Some((0, 0, false)))
+        );
         std::fs::remove_dir_all(&dir).expect("ours");
+    }
+
+    #[test]
+    fn a_last_call_that_failed_is_no_success() {
+        let dir = std::env::temp_dir().join(format!("report-failed-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("a directory");
+        let lines = "random next=4 verified=8 seconds=1\nfailed\n";
+        std::fs::write(dir.join("sim-results.txt"), lines).expect("a file");
+        let simulated = simulated(&dir);
+        assert!(simulated.failed && simulated.calls == 1);
+        std::fs::remove_dir_all(&dir).expect("ours");
+    }
+
+    #[test]
+    fn the_rigs_are_those_that_there_are() {
+        let program = include_str!("../../../rigs/src/main.rs");
+        let mut known = program.split("        name: \"").skip(1);
+        for (name, unit, aim) in RIGS {
+            let rig = known.next().expect("as many");
+            assert!(rig.starts_with(&format!("{name}\"")), "{name}");
+            let value = |key: &str| Some(rig.split_once(key)?.1.split_once(',')?.0.trim());
+            assert_eq!(value("unit: "), Some(format!("\"{unit}\"").as_str()));
+            let said = value("aim: ").expect("one").replace('_', "");
+            // The sweeps are counted by the compiler, and by a test of the rig's own.
+            assert!(
+                said == aim.to_string() || said == "strace::SWEEPS",
+                "{name}: {said}"
+            );
+        }
+        assert!(known.next().is_none());
     }
 
     #[test]

@@ -429,7 +429,11 @@ fn long(asked: &Asked) -> ExitCode {
         }
         Err(failure) => {
             println!("{failure}");
-            ExitCode::from(1)
+            // So that nobody takes what earlier calls have left for all there is.
+            match std::fs::write(&file, before + "failed\n") {
+                Ok(()) => ExitCode::from(1),
+                Err(error) => usage(&format!("{file}: {error}")),
+            }
         }
     }
 }
