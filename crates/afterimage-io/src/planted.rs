@@ -112,6 +112,7 @@ bugs! {
     WaitNotSeen = "wait-unseen", "A wait for a lock is not looked at for a deadlock.";
     PendingForgotten = "leak", "What waits to be freed is forgotten by a crash.";
     StopIgnored = "stop", "The page cleaner goes on after the engine has stopped.";
+    OlderPagesTaken = "older-pages", "An older file of pages is taken for the one that the last clean stop has left.";
     RefusalWrites = "refusal", "An open that is refused has noted in the control file that it tried.";
     PageLsnNotStamped = "page-lsn", "A change is applied to a page without stamping its LSN.";
 }

@@ -100,6 +100,9 @@ pub fn run(seed: u64, stride: u64, stop: &AtomicBool) -> (Counts, Gathered) {
                 continue;
             }
         };
+        if let Err(m) = older_files(&layout, &subject, &mut counts) {
+            gathered.add(fail(m, format!("{}: an older file", subject.name)));
+        }
         let mut choices = Choices::new(seed);
         for (file, length) in files(&layout, &subject.image) {
             for edit in edits(&layout, &subject, &file, length, stride, &mut choices) {
@@ -548,6 +551,43 @@ fn unchanged(layout: &Layout, before: &Image, world: &World) -> Result<(), Misma
                 format!("a refused open changed {path}"),
             ));
         }
+    }
+    Ok(())
+}
+
+/// Each file of a clean stop, put behind the next one.
+fn older_files(layout: &Layout, older: &Subject, counts: &mut Counts) -> Result<(), Mismatch> {
+    if !older.closed {
+        return Ok(());
+    }
+    let world = World::of(layout, Sim::from_image(5, &older.image));
+    let (database, table, rows) = world.live("the next life", || {
+        let database = told(small_options(layout, &world.sim.io()).open(&layout.directory))?;
+        let table = told(database.table(TABLE))?;
+        for n in (0..29).step_by(4) {
+            told(database.put(&table, format!("r{n:02}").as_bytes(), &[b'n'; 40]))?;
+        }
+        let rows = told(read_typed(&database, &table))?;
+        Ok((database, table, rows))
+    })?;
+    let newer = Subject {
+        name: "older",
+        image: world.close(Engine::with(database, table))?,
+        states: vec![(0, rows)],
+        acknowledged: 1,
+        ..*older
+    };
+    for (file, length) in files(layout, &older.image) {
+        let whole = usize::try_from(length).unwrap_or(usize::MAX);
+        let mut image = newer.image.clone();
+        image.set_len(&file, length);
+        image.write_bytes(
+            &file,
+            0,
+            &older.image.read(&file, 0, whole).unwrap_or_default(),
+        );
+        let end = open_and_read(layout, &newer, &image, &file, &(0..length))?;
+        counts.add(&newer, short(&file), end);
     }
     Ok(())
 }

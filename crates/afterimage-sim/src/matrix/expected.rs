@@ -102,10 +102,3 @@ fn misread(site: Site) -> &'static [Response] {
         (Phase::Work | Phase::Checkpoint, _) => &[Unseen, Abort],
     }
 }
-
-/// Whether this is more than the promises cover: the copy of a page whose home is torn cannot be read either.
-pub fn beyond(site: Site, what: What) -> bool {
-    site.phase == Phase::Recovery
-        && site.role == Role::Doublewrite
-        && matches!(what, What::Flip | What::Astray)
-}

@@ -307,29 +307,6 @@ fn wrong(what: &str, rows: &Rows, admitted: &Admitted) -> Mismatch {
     )
 }
 
-/// What the next process finds where a page and its copy are both damaged, as far as this one could see: what was there, or a
-/// page that is named.
-///
-/// # Errors
-/// Anything else.
-pub fn recovers_or_names(
-    layout: &Layout,
-    disk: &DiskState,
-    admitted: &Admitted,
-) -> Result<(), Mismatch> {
-    let world = World::unwatched(layout, disk.page_cache());
-    match told(&world, "the next open", || {
-        options(layout, &world.sim.io()).open(&layout.directory)
-    })? {
-        Err(Error::PageCorrupt { .. }) => Ok(()),
-        Err(e) => Err(Mismatch::new(Layer::Refused, format!("{e} ({e:?})"))),
-        Ok(db) => {
-            drop(db);
-            recovers(layout, disk, admitted)
-        }
-    }
-}
-
 /// What the next process finds: the rows are admitted, one more power cut changes nothing, and every byte is sound.
 ///
 /// # Errors

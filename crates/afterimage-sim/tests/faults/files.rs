@@ -112,31 +112,67 @@ fn a_file_of_another_database_is_refused() {
     }
 }
 
-/// F34: the same database, some time ago. (What nothing can tell is an older file of pages behind a clean stop: each page of it
-/// is sound, and was once the right one. `docs/faults.md` says so.)
+/// F34: the same database, some time ago; behind a clean stop, and behind a crash that came before the next checkpoint and after it.
 #[test]
 fn an_older_copy_of_a_file_is_refused() {
     let (older, _) = database(6, true);
-    let sim = Sim::from_image(7, &older);
-    let db = open(&sim).expect("opens");
-    for n in 20..50 {
-        put(&db, n, b'n');
-    }
-    let right = rows(&db).expect("reads");
-    db.close().expect("closes");
-    let newer = sim.snapshot().crash(&Survival::None);
-    let mut refused = 0;
-    for (file, _) in files(&older) {
-        if file == layout().path("pages") {
-            continue;
+    for (closed, checkpoints) in [(true, 0), (false, 0), (false, 2)] {
+        let sim = Sim::from_image(7, &older);
+        let db = open(&sim).expect("opens");
+        for n in 20..50 {
+            put(&db, n, b'n');
         }
-        if let Some(bad) = exchange(&newer, &older, &file) {
-            let found = look(&bad);
-            assert_no_lie(&found, &right, &file);
-            refused += u32::from(!matches!(found, Found::Rows(_)));
+        for _ in 0..checkpoints {
+            db.checkpoint().expect("takes a checkpoint");
         }
+        db.close().expect("closes");
+        let db = open(&sim).expect("opens");
+        put(&db, 7, b'o');
+        for _ in 0..checkpoints {
+            db.checkpoint().expect("takes a checkpoint");
+        }
+        let right = rows(&db).expect("reads");
+        if closed {
+            db.close().expect("closes");
+        } else {
+            sim.crash_now();
+            drop(afterimage_sim::outcome::run(move || drop(db)));
+        }
+        let newer = sim.snapshot().crash(&Survival::None);
+        let mut refused = 0;
+        for (file, _) in files(&older) {
+            if let Some(bad) = exchange(&newer, &older, &file) {
+                let found = look_strictly(&bad);
+                assert_no_lie(&found, &right, &format!("{file}, closed: {closed}"));
+                let refusal = matches!(found, Found::Refused(_));
+                let is_pages = file == layout().path("pages");
+                assert!(refusal || !is_pages, "{file}, closed: {closed}: {found:?}");
+                if let (true, Found::Refused(e)) = (is_pages, &found) {
+                    let text = e.to_string();
+                    assert!(text.contains("the last clean stop"), "{text}");
+                }
+                refused += u32::from(refusal);
+            }
+        }
+        assert!(refused >= 3 || !closed, "{refused}");
     }
-    assert!(refused >= 2, "{refused}");
+}
+
+/// F34, F33: the file of a clean stop is as long as it was then.
+#[test]
+fn a_file_of_another_length_behind_a_clean_stop_is_refused() {
+    let (image, _) = database(10, true);
+    let pages = layout().path("pages");
+    let len = image.len(&pages).expect("pages");
+    for wrong in [len - 4096, len + 4096] {
+        let mut bad = image.clone();
+        bad.set_len(&pages, wrong);
+        let found = look_strictly(&bad);
+        let Found::Refused(e) = &found else {
+            panic!("{found:?}");
+        };
+        assert!(e.is_corruption(), "{e:?}");
+    }
 }
 
 /// F24: somebody removes a file that is in use, or cuts it. What was acknowledged since is there, or nothing is.

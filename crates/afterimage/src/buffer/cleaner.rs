@@ -43,6 +43,31 @@ impl Pager {
         }
     }
 
+    /// Everything is written home, durably, and page 0 says which clean stop the file belongs to: the one with this
+    /// checkpoint, as soon as the control file says that there was one.
+    ///
+    /// No record makes this change. A recovery from before the stop may find it or not: that page is then younger than the
+    /// records that it redoes, and an older home is mended by its copy.
+    pub(crate) fn leave(&self, checkpoint: Lsn) -> Result<()> {
+        let mut header = self.fetch_exclusive(PageId::FILE_HEADER)?;
+        header.mark_dirty(checkpoint);
+        header.set_lsn(checkpoint);
+        drop(header);
+        while self.dirty_count() > 0 {
+            self.clean(usize::MAX, None)?;
+        }
+        // With the file's length.
+        self.store.sync_all().inspect_err(|error| {
+            let file = self.file_name();
+            self.log.fail(format!("syncing {file}: {error}"));
+        })
+    }
+
+    /// Whole pages in the file, which may be longer than what is in use: room that a full disk gave in part.
+    pub(crate) fn file_pages(&self) -> Result<u64> {
+        self.store.page_count()
+    }
+
     fn dirty_below(&self, below: Option<Lsn>) -> Vec<(PageId, Lsn)> {
         let mut dirty = self.pool.dirty_pages();
         dirty.retain(|(_, rec_lsn)| below.is_none_or(|below| *rec_lsn < below));

@@ -132,28 +132,31 @@ impl Doublewrite {
         })
     }
 
-    /// Reads the last batch, for recovery. An unreadable header means an empty batch; a cell that does not match the
-    /// header was not yet written when the crash came. Writes nothing.
+    /// Reads the last batch, for recovery, and says whether there are copies in it that cannot be read: an unreadable header means
+    /// a batch of nothing, and a cell that does not match the header counts for nothing. Unless there is damage, they were
+    /// not yet written when the crash came, nor were their homes. Writes nothing.
     pub(crate) fn read(
         io: &Io,
         directory: &Path,
         database_id: u128,
         page_size: usize,
-    ) -> Result<Vec<Copy>> {
+    ) -> Result<(Vec<Copy>, bool)> {
         let path = directory.join(DOUBLEWRITE_FILE);
         let failed = |e: std::io::Error| Error::io(&path, "read", &e);
         let file = io.open(&path, OpenMode::Read).map_err(failed)?;
         let mut header = vec![0; BLOCK];
         match file.read_exact_at(0, &mut header) {
             Ok(()) => {}
-            Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(Vec::new()),
+            Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
+                return Ok((Vec::new(), true));
+            }
             Err(e) => return Err(failed(e)),
         }
-        let mut copies = Vec::new();
-        for (cell, (page, lsn, crc)) in decode_header(&header, database_id, page_size)
-            .into_iter()
-            .enumerate()
-        {
+        let Some(entries) = decode_header(&header, database_id, page_size) else {
+            return Ok((Vec::new(), true));
+        };
+        let (mut copies, count) = (Vec::new(), entries.len());
+        for (cell, (page, lsn, crc)) in entries.into_iter().enumerate() {
             let mut image = vec![0; page_size];
             match file.read_exact_at((BLOCK + cell * page_size) as u64, &mut image) {
                 Ok(()) => {}
@@ -164,7 +167,8 @@ impl Doublewrite {
                 copies.push(Copy { page, lsn, image });
             }
         }
-        Ok(copies)
+        let lost = copies.len() < count;
+        Ok((copies, lost))
     }
 
     /// Recovery's rewrite: what was read may have been only in a page cache, so the copies go to a new file, synced
@@ -282,8 +286,12 @@ fn is_page(image: &[u8], database_id: u128, id: PageId) -> bool {
     page.verify(database_id, id).is_ok()
 }
 
-/// The entries of a header block; none if it is torn, foreign or of a version or page size that is not this one.
-fn decode_header(block: &[u8], database_id: u128, page_size: usize) -> Vec<(PageId, Lsn, u32)> {
+/// The entries of a header block; `None` if it is torn, foreign or of a version or page size that is not this one.
+fn decode_header(
+    block: &[u8],
+    database_id: u128,
+    page_size: usize,
+) -> Option<Vec<(PageId, Lsn, u32)>> {
     let u32_at = |at: usize| u32::from_le_bytes(block[at..at + 4].try_into().expect("four bytes"));
     let u64_at = |at: usize| u64::from_le_bytes(block[at..at + 8].try_into().expect("eight bytes"));
     let sound = &block[..8] == MAGIC
@@ -291,21 +299,13 @@ fn decode_header(block: &[u8], database_id: u128, page_size: usize) -> Vec<(Page
         && u32_at(12) as usize == page_size
         && block[16..32] == database_id.to_le_bytes()
         && u32_at(BLOCK - 4) == crc32c(&block[..BLOCK - 4]);
-    let count = if sound {
-        (u32_at(40) as usize).min(CELLS_MAX)
-    } else {
-        0
+    let count = sound.then(|| (u32_at(40) as usize).min(CELLS_MAX))?;
+    let entry = |cell| {
+        let at = HEADER_FIXED + cell * ENTRY;
+        let lsn = Lsn::new(u64_at(at + 8))?;
+        Some((PageId(u64_at(at)), lsn, u32_at(at + 16)))
     };
-    (0..count)
-        .filter_map(|cell| {
-            let at = HEADER_FIXED + cell * ENTRY;
-            Some((
-                PageId(u64_at(at)),
-                Lsn::new(u64_at(at + 8))?,
-                u32_at(at + 16),
-            ))
-        })
-        .collect()
+    Some((0..count).filter_map(entry).collect())
 }
 
 #[cfg(test)]
@@ -343,7 +343,8 @@ mod tests {
             area.push(copy.page, copy.lsn, &copy.image);
         }
         area.write().expect("writes");
-        let found = Doublewrite::read(&io, Path::new("d"), 7, 4096).expect("reads");
+        let (found, lost) = Doublewrite::read(&io, Path::new("d"), 7, 4096).expect("reads");
+        assert!(!lost);
         assert_eq!(
             found
                 .iter()
@@ -351,12 +352,8 @@ mod tests {
                 .collect::<Vec<_>>(),
             [(5, 100_000), (9, 100_100)]
         );
-        assert!(
-            Doublewrite::read(&io, Path::new("d"), 8, 4096)
-                .expect("reads")
-                .is_empty(),
-            "another database's"
-        );
+        let (found, lost) = Doublewrite::read(&io, Path::new("d"), 8, 4096).expect("reads");
+        assert!(found.is_empty() && lost, "another database's");
     }
 
     #[test]
@@ -373,18 +370,11 @@ mod tests {
             .expect("opens");
         file.write_all_at((BLOCK + 4096 + 700) as u64, &[0xEE])
             .expect("writes");
-        assert_eq!(
-            Doublewrite::read(&io, Path::new("d"), 7, 4096)
-                .expect("reads")
-                .len(),
-            1
-        );
+        let (found, lost) = Doublewrite::read(&io, Path::new("d"), 7, 4096).expect("reads");
+        assert_eq!((found.len(), lost), (1, true));
         file.write_all_at(100, &[0xEE]).expect("writes");
-        assert!(
-            Doublewrite::read(&io, Path::new("d"), 7, 4096)
-                .expect("reads")
-                .is_empty()
-        );
+        let (found, lost) = Doublewrite::read(&io, Path::new("d"), 7, 4096).expect("reads");
+        assert!(found.is_empty() && lost);
     }
 
     #[test]
@@ -403,10 +393,7 @@ mod tests {
             .open(&Path::new("d").join(DOUBLEWRITE_FILE), OpenMode::ReadWrite)
             .expect("opens");
         file.write_all_at(BLOCK as u64, &old.image).expect("writes");
-        assert!(
-            Doublewrite::read(&io, Path::new("d"), 7, 4096)
-                .expect("reads")
-                .is_empty()
-        );
+        let (found, lost) = Doublewrite::read(&io, Path::new("d"), 7, 4096).expect("reads");
+        assert!(found.is_empty() && lost);
     }
 }

@@ -1,7 +1,7 @@
 //! A file of pages: `pages`, where every logged page has its home, or `unlogged`. Positioned reads and writes of whole pages, each checked
 //! against its checksum and its place; no caching.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use afterimage_io::{File, Io, OpenMode};
 
@@ -51,6 +51,10 @@ impl Store {
 
     pub(crate) fn page_size(&self) -> usize {
         self.page_size
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The file's name.

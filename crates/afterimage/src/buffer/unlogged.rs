@@ -145,20 +145,4 @@ impl Pager {
         self.counters.pages_written.add(pins.len() as u64);
         Ok(pins.len())
     }
-
-    /// Everything is written home, durably, and the file says which clean stop it belongs to: the one with this
-    /// checkpoint, as soon as the control file says that there was one.
-    pub(crate) fn leave(&self, checkpoint: Lsn) -> Result<()> {
-        let mut header = self.fetch_exclusive(PageId::FILE_HEADER)?;
-        header.mark_dirty(checkpoint);
-        header.set_lsn(checkpoint);
-        drop(header);
-        while self.dirty_count() > 0 {
-            self.clean(usize::MAX, None)?;
-        }
-        // With the file's length.
-        self.store.sync_all().inspect_err(|error| {
-            self.log.fail(format!("syncing unlogged pages: {error}"));
-        })
-    }
 }

@@ -19,6 +19,17 @@ pub(crate) struct EngineArea {
     pub(crate) redo_lsn: Lsn,
     /// No record below this is needed, for redo or for undo, by a recovery from this checkpoint.
     pub(crate) scan_lsn: Lsn,
+    /// How the last clean stop has left the pages; none before the first, or where an older version has made it.
+    pub(crate) stop: Option<Stop>,
+}
+
+/// What tells the file `pages` of a clean stop from an older one: each page of that is sound, and was once the right one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stop {
+    /// The stop's checkpoint, which page 0 bears for its LSN.
+    pub(crate) lsn: Lsn,
+    /// Pages in the file.
+    pub(crate) pages: u64,
 }
 
 impl EngineArea {
@@ -29,6 +40,10 @@ impl EngineArea {
         area[16..24].copy_from_slice(&self.checkpoint_lsn.get().to_le_bytes());
         area[24..32].copy_from_slice(&self.redo_lsn.get().to_le_bytes());
         area[32..40].copy_from_slice(&self.scan_lsn.get().to_le_bytes());
+        if let Some(stop) = &self.stop {
+            area[40..48].copy_from_slice(&stop.lsn.get().to_le_bytes());
+            area[48..56].copy_from_slice(&stop.pages.to_le_bytes());
+        }
         area
     }
 
@@ -46,12 +61,19 @@ impl EngineArea {
             checkpoint_lsn: lsn(number()?)?,
             redo_lsn: lsn(number()?)?,
             scan_lsn: lsn(number()?)?,
+            stop: match (Lsn::new(number()?), number()?) {
+                (Some(lsn), pages) => Some(Stop { lsn, pages }),
+                (None, _) => None,
+            },
         };
         if !is_page_size(page_size as usize) {
             return Err(bad("the page size is not legal"));
         }
         if decoded.redo_lsn > decoded.checkpoint_lsn || decoded.scan_lsn > decoded.redo_lsn {
             return Err(bad("its positions are out of order"));
+        }
+        if (decoded.stop).is_some_and(|stop| stop.lsn > decoded.checkpoint_lsn) {
+            return Err(bad("the last clean stop is behind the last checkpoint"));
         }
         Ok(decoded)
     }
@@ -69,17 +91,29 @@ mod tests {
             checkpoint_lsn: lsn(900),
             redo_lsn: lsn(800),
             scan_lsn: lsn(700),
+            stop: Some(Stop {
+                lsn: lsn(900),
+                pages: 77,
+            }),
         };
         assert_eq!(EngineArea::decode(&area.encode()).expect("decodes"), area);
+        let older = EngineArea { stop: None, ..area };
+        assert_eq!(EngineArea::decode(&older.encode()).expect("decodes"), older);
         let backwards = EngineArea {
             redo_lsn: lsn(901),
             ..area
         };
-        assert!(
-            EngineArea::decode(&backwards.encode())
-                .expect_err("refused")
-                .is_corruption()
-        );
+        let not_yet = EngineArea {
+            checkpoint_lsn: lsn(899),
+            ..area
+        };
+        for wrong in [backwards, not_yet] {
+            assert!(
+                EngineArea::decode(&wrong.encode())
+                    .expect_err("refused")
+                    .is_corruption()
+            );
+        }
         assert!(
             EngineArea::decode(&[0; 512])
                 .expect_err("refused")

@@ -13,7 +13,7 @@ use afterimage_io::sync::Mutex;
 use afterimage_io::sync::atomic::{AtomicU64, Ordering};
 use afterimage_log::{Control, ControlFile, Log, Lsn, Reservation};
 
-pub(crate) use area::EngineArea;
+pub(crate) use area::{EngineArea, Stop};
 
 use crate::buffer::Counter;
 use crate::error::Result;
@@ -149,8 +149,11 @@ impl Checkpointer {
     /// Anything else has stopped the engine.
     pub(crate) fn take(&self, system: &System, cause: Cause) -> Result<()> {
         let mut inner = self.inner.lock();
-        let area = write_records(system, &mut inner.space)?;
         let mut control = inner.control.current().clone();
+        let area = EngineArea {
+            stop: EngineArea::decode(&control.client)?.stop,
+            ..write_records(system, &mut inner.space)?
+        };
         control.client = area.encode();
         control.durable_lsn = Some(system.pager.log.durable_lsn());
         control.clean_end = None;
@@ -169,10 +172,15 @@ impl Checkpointer {
             "CKPT-2: a clean stop leaves no dirty page"
         );
         let mut inner = self.inner.lock();
-        let area = write_records(system, &mut inner.space)?;
+        let mut area = write_records(system, &mut inner.space)?;
         inner.space = None;
         let unlogged = system.catalogue.unlogged();
         // Before the control file says that the stop was clean: a crash in between leaves it an unclean one.
+        system.pager.leave(area.checkpoint_lsn)?;
+        area.stop = Some(Stop {
+            lsn: area.checkpoint_lsn,
+            pages: system.pager.file_pages()?,
+        });
         if !planted::active(Bug::UnloggedNotSynced)
             && let Some(unlogged) = unlogged
         {
@@ -299,6 +307,7 @@ fn write_records(system: &System, kept: &mut Option<Reservation>) -> Result<Engi
         checkpoint_lsn: begin.lsn,
         redo_lsn: redo,
         scan_lsn: redo.min(undo),
+        stop: None,
     })
 }
 

@@ -88,10 +88,10 @@ fn doublewrite(mut input: Input<'_>) {
         file[4092..4096].copy_from_slice(&crc.to_le_bytes());
     }
     put_file(&io, "doublewrite", &file);
-    let found = Doublewrite::read(&io, dir, DATABASE, PAGE).unwrap();
+    let (found, _) = Doublewrite::read(&io, dir, DATABASE, PAGE).unwrap();
     assert!(found.len() <= bases().len(), "more copies than cells");
     Doublewrite::replace(&io, dir, DATABASE, PAGE, 8, &found).unwrap();
-    let again = Doublewrite::read(&io, dir, DATABASE, PAGE).unwrap();
+    let (again, _) = Doublewrite::read(&io, dir, DATABASE, PAGE).unwrap();
     let which = |copy: &crate::buffer::DoublewriteCopy| (copy.page, copy.lsn);
     assert!(found.iter().map(which).eq(again.iter().map(which)));
 }

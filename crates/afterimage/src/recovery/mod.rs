@@ -4,10 +4,10 @@
 mod analysis;
 mod kinds;
 mod redo;
+mod refuse;
 mod report;
 mod undo;
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -23,15 +23,15 @@ pub use report::RecoveryReport;
 use crate::buffer::{Doublewrite, DoublewriteCopy, Found, Pager, Store, UnloggedFile};
 use crate::checkpoint::{Cause, Checkpointer, EngineArea};
 use crate::error::{Error, Result};
-use crate::ids::{PageId, TableId};
-use crate::limits::map_pages;
+use crate::ids::TableId;
 use crate::options::Options;
-use crate::page::{Kind, Page};
+use crate::page::Page;
 use crate::record::RecordKind;
 use crate::transaction::{System, after_record};
 use analysis::Analysis;
 use kinds::Kinds;
 use redo::Redo;
+use refuse::{check_before_opening, check_mendable, check_stop};
 
 /// A database brought up.
 pub(crate) struct Recovered {
@@ -45,6 +45,8 @@ struct Decided {
     control: Control,
     area: EngineArea,
     copies: Vec<DoublewriteCopy>,
+    /// Whether the doublewrite area held copies that could not be read.
+    copies_lost: bool,
     examination: Examination,
 }
 
@@ -126,12 +128,23 @@ pub(crate) fn recover(
     if clean || planted::active(Bug::UnloggedKept) {
         unlogged_left = unlogged_file.left_by(decided.area.checkpoint_lsn)?;
     }
+    let is_it = |()| match decided.area.stop {
+        Some(stop) if !planted::active(Bug::OlderPagesTaken) => check_stop(&store, stop, clean),
+        _ => Ok(()),
+    };
     let clean_area = if clean {
         let checked = check_before_opening(&store)
+            .and_then(is_it)
             .and_then(|()| unlogged_left.as_ref().map_or(Ok(()), check_before_opening))
             .and_then(|()| Doublewrite::open(io, directory, id, page_size));
         Some(checked.inspect_err(|_| io.note(Note::RecoveryRefused))?)
     } else {
+        let mendable = |()| match decided.copies_lost {
+            true => check_mendable(io, directory, &decided, &store),
+            false => Ok(()),
+        };
+        let checked = is_it(()).and_then(mendable);
+        checked.inspect_err(|_| io.note(Note::RecoveryRefused))?;
         None
     };
     if clean && planted::active(Bug::CleanFlagKept) {
@@ -192,8 +205,8 @@ fn decide(io: &Io, directory: &Path, file: &ControlFile) -> Result<Decided> {
     let control = file.current().clone();
     let area = EngineArea::decode(&control.client)?;
     let id = control.identity.database_id;
-    let copies = if control.clean_end.is_some() {
-        Vec::new()
+    let (copies, copies_lost) = if control.clean_end.is_some() {
+        (Vec::new(), false)
     } else {
         Doublewrite::read(io, directory, id, area.page_size as usize)?
     };
@@ -207,6 +220,7 @@ fn decide(io: &Io, directory: &Path, file: &ControlFile) -> Result<Decided> {
         control,
         area,
         copies,
+        copies_lost,
         examination,
     })
 }
@@ -231,32 +245,6 @@ fn begin_report(decided: &Decided, clean: bool) -> RecoveryReport {
     report.checkpoint_lsn = Some(decided.area.checkpoint_lsn);
     report.end_lsn = Some(decided.examination.end);
     report
-}
-
-/// After a clean stop every page is home, so whatever would make this open fail can be seen before anything is written:
-/// the file header, the allocation maps, the catalogue.
-fn check_before_opening(store: &Store) -> Result<()> {
-    let mut page = Page::new(store.page_size());
-    store.read(PageId::FILE_HEADER, &mut page)?;
-    let (maps, pages) = (map_pages(store.page_size()), store.page_count()?);
-    for map in (0..)
-        .map(|n| PageId(1 + n * maps))
-        .take_while(|map| map.get() < pages)
-    {
-        match store.look(map, &mut page)? {
-            Found::Bad(what) => return Err(store.corrupt(map, what)),
-            Found::Never => store.check_unmade_map(map, pages)?,
-            Found::Good => {}
-        }
-    }
-    let (mut todo, mut seen) = (vec![PageId::CATALOGUE_ROOT], BTreeSet::new());
-    while let Some(id) = todo.pop() {
-        store.read(id, &mut page)?;
-        if seen.insert(id) && page.kind() == Some(Kind::Inner) {
-            todo.extend((0..page.cell_count()).map(|index| page.child(index)));
-        }
-    }
-    Ok(())
 }
 
 /// Step 2. After a clean stop: the flag goes, synced, before anything else is written. After any other: the copy that

@@ -1,0 +1,126 @@
+//! What would make an open fail, found before anything is written: a database that is refused is left as it was.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use afterimage_io::Io;
+use afterimage_log::{Frame, FrameKind, Log, Lsn};
+
+use super::Decided;
+use super::analysis::{Analysis, decode};
+use super::kinds::Kinds;
+use crate::buffer::{Found, Store};
+use crate::checkpoint::Stop;
+use crate::error::{Error, Result};
+use crate::ids::PageId;
+use crate::limits::map_pages;
+use crate::page::{Kind, Page};
+
+/// After a clean stop every page is home, so whatever would make this open fail can be seen before anything is written:
+/// the file header, the allocation maps, the catalogue.
+pub(super) fn check_before_opening(store: &Store) -> Result<()> {
+    let mut page = Page::new(store.page_size());
+    store.read(PageId::FILE_HEADER, &mut page)?;
+    let (maps, pages) = (map_pages(store.page_size()), store.page_count()?);
+    for map in (0..)
+        .map(|n| PageId(1 + n * maps))
+        .take_while(|map| map.get() < pages)
+    {
+        match store.look(map, &mut page)? {
+            Found::Bad(what) => return Err(store.corrupt(map, what)),
+            Found::Never => store.check_unmade_map(map, pages)?,
+            Found::Good => {}
+        }
+    }
+    let (mut todo, mut seen) = (vec![PageId::CATALOGUE_ROOT], BTreeSet::new());
+    while let Some(id) = todo.pop() {
+        store.read(id, &mut page)?;
+        if seen.insert(id) && page.kind() == Some(Kind::Inner) {
+            todo.extend((0..page.cell_count()).map(|index| page.child(index)));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a file of an older stop, of which each page is sound. After a clean stop it is as that has left it; after any other
+/// it is younger, and page 0 may be torn: then its copy decides.
+pub(super) fn check_stop(store: &Store, stop: Stop, clean: bool) -> Result<()> {
+    let mut page = Page::new(store.page_size());
+    let (found, pages) = (
+        store.look(PageId::FILE_HEADER, &mut page)?,
+        store.page_count()?,
+    );
+    let right = match found {
+        Found::Good if clean => page.lsn() == Some(stop.lsn) && pages == stop.pages,
+        Found::Good => page.lsn() >= Some(stop.lsn),
+        Found::Never | Found::Bad(_) => !clean,
+    };
+    if right {
+        return Ok(());
+    }
+    Err(Error::Corruption {
+        place: format!("{}, page 0", store.path().display()),
+        what: format!(
+            "this is not the file that the last clean stop has left, with LSN {} and {} pages, but one with LSN {} and {pages}              pages: another copy of it was put here, or the disk has taken writes back",
+            stop.lsn,
+            stop.pages,
+            page.lsn().map_or(0, Lsn::get)
+        ),
+        advice: "nothing was changed; put back the file that belongs to this control file and log, or restore the whole                  directory from one backup"
+            .to_owned(),
+    })
+}
+
+/// Where copies of pages could not be read, a recovery would write the area anew without them. So first each page that it
+/// will need is looked at: one that is bad, has no copy that can be read, and is not made whole by its first record, refuses the
+/// open here, while another try, or another tool, still finds what there is of its copy.
+pub(super) fn check_mendable(
+    io: &Io,
+    directory: &Path,
+    decided: &Decided,
+    store: &Store,
+) -> Result<()> {
+    let end = decided.examination.end;
+    let frames = |from: Lsn| -> Result<_> {
+        let frames = Log::scan(io, directory, &decided.control, Some(from))?;
+        let frames = frames.take_while(move |f| f.as_ref().map_or(true, |f| f.frame.lsn < end));
+        Ok(frames.filter_map(|found| match found {
+            Ok(found) => (found.kind == FrameKind::Data).then_some(Ok(found.frame)),
+            Err(error) => Some(Err(Error::from(error))),
+        }))
+    };
+    let (mut analysis, mut kinds) = (Analysis::default(), Kinds::default());
+    for frame in frames(decided.area.checkpoint_lsn)? {
+        analysis.add(&frame?, decided.area.checkpoint_lsn, &mut kinds)?;
+    }
+    let mended: BTreeSet<PageId> = decided.copies.iter().map(|copy| copy.page).collect();
+    let (mut bad, mut page) = (BTreeMap::new(), Page::new(store.page_size()));
+    for (id, rec_lsn) in &analysis.dirty {
+        if !mended.contains(id)
+            && let Found::Bad(what) = store.look(*id, &mut page)?
+        {
+            bad.insert(*id, (*rec_lsn, what));
+        }
+    }
+    let Some(from) = bad.values().map(|(rec_lsn, _)| *rec_lsn).min() else {
+        return Ok(());
+    };
+    for frame in frames(from)? {
+        let frame: Frame = frame?;
+        decode(&frame)?.try_for_each_page(|id, _, op| match bad.get(&id) {
+            Some((rec_lsn, _)) if *rec_lsn > frame.lsn => Ok(()),
+            Some((_, what)) if !op.makes_whole_page() => Err(store.corrupt(
+                id,
+                format!(
+                    "{what}; its copy in the doublewrite area cannot be read either, and recovery needs one of them; \
+                     nothing was changed"
+                ),
+            )),
+            _ => {
+                bad.remove(&id);
+                Ok(())
+            }
+        })?;
+    }
+    Ok(())
+}
