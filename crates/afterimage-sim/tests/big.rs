@@ -162,6 +162,10 @@ fn pages_beyond_four_tebibytes() {
     let db = large_pages(&sim).open("db").expect("opens");
     go_on(&db, 10);
     db.close().expect("closes");
+    // Behind a clean stop the file would have to be as long as it was then.
+    let db = large_pages(&sim).open("db").expect("opens");
+    sim.crash_now();
+    drop(outcome::run(move || drop(db)));
     let mut image = sim.snapshot().crash(&Survival::None);
     let end = stretch(&mut image);
     let sim = Sim::from_image(2, &image);

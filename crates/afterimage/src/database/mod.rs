@@ -3,6 +3,8 @@
 mod bound;
 mod create;
 mod handle;
+#[cfg(test)]
+mod lies;
 mod load;
 mod maintenance;
 mod pins;
