@@ -186,30 +186,37 @@ impl Pager {
         {
             self.format_map(map)?;
         }
-        self.publish_room(from, to);
-        Ok(())
+        self.publish_room(from, to)
     }
 
-    /// From now on the pages `from..to` can be allocated; their maps are there.
-    fn publish_room(&self, from: u64, to: u64) {
+    /// From now on the pages `from..to` can be allocated, as far as their maps, which are there, say so. In a file that was cut
+    /// from outside, pages behind the end are in use: taken for free, they would be looked for without end.
+    fn publish_room(&self, from: u64, to: u64) -> Result<()> {
         let interval = map_pages(self.page_size());
-        let mut state = self.alloc.state.lock();
+        let mut free = Vec::new();
         let mut page = from;
         while page < to {
-            let index = ((page - 1) / interval) as usize;
-            let end = to.min(1 + (index as u64 + 1) * interval);
-            let mut new = (end - page) as u32;
-            if index == state.maps.len() {
-                state.maps.push(MapState::default());
-                new -= 1;
-            }
-            state.free += u64::from(new);
-            let map = &mut state.maps[index];
-            map.free += new;
-            map.run_max += new;
+            let place = (page - 1) / interval;
+            let first = 1 + place * interval;
+            let end = to.min(first + interval);
+            let map = self.fetch_shared(PageId(first))?;
+            let inside = (page - first) as u32..(end - first) as u32;
+            let unused = inside.filter(|&index| map.map_get(index) & USED == 0);
+            free.push((place as usize, unused.count() as u32));
             page = end;
         }
+        let mut state = self.alloc.state.lock();
+        for (place, new) in free {
+            if place == state.maps.len() {
+                state.maps.push(MapState::default());
+            }
+            state.free += u64::from(new);
+            let map = &mut state.maps[place];
+            map.free += new;
+            map.run_max += new;
+        }
         state.pages = to;
+        Ok(())
     }
 
     fn format_map(&self, map: PageId) -> Result<()> {
