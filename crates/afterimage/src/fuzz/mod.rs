@@ -140,7 +140,7 @@ mod tests {
         ),
         // A root that is a leaf of some keys only: a scan stood still at its fence.
         ("database", &[0, 6, 1, 5, 36]),
-        // A file that was cut: pages behind its end are in use, and were taken for free when it grew.
+        // A file that was cut: pages behind its end were taken for free when it grew. By now it is refused before that.
         ("database", &[0, 2, 252, 2, 4, 5]),
     ];
 
