@@ -66,8 +66,10 @@ pub(crate) const POOL_FRAMES_MIN: usize = 8;
 pub(crate) const LEAF_CELL_OVERHEAD_MAX: usize = 1 + 3 + 3;
 /// Most bytes of an inner cell beside its key: flags, a length, a page number.
 pub(crate) const INNER_CELL_OVERHEAD_MAX: usize = 1 + 3 + 8;
-/// Bytes of a cell's entry in the offset array.
-pub(crate) const CELL_OFFSET_BYTES: usize = 2;
+/// Bytes of a key's head: what an entry holds of it.
+pub(crate) const HEAD_BYTES: usize = 4;
+/// Bytes of a cell's entry in the array behind the header: its offset, and its key's head.
+pub(crate) const CELL_ENTRY_BYTES: usize = 2 + HEAD_BYTES;
 
 /// Most pages one allocation map page can speak for: two bits a page in half a page.
 pub(crate) const fn map_pages(page_size: usize) -> u64 {
@@ -97,8 +99,8 @@ const fn assert_fits(page_size: usize) {
     let key = key_bytes_max(page_size);
     let value = value_bytes_max(page_size);
     let room = page_size - PAGE_HEADER_BYTES - PAGE_TAIL_BYTES_MAX - 2 * key;
-    let leaf_cell = LEAF_CELL_OVERHEAD_MAX + CELL_OFFSET_BYTES + key + value;
-    let inner_cell = INNER_CELL_OVERHEAD_MAX + CELL_OFFSET_BYTES + key;
+    let leaf_cell = LEAF_CELL_OVERHEAD_MAX + CELL_ENTRY_BYTES + key + value;
+    let inner_cell = INNER_CELL_OVERHEAD_MAX + CELL_ENTRY_BYTES + key;
     // An empty leaf between the longest fences takes the largest cell: so splitting always ends in room.
     assert!(leaf_cell <= room);
     // An inner page holds at least four children: a tree with fewer would not get wider as it gets higher.

@@ -10,12 +10,12 @@ use super::Page;
 use super::cell::{InnerCell, LeafCell};
 use super::header::{self, FENCE_ABSENT, Kind};
 use super::map::{are_bits, is_map_page, map_bytes};
-use super::slotted::{common_prefix, offset_entry};
+use super::slotted::{common_prefix, head_of, offset_entry};
 use crate::codec::Reader;
 use crate::ids::{PageId, TableId};
 use crate::limits::{
-    PAGE_HEADER_BYTES, PAGE_SIZE_MAX, PAGE_TAIL_BYTES_MAX, TREE_LEVEL_MAX, key_bytes_max,
-    value_bytes_max,
+    CELL_ENTRY_BYTES, PAGE_HEADER_BYTES, PAGE_SIZE_MAX, PAGE_TAIL_BYTES_MAX, TREE_LEVEL_MAX,
+    key_bytes_max, value_bytes_max,
 };
 
 /// Why a page is not to be believed.
@@ -102,10 +102,10 @@ impl Page {
         if self.u16_at(header::FLAGS) != 0 {
             return Err(wrong(header::FLAGS, "unknown page flags"));
         }
-        if self.prefix_len() != 0 && self.kind() != Some(Kind::Inner) {
+        if self.prefix_len() != 0 && !self.kind().is_some_and(Kind::is_slotted) {
             return Err(wrong(
                 header::PREFIX_LENGTH,
-                "a common prefix, which only inner pages have",
+                "a common prefix on a page without keys",
             ));
         }
         if self.tail_bytes() > PAGE_TAIL_BYTES_MAX {
@@ -232,7 +232,7 @@ impl Page {
                 "the fences leave no room for keys",
             ));
         }
-        if kind == Kind::Inner && self.prefix_len() != common_prefix(low, high) {
+        if self.prefix_len() != common_prefix(low, high) {
             return Err(wrong(
                 header::PREFIX_LENGTH,
                 "a prefix that is not what the fences have in common",
@@ -293,11 +293,14 @@ impl Page {
         high: Option<&[u8]>,
         claimed: &mut Claimed,
     ) -> Result<(), PageError> {
-        // Cells lack the prefix, and so does what they are compared with.
-        let prefix = self.prefix_len();
+        // An inner page's cells lack the prefix, and so does what they are compared with.
+        let (left_out, in_cell) = match kind {
+            Kind::Inner => (self.prefix_len(), 0),
+            _ => (0, self.prefix_len()),
+        };
         let (low, high) = (
-            low.map(|low| &low[prefix..]),
-            high.map(|high| &high[prefix..]),
+            low.map(|low| &low[left_out..]),
+            high.map(|high| &high[left_out..]),
         );
         let mut previous: Option<&[u8]> = None;
         for index in 0..self.cell_count() {
@@ -318,6 +321,10 @@ impl Page {
                     entry,
                     "the first child does not begin at the low fence",
                 ));
+            }
+            // Between the fences every key begins with the prefix.
+            if self.bytes[entry + 2..entry + CELL_ENTRY_BYTES] != head_of(&key[in_cell..]) {
+                return Err(wrong(entry + 2, "a head that is not its key's"));
             }
             previous = Some(key);
         }
@@ -345,7 +352,12 @@ impl Page {
             }
             cell.key
         };
-        if self.prefix_len() + key.len() > key_bytes_max(self.size()) {
+        let left_out = if kind == Kind::Inner {
+            self.prefix_len()
+        } else {
+            0
+        };
+        if left_out + key.len() > key_bytes_max(self.size()) {
             return Err(wrong(at, "a key longer than a page of this size takes"));
         }
         Ok((key, reader.position()))

@@ -1,11 +1,13 @@
 //! Cells kept in key order: search, read, and the primitives that [`apply`](super::apply) moves them with.
 //!
 //! ```text
-//! header 96 | offsets, 2 bytes a cell, in key order -> | free | <- heap: cells and fences, in any order | tail bytes
+//! header 96 | entries, 6 bytes a cell, in key order: offset 2, head 4 -> | free | <- heap: cells and fences, in any order | tail bytes
 //! ```
 //!
-//! An inner page's keys all begin with what its fences have in common; its cells hold the rest of them, so that a page has
-//! more children where keys are long and alike (prefix truncation: Bayer and Unterauer, "Prefix B-trees", 1977).
+//! A page's keys all begin with what its fences have in common, the *prefix*. An inner page's cells hold the rest of them, so that it has
+//! more children where keys are long and alike (prefix truncation: Bayer and Unterauer, "Prefix B-trees", 1977). An entry's head is the
+//! first bytes of what its key has behind the prefix: a search goes by the heads, which stand side by side, and looks at a cell only where they
+//! do not tell (poor man's normalized keys: Graefe and Larson, "B-tree indexes and CPU caches", 2001).
 //!
 //! A cell that is replaced or removed leaves garbage in the heap; compaction takes it back when room is needed.
 //! Room is exact: what [`Page::fits_put`] promises, a put does not refuse.
@@ -17,8 +19,10 @@ use std::ops::Range;
 use super::Page;
 use super::cell::{self, InnerCell, LeafCell, inner_bytes, leaf_bytes};
 use super::header::{self, FENCE_ABSENT, Kind};
+#[cfg(any(test, fuzzing))]
+use crate::codec::Reader;
 use crate::ids::{PageId, TableId};
-use crate::limits::{CELL_OFFSET_BYTES, PAGE_HEADER_BYTES};
+use crate::limits::{CELL_ENTRY_BYTES, HEAD_BYTES, PAGE_HEADER_BYTES};
 
 /// A cell to be written.
 #[derive(Clone, Copy)]
@@ -35,6 +39,14 @@ impl NewCell<'_> {
         }
     }
 
+    /// What the cell's key has behind a page's prefix of that length.
+    fn rest(&self, prefix_len: usize) -> &[u8] {
+        match self {
+            NewCell::Leaf(cell) => &cell.key[prefix_len..],
+            NewCell::Inner(cell) => cell.key,
+        }
+    }
+
     fn write(&self, out: &mut [u8]) {
         match self {
             NewCell::Leaf(cell) => cell.write(out),
@@ -47,19 +59,19 @@ impl NewCell<'_> {
 impl Page {
     /// Where the cell of `key` is (`Ok`), or where it would go (`Err`).
     pub(crate) fn search(&self, key: &[u8]) -> Result<usize, usize> {
+        let prefix = self.prefix();
+        let Some(rest) = key.strip_prefix(prefix) else {
+            // Another page's key.
+            return Err(if key < prefix { 0 } else { self.cell_count() });
+        };
         if self.kind() == Some(Kind::Inner) {
-            match key.strip_prefix(self.prefix()) {
-                Some(rest) => self.search_by(|at| cell::inner_at(&self.bytes, at).key.cmp(rest)),
-                // Another page's key.
-                None if key < self.prefix() => Err(0),
-                None => Err(self.cell_count()),
-            }
+            self.search_by(rest, |at| cell::inner_at(&self.bytes, at).key.cmp(rest))
         } else {
-            self.search_by(|at| cell::leaf_at(&self.bytes, at).key.cmp(key))
+            self.search_by(rest, |at| cell::leaf_at(&self.bytes, at).key.cmp(key))
         }
     }
 
-    /// What all keys of an inner page have in common, and its cells leave out.
+    /// What all keys of the page have in common.
     fn prefix(&self) -> &[u8] {
         match self.prefix_len() {
             0 => &[],
@@ -71,12 +83,20 @@ impl Page {
         usize::from(self.u16_at(header::PREFIX_LENGTH))
     }
 
+    /// By the heads, and by `compare`, which looks at a whole key, where heads are equal.
     #[inline]
-    fn search_by(&self, compare: impl Fn(usize) -> Ordering) -> Result<usize, usize> {
-        let (mut low, mut high) = (0, self.cell_count());
+    fn search_by(&self, rest: &[u8], compare: impl Fn(usize) -> Ordering) -> Result<usize, usize> {
+        let head = u32::from_be_bytes(head_of(rest));
+        let entries = &self.bytes[offset_entry(0)..offset_entry(self.cell_count())];
+        let (entries, _) = entries.as_chunks::<CELL_ENTRY_BYTES>();
+        let (mut low, mut high) = (0, entries.len());
         while low < high {
             let middle = low + (high - low) / 2;
-            match compare(self.cell_offset(middle)) {
+            let [at_low, at_high, found @ ..] = entries[middle];
+            let order = u32::from_be_bytes(found)
+                .cmp(&head)
+                .then_with(|| compare(usize::from(u16::from_le_bytes([at_low, at_high]))));
+            match order {
                 Ordering::Less => low = middle + 1,
                 Ordering::Greater => high = middle,
                 Ordering::Equal => return Ok(middle),
@@ -208,7 +228,7 @@ impl Page {
         let cells = |page: &Page| -> usize {
             let taken = (0..page.cell_count()).map(|index| bytes(page, index));
             let taken = taken.filter(|bytes| *bytes > 0);
-            taken.map(|bytes| bytes + CELL_OFFSET_BYTES).sum()
+            taken.map(|bytes| bytes + CELL_ENTRY_BYTES).sum()
         };
         let fence = |fence: Option<&[u8]>| fence.map_or(0, <[u8]>::len);
         cells(self) + cells(right) + fence(self.low_fence()) + fence(right.high_fence())
@@ -222,7 +242,7 @@ impl Page {
     #[cfg(test)]
     /// Whether a leaf takes a new cell with a key and value of these lengths.
     pub(crate) fn fits_leaf(&self, key_len: usize, value_len: usize) -> bool {
-        leaf_bytes(key_len, value_len) + CELL_OFFSET_BYTES <= self.room()
+        leaf_bytes(key_len, value_len) + CELL_ENTRY_BYTES <= self.room()
     }
 
     /// Whether a leaf takes this value for this key, in place of the cell that the key may have now. Exact.
@@ -232,14 +252,14 @@ impl Page {
 
     /// Whether an inner page takes one more separator of this length, from between its fences.
     pub(crate) fn fits_child(&self, key_len: usize) -> bool {
-        inner_bytes(key_len.saturating_sub(self.prefix_len())) + CELL_OFFSET_BYTES <= self.room()
+        inner_bytes(key_len.saturating_sub(self.prefix_len())) + CELL_ENTRY_BYTES <= self.room()
     }
 
     /// How many bytes are missing for a cell of `bytes` where a search ended; zero: it fits.
     pub(super) fn missing_for(&self, at: Result<usize, usize>, bytes: usize) -> usize {
         match at {
             Ok(index) => bytes.saturating_sub(self.cell_extent(index).len() + self.room()),
-            Err(_) => (bytes + CELL_OFFSET_BYTES).saturating_sub(self.room()),
+            Err(_) => (bytes + CELL_ENTRY_BYTES).saturating_sub(self.room()),
         }
     }
 
@@ -252,7 +272,7 @@ impl Page {
     /// How many bytes are missing for that separator.
     pub(super) fn missing_for_split(&self, first_right: usize, separator_len: usize) -> usize {
         let dropped = (first_right..self.cell_count())
-            .map(|index| self.cell_extent(index).len() + CELL_OFFSET_BYTES);
+            .map(|index| self.cell_extent(index).len() + CELL_ENTRY_BYTES);
         let old_fence = self.high_fence().map_or(0, <[u8]>::len);
         separator_len.saturating_sub(self.room() + dropped.sum::<usize>() + old_fence)
     }
@@ -323,12 +343,12 @@ impl Page {
     }
 
     fn insert_cell(&mut self, index: usize, cell: &NewCell<'_>) {
-        if cell.bytes() + CELL_OFFSET_BYTES > self.contiguous() {
+        if cell.bytes() + CELL_ENTRY_BYTES > self.contiguous() {
             self.compact_without(None);
         }
         let count = self.cell_count();
         let (from, end) = (offset_entry(index), offset_entry(count));
-        self.bytes.copy_within(from..end, from + CELL_OFFSET_BYTES);
+        self.bytes.copy_within(from..end, from + CELL_ENTRY_BYTES);
         self.put_u16(header::CELL_COUNT, (count + 1) as u16);
         self.write_to_heap(index, cell);
     }
@@ -337,6 +357,12 @@ impl Page {
         let at = self.allocate(cell.bytes());
         cell.write(&mut self.bytes[at..at + cell.bytes()]);
         self.put_u16(offset_entry(index), at as u16);
+        self.put_head(index, head_of(cell.rest(self.prefix_len())));
+    }
+
+    fn put_head(&mut self, index: usize, head: [u8; HEAD_BYTES]) {
+        let at = offset_entry(index) + 2;
+        self.bytes[at..at + HEAD_BYTES].copy_from_slice(&head);
     }
 
     /// Takes bytes from the free gap for the heap.
@@ -364,7 +390,7 @@ impl Page {
         self.add_garbage(self.cell_extent(index).len());
         let from = offset_entry(index + 1);
         self.bytes
-            .copy_within(from..offset_entry(count), from - CELL_OFFSET_BYTES);
+            .copy_within(from..offset_entry(count), from - CELL_ENTRY_BYTES);
         self.put_u16(header::CELL_COUNT, (count - 1) as u16);
     }
 
@@ -389,15 +415,49 @@ impl Page {
         self.set_fence(header::HIGH_FENCE, key);
     }
 
-    /// Writes an inner page's cells anew after its fences have moved together, with all of what they have in common now left
-    /// out of the keys. That needs no room.
+    /// After the fences have moved together: all that they have in common now is the prefix. An inner page's cells are written anew without it;
+    /// that needs no room.
     pub(super) fn truncate_prefix(&mut self) {
         let len = common_prefix(self.low_fence(), self.high_fence());
-        if self.kind() != Some(Kind::Inner) || len == self.prefix_len() {
+        if len == self.prefix_len() {
             return;
         }
-        self.compact(None, len);
+        if self.kind() == Some(Kind::Inner) {
+            self.compact(None, len);
+        }
         self.set_prefix_len(len);
+        for index in 0..self.cell_count() {
+            self.put_head(index, self.head_by_cell(index));
+        }
+    }
+
+    /// Makes every head what its cell's key asks for, whatever the bytes are: cells that cannot be read keep theirs.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn mend_heads(&mut self) {
+        let prefix = self.prefix_len();
+        let is_leaf = self.kind() == Some(Kind::Leaf);
+        let fit = (self.size() - PAGE_HEADER_BYTES) / CELL_ENTRY_BYTES;
+        for index in 0..self.cell_count().min(fit) {
+            let at = self.cell_offset(index);
+            let cell = self.bytes.get(at..).unwrap_or_default();
+            let mut reader = Reader::new(cell);
+            let rest = match is_leaf {
+                true => LeafCell::read(&mut reader).map(|cell| cell.key.get(prefix..)),
+                false => InnerCell::read(&mut reader).map(|cell| Some(cell.key)),
+            };
+            if let Ok(Some(rest)) = rest {
+                self.put_head(index, head_of(rest));
+            }
+        }
+    }
+
+    /// The head that the entry of cell `index` has to have.
+    fn head_by_cell(&self, index: usize) -> [u8; HEAD_BYTES] {
+        let at = self.cell_offset(index);
+        head_of(match self.kind() {
+            Some(Kind::Inner) => cell::inner_at(&self.bytes, at).key,
+            _ => &cell::leaf_at(&self.bytes, at).key[self.prefix_len()..],
+        })
     }
 
     pub(super) fn set_prefix_len(&mut self, len: usize) {
@@ -431,7 +491,7 @@ impl Page {
         self.compact(dead, self.prefix_len());
     }
 
-    /// As [`Page::compact_without`], with the cells as they stand under a prefix of that length.
+    /// As [`Page::compact_without`], with an inner page's cells as they stand under a prefix of that length. Heads stay as they are.
     fn compact(&mut self, dead: Option<usize>, prefix_len: usize) {
         let old = self.clone();
         let mut inner = Vec::new();
@@ -457,9 +517,22 @@ impl Page {
     }
 }
 
-/// Where the offset of cell `index` stands.
+/// Where the entry of cell `index` stands, which begins with the cell's offset.
 pub(super) const fn offset_entry(index: usize) -> usize {
-    PAGE_HEADER_BYTES + index * CELL_OFFSET_BYTES
+    PAGE_HEADER_BYTES + index * CELL_ENTRY_BYTES
+}
+
+/// What an entry holds of a key that goes on like this behind the prefix: its first bytes, and zeroes behind a shorter one. Two heads are in
+/// the order of their keys, or equal.
+pub(super) fn head_of(rest: &[u8]) -> [u8; HEAD_BYTES] {
+    match rest.first_chunk() {
+        Some(head) => *head,
+        None => {
+            let mut head = [0; HEAD_BYTES];
+            head[..rest.len()].copy_from_slice(rest);
+            head
+        }
+    }
 }
 
 /// How many bytes all keys between two fences have in common: none where there is no bound.

@@ -18,7 +18,7 @@ use super::{Tree, pending_key};
 use crate::buffer::{Claimed, Pager};
 use crate::error::{Error, Result};
 use crate::ids::{PageId, TableId};
-use crate::limits::{CELL_OFFSET_BYTES, PAGE_HEADER_BYTES, overflow_bytes, structure_bytes_max};
+use crate::limits::{CELL_ENTRY_BYTES, PAGE_HEADER_BYTES, overflow_bytes, structure_bytes_max};
 use crate::page::{Address, Extent, Kind, LARGE, LeafCell, PLAIN, PageOp, leaf_bytes, separator};
 use crate::record::StructureKind;
 
@@ -59,7 +59,7 @@ impl Edge {
     pub(crate) fn takes(&self, key: &[u8], value_len: usize, page_size: usize) -> bool {
         let low = self.low.as_ref().map_or(0, Vec::len);
         let cells = self.cells.len() + leaf_bytes(key.len(), value_len);
-        let used = PAGE_HEADER_BYTES + (self.count + 1) * CELL_OFFSET_BYTES + cells + low;
+        let used = PAGE_HEADER_BYTES + (self.count + 1) * CELL_ENTRY_BYTES + cells + low;
         self.count == 0 || (used <= self.fill && used + key.len() < page_size)
     }
 

@@ -5,6 +5,7 @@ use afterimage_io::sim::Image;
 use super::world::{Rows, World, worlds};
 use crate::fuzz::{Input, PAGE, crc32c};
 use crate::ids::PageId;
+use crate::limits::CELL_ENTRY_BYTES;
 use crate::page::{Kind, Page};
 use afterimage_log::{Identity, Lsn};
 
@@ -85,7 +86,7 @@ fn edit(image: &mut Image, file: &str, id: PageId, change: impl FnOnce(&mut Page
 
 /// Where the bytes of a cell begin, on a page whose cells are in order.
 fn cell_at(page: &Page, index: usize) -> usize {
-    let at = 96 + index * 2;
+    let at = 96 + index * CELL_ENTRY_BYTES;
     usize::from(u16::from_le_bytes([page.bytes()[at], page.bytes()[at + 1]]))
 }
 
@@ -151,6 +152,8 @@ fn pages(image: &mut Image, op: u8, input: &mut Input<'_>) {
                 let len = new.len().min(PAGE.saturating_sub(at));
                 if len > 0 {
                     page.bytes_mut()[at..at + len].copy_from_slice(&new[..len]);
+                    // Or no changed key would get past the check of the heads.
+                    page.mend_heads();
                 }
                 len > 0
             });

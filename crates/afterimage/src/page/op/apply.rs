@@ -130,9 +130,7 @@ fn perform_format(page: &mut Page, op: &PageOp<'_>) {
     page.set_right_link(*right);
     page.set_low_fence(low.as_deref());
     page.set_high_fence(high.as_deref());
-    if *kind == Kind::Inner {
-        page.set_prefix_len(common_prefix(low.as_deref(), high.as_deref()));
-    }
+    page.set_prefix_len(common_prefix(low.as_deref(), high.as_deref()));
     let mut reader = Reader::new(cells);
     while !reader.is_at_end() {
         let cell = read_cell(*kind, &mut reader).expect("the cells were read before");

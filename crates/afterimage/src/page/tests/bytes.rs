@@ -178,12 +178,44 @@ fn overlapping_cells_are_found() {
         )
         .expect("room");
     }
-    let second = page.u16_at(98);
-    page.bytes_mut()[96..98].copy_from_slice(&second.to_le_bytes());
+    let second: [u8; 6] = page.bytes()[102..108].try_into().expect("an entry");
+    page.bytes_mut()[96..102].copy_from_slice(&second);
     assert!(matches!(
         page.check(),
-        Err(PageError::Structure { at: 98, .. })
+        Err(PageError::Structure { at: 102, .. })
     ));
+}
+
+/// A head that is not its key's would send a search past the row.
+#[test]
+fn a_wrong_head_is_found() {
+    let format = |low: &'static [u8], cells: &'static [u8]| {
+        formatted(&PageOp::Format {
+            id: ID,
+            kind: Kind::Leaf,
+            level: 0,
+            tree: TREE,
+            low: Some(low.into()),
+            high: Some(b"ke~"[..].into()),
+            right: None,
+            cells: cells.into(),
+        })
+    };
+    let page = format(b"ke", b"\x00\x02\x00ke\x00\x03\x00key\x00\x08\x00keyboard");
+    let heads: Vec<&[u8]> = [98, 104, 110].map(|at| &page.bytes()[at..at + 4]).into();
+    assert_eq!(heads, [b"\0\0\0\0", b"y\0\0\0", b"yboa"]);
+    for (at, key) in [(98, "ke"), (104, "key"), (113, "keyboard")] {
+        let mut wrong = page.clone();
+        wrong.bytes_mut()[at] ^= 1;
+        let entry = (at - 96) / 6 * 6 + 98;
+        let error = wrong.check().expect_err(key);
+        assert!(
+            matches!(error, PageError::Structure { at, .. } if at == entry),
+            "{error}"
+        );
+        wrong.mend_heads();
+        assert_eq!(wrong, page);
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::super::{
 };
 use super::{ID, SIZE, TREE, cases, empty_leaf, formatted, key, value};
 use crate::ids::PageId;
-use crate::limits::PAGE_HEADER_BYTES;
+use crate::limits::{CELL_ENTRY_BYTES, PAGE_HEADER_BYTES};
 
 #[derive(Clone, Debug)]
 enum Action {
@@ -62,7 +62,7 @@ impl Model {
         let cells: usize = self
             .cells
             .iter()
-            .map(|(key, (_, value))| 2 + leaf_bytes(key.len(), value.len()))
+            .map(|(key, (_, value))| CELL_ENTRY_BYTES + leaf_bytes(key.len(), value.len()))
             .sum();
         PAGE_HEADER_BYTES + cells + self.high.as_ref().map_or(0, Vec::len)
     }
@@ -394,7 +394,8 @@ fn bytes_of<'a>(
             .count(),
         _ => 0,
     };
-    let cells = children.map(|(key, _)| 2 + inner_bytes(key.len().saturating_sub(prefix)));
+    let cells =
+        children.map(|(key, _)| CELL_ENTRY_BYTES + inner_bytes(key.len().saturating_sub(prefix)));
     PAGE_HEADER_BYTES + len(low) + len(high) + cells.sum::<usize>()
 }
 
