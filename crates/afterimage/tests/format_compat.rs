@@ -99,7 +99,7 @@ fn shapes() -> BTreeMap<&'static str, Rows> {
     };
     let loaded = |n| sized(n, if n == 50 { 9000 } else { 40 });
     BTreeMap::from([
-        ("deep", (0..240).map(deep).collect()),
+        ("deep", (0..400).map(deep).collect()),
         ("large", (0..3).map(|n| sized(n, 5000 + n * 4000)).collect()),
         ("loaded", (0..200).map(loaded).collect()),
         ("unlogged", (0..60).map(|n| sized(n, 60)).collect()),
@@ -196,7 +196,7 @@ fn a_crashed_database_of_version_1_recovers() {
 
 #[test]
 fn a_database_of_version_1_with_trees_and_values_of_all_shapes_opens() {
-    let (_directory, db) = open_golden("v1-shapes");
+    let (directory, db) = open_golden("v1-shapes");
     assert!(db.recovery_report().clean);
     let shapes = shapes();
     let names: Vec<_> = shapes.keys().copied().collect();
@@ -210,6 +210,13 @@ fn a_database_of_version_1_with_trees_and_values_of_all_shapes_opens() {
             assert!(found.as_ref() == Some(value), "{name}: {key:?}");
         }
     }
+    let pages = fs::read(directory.path().join("d/pages")).expect("reads");
+    // By kind (inner) and level, as in the page header.
+    let levels = pages
+        .chunks(4096)
+        .filter(|page| page[6] == 4)
+        .map(|page| page[7]);
+    assert_eq!(levels.max(), Some(3), "the tree has four levels");
     let unlogged = |name| db.table(name).expect("there").is_unlogged();
     assert!(unlogged("unlogged") && !unlogged("loaded"));
 }

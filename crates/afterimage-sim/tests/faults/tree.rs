@@ -32,11 +32,14 @@ fn seal(image: &mut Image, id: &[u8; 16], number: u64, mut page: Vec<u8>) {
     image.write_bytes(&layout().path("pages"), number * PAGE as u64, &page);
 }
 
+/// Bytes of a cell's entry: its offset, and the head of its key.
+const ENTRY: usize = 6;
+
 /// Where the cells' child numbers stand on an inner page.
 fn children(page: &[u8]) -> Vec<usize> {
     let count = usize::from(u16_at(page, 30).expect("a header"));
     let child = |n: usize| {
-        let cell = usize::from(u16_at(page, 96 + 2 * n).expect("an offset"));
+        let cell = usize::from(u16_at(page, 96 + ENTRY * n).expect("an offset"));
         let (len, rest) = varint(&page[cell + 1..]).expect("a length");
         page.len() - rest.len() + len as usize
     };
@@ -90,8 +93,8 @@ fn an_inner_page_that_lies_is_an_error_and_no_loop() {
         }
     }
     let swap = |page: &mut Vec<u8>, a: usize, b: usize| {
-        for byte in 0..2 {
-            page.swap(96 + 2 * a + byte, 96 + 2 * b + byte);
+        for byte in 0..ENTRY {
+            page.swap(96 + ENTRY * a + byte, 96 + ENTRY * b + byte);
         }
     };
     attempt("keys out of order".to_string(), &|page| swap(page, 1, 2));

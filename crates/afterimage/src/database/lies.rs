@@ -13,6 +13,7 @@ use afterimage_log::{Log, Lsn};
 use super::Database;
 use crate::error::Error;
 use crate::ids::{PageId, TableId};
+use crate::limits::CELL_ENTRY_BYTES;
 use crate::options::Options;
 use crate::page::{Extent, Page, PageOp, USED, apply, check_op};
 use crate::record::{Change, ClrRecord, Record, RowRecord};
@@ -99,7 +100,7 @@ fn set_child(page: &mut Page, n: usize, child: PageId) {
     let at = |page: &Page, at: usize| {
         usize::from(page.bytes()[at]) | usize::from(page.bytes()[at + 1]) << 8
     };
-    let cell = at(page, 96 + 2 * n);
+    let cell = at(page, 96 + CELL_ENTRY_BYTES * n);
     // Flags, the length of the key in seven bits a byte, the key.
     let (len, head) = match page.bytes()[cell + 1] {
         low @ 0x80.. => (

@@ -124,7 +124,7 @@ pub(super) fn page(data: &[u8]) {
             let len = new.len().min(PAGE - at);
             page.bytes_mut()[at..at + len].copy_from_slice(&new[..len]);
         }
-        // Half of them with heads that fit the keys, or no changed key would get past the check of the heads.
+        // Half of them and all short inputs with heads that fit the keys, or no changed key would get past the check of the heads.
         if input.byte() % 2 == 0 {
             page.mend_heads();
         }

@@ -213,7 +213,7 @@ impl Page {
 
 /// Room.
 impl Page {
-    /// Bytes that two neighbours' cells and outer fences would take on one page, offsets included, with only those leaf cells
+    /// Bytes that two neighbours' cells and outer fences would take on one page, entries included, with only those leaf cells
     /// that are kept.
     pub(crate) fn merged_bytes(&self, right: &Page, keep: &dyn Fn(&LeafCell<'_>) -> bool) -> usize {
         let prefix = common_prefix(self.low_fence(), right.high_fence());
@@ -234,7 +234,7 @@ impl Page {
         cells(self) + cells(right) + fence(self.low_fence()) + fence(right.high_fence())
     }
 
-    /// Bytes that new cells and their offsets can have, counting what compaction would take back.
+    /// Bytes that new cells and their entries can have, counting what compaction would take back.
     pub(crate) fn room(&self) -> usize {
         self.contiguous() + self.garbage()
     }
@@ -292,7 +292,7 @@ impl Page {
         0
     }
 
-    /// The gap between the offsets and the heap. Pages without cells have none.
+    /// The gap between the entries and the heap. Pages without cells have none.
     fn contiguous(&self) -> usize {
         self.heap_start()
             .saturating_sub(offset_entry(self.cell_count()))

@@ -99,13 +99,17 @@ proptest! {
     #[test]
     fn forged_pages_are_refused_or_harmless(
         page in lived_in(),
-        changes in prop::collection::vec((prop_oneof![4 => 4usize..110, 1 => 0..SIZE], any::<u8>()), 1..6),
+        changes in prop::collection::vec((prop_oneof![4 => 4usize..200, 1 => 0..SIZE], any::<u8>()), 1..6),
+        mend in any::<bool>(),
         ops in prop::collection::vec(any_op(), 0..4),
         rows in prop::collection::vec((key(), value()), 0..8),
     ) {
         let mut page = page;
         for (at, byte) in changes {
             page.bytes_mut()[at] = byte;
+        }
+        if mend {
+            page.mend_heads();
         }
         page.seal(FILE);
         prop_assert_eq!(page.verify(FILE, page.id()), Ok(()));
@@ -135,11 +139,11 @@ proptest! {
         page.bytes_mut()[6] = kind;
         page.bytes_mut()[7] = level;
         page.bytes_mut()[30] = count;
-        page.bytes_mut()[40..44].copy_from_slice(&200u32.to_le_bytes());
+        page.bytes_mut()[40..44].copy_from_slice(&300u32.to_le_bytes());
         let _ = page.check();
         for index in 0..usize::from(count) {
-            let at = 96 + 2 * index;
-            let offset = 200 + u16::from_le_bytes([noise[at], noise[at + 1]]) % (SIZE as u16 - 200);
+            let at = 96 + 6 * index;
+            let offset = 300 + u16::from_le_bytes([noise[at], noise[at + 1]]) % (SIZE as u16 - 300);
             page.bytes_mut()[at..at + 2].copy_from_slice(&offset.to_le_bytes());
         }
         let _ = page.check();

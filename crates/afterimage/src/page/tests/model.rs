@@ -40,6 +40,21 @@ enum Action {
     Rebuild,
 }
 
+impl Action {
+    /// The same with `front` before its key.
+    fn behind(mut self, front: &[u8]) -> Action {
+        match &mut self {
+            Action::Put { key, .. }
+            | Action::Ghost { key, .. }
+            | Action::Flip { key, .. }
+            | Action::Remove { key }
+            | Action::Split { key } => drop(key.splice(0..0, front.iter().copied())),
+            Action::Rebuild => {}
+        }
+        self
+    }
+}
+
 fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
         12 => (key(), value(), 0u8..=1).prop_map(|(key, value, flags)| Action::Put { key, value, flags }),
@@ -54,6 +69,8 @@ fn action() -> impl Strategy<Value = Action> {
 #[derive(Clone, Default, Debug)]
 struct Model {
     cells: BTreeMap<Vec<u8>, (u8, Vec<u8>)>,
+    /// No bytes: no fence.
+    low: Vec<u8>,
     high: Option<Vec<u8>>,
 }
 
@@ -64,13 +81,17 @@ impl Model {
             .iter()
             .map(|(key, (_, value))| CELL_ENTRY_BYTES + leaf_bytes(key.len(), value.len()))
             .sum();
-        PAGE_HEADER_BYTES + cells + self.high.as_ref().map_or(0, Vec::len)
+        PAGE_HEADER_BYTES + cells + self.low.len() + self.high.as_ref().map_or(0, Vec::len)
+    }
+
+    fn covers(&self, key: &[u8]) -> bool {
+        self.low.as_slice() <= key && self.high.as_ref().is_none_or(|high| key < high.as_slice())
     }
 
     /// The model after the operation; `None`: the operation is refused.
     fn apply(&self, op: &PageOp<'_>) -> Option<Model> {
         let mut next = self.clone();
-        let covers = |key: &[u8]| self.high.as_ref().is_none_or(|high| key < high.as_slice());
+        let covers = |key: &[u8]| self.covers(key);
         match op {
             PageOp::PutCell { key, value, flags } => {
                 if !covers(key) || key.len() > SIZE / 8 || value.len() > SIZE / 4 {
@@ -98,7 +119,8 @@ impl Model {
                 }
             }
             PageOp::SplitLeft { separator, .. } => {
-                if separator.is_empty() || !covers(separator) {
+                let too_long = separator.len() > SIZE / 8;
+                if **separator <= *self.low || !covers(separator) || too_long {
                     return None;
                 }
                 next.cells.split_off(&**separator);
@@ -112,7 +134,7 @@ impl Model {
     fn assert_is(&self, page: &Page) {
         page.check().expect("sound after every operation");
         assert_eq!(page.high_fence(), self.high.as_deref());
-        assert_eq!(page.low_fence(), None);
+        assert_eq!(page.low_fence().unwrap_or_default(), self.low);
         assert_eq!(page.cell_count(), self.cells.len());
         assert_eq!(page.room(), SIZE - self.bytes());
         for (index, (key, (flags, value))) in self.cells.iter().enumerate() {
@@ -158,17 +180,31 @@ proptest! {
     #![proptest_config(cases(400))]
 
     #[test]
-    fn a_leaf_does_what_an_ordered_map_does(actions in prop::collection::vec(action(), 1..80)) {
-        let mut page = empty_leaf();
-        let mut model = Model::default();
-        for action in &actions {
+    fn a_leaf_does_what_an_ordered_map_does(
+        actions in prop::collection::vec((action(), 0..12), 1..80),
+        low in prop_oneof![Just(Vec::new()), prop::collection::vec(b'j'..=b'l', 1..200)],
+    ) {
+        let mut page = formatted(&PageOp::Format {
+            id: super::ID,
+            kind: super::super::Kind::Leaf,
+            level: 0,
+            tree: super::TREE,
+            low: (!low.is_empty()).then(|| low.as_slice().into()),
+            high: None,
+            right: None,
+            cells: Cow::Borrowed(&[]),
+        });
+        let mut model = Model { low, ..Model::default() };
+        for (action, dice) in actions {
+            // Most keys lie above the fence, close to it: once there is a high fence too, all have most of it in common.
+            let action = &if dice == 11 { action } else { action.behind(&model.low) };
             if matches!(action, Action::Rebuild) {
                 page = formatted(&PageOp::image_of(&page).into_owned());
                 model.assert_is(&page);
                 prop_assert_eq!(page.garbage(), 0);
             }
             let Some(op) = to_op(&model, action) else { continue };
-            if let PageOp::PutCell { key, value, .. } = &op && model.high.as_ref().is_none_or(|high| &**key < high.as_slice()) {
+            if let PageOp::PutCell { key, value, .. } = &op && model.covers(key) {
                 prop_assert_eq!(page.fits_put(key, value.len()), {
                     let mut with = model.clone();
                     with.cells.insert(key.to_vec(), (0, value.to_vec()));
