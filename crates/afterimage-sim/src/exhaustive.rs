@@ -17,7 +17,7 @@ use crate::workload::{Base, Op, Workload};
 use afterimage_io::sim::{CallInfo, DiskState, Verdict};
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -65,6 +65,8 @@ impl Default for Config {
 pub struct Counts {
     /// Workloads there are.
     pub workloads_all: u64,
+    /// Those that tell much and those of up to two operations, which come first.
+    pub short: u64,
     /// Workloads run to their end, with all of their states verified.
     pub workloads: u64,
     /// The first workload, in their order, that is still to be run.
@@ -214,6 +216,8 @@ pub fn run<S: Store>(
         next: AtomicUsize::new(config.skip),
         done: Mutex::new(BTreeSet::new()),
         stop,
+        started,
+        minutes: AtomicU64::new(0),
         deadline: config.limit.map(|l| started + l),
         met: Met::default(),
         recovered: Met::default(),
@@ -230,6 +234,8 @@ pub fn run<S: Store>(
         .into_inner()
         .unwrap_or_else(PoisonError::into_inner);
     counts.workloads_all = run.work.len() as u64;
+    let is_short = |w: &&Workload| first.contains(w) || w.ops.len() <= 2;
+    counts.short = run.work.iter().take_while(is_short).count() as u64;
     let done = run
         .done
         .into_inner()
@@ -270,6 +276,9 @@ struct Run<'a> {
     next: AtomicUsize,
     done: Mutex<BTreeSet<usize>>,
     stop: &'a AtomicBool,
+    started: Instant,
+    /// Of which progress was told.
+    minutes: AtomicU64,
     deadline: Option<Instant>,
     met: Met,
     recovered: Met,
@@ -395,7 +404,19 @@ impl Run<'_> {
         if sampling {
             counts.deeper_space[depth.clamp(1, 2) - 1] += space;
         }
+        self.tell(counts.all_verified());
         Ok(taken)
+    }
+
+    /// Once a minute a line for those who wait.
+    fn tell(&self, verified: u64) {
+        let minutes = self.started.elapsed().as_secs() / 60;
+        if self.minutes.fetch_max(minutes, Ordering::Relaxed) < minutes {
+            let (next, all) = (self.next.load(Ordering::Relaxed), self.work.len());
+            eprintln!(
+                "{minutes} min: {verified} crash states verified, at workload {next} of {all}"
+            );
+        }
     }
 }
 

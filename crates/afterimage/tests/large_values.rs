@@ -102,6 +102,51 @@ fn values_of_every_length_come_back() {
     assert_sound(&db);
 }
 
+/// Lent rows are those that the iterator copies, large values among them, from whichever end and in whatever mixture.
+#[test]
+fn lent_rows_are_the_rows() {
+    let sim = Sim::new(3);
+    let (db, table) = open(&sim);
+    let rows: Vec<_> = (0..60u64)
+        .map(|n| {
+            (
+                format!("{n:03}").into_bytes(),
+                value(n, [10, 9000, 200][n as usize % 3]),
+            )
+        })
+        .collect();
+    for (key, value) in &rows {
+        db.put(&table, key, value).expect("puts");
+    }
+    let snapshot = db.snapshot().expect("is taken");
+    let mut tx = db.begin();
+    for mixture in 0..40u64 {
+        let mut scan = if mixture % 2 == 0 {
+            tx.scan::<[u8], _>(&table, ..).expect("scans")
+        } else {
+            snapshot.scan::<[u8], _>(&table, ..).expect("scans")
+        };
+        let (mut front, mut back) = (Vec::new(), Vec::new());
+        for n in 0.. {
+            // Which end, and whether lent.
+            let dice = ((n + 3) * (mixture + 7) * 0x9E37) >> 5;
+            let owned = |(key, value): (&[u8], &[u8])| (key.to_vec(), value.to_vec());
+            let (to, row) = match dice % 4 {
+                0 => (&mut front, scan.next_row().expect("reads").map(owned)),
+                1 => (&mut back, scan.next_row_back().expect("reads").map(owned)),
+                2 => (&mut front, scan.next().map(|row| row.expect("reads"))),
+                _ => (&mut back, scan.next_back().map(|row| row.expect("reads"))),
+            };
+            let Some(row) = row else { break };
+            to.push(row);
+        }
+        assert_eq!(scan.next_row().expect("it is over"), None);
+        front.extend(back.into_iter().rev());
+        assert!(front == rows, "mixture {mixture}");
+    }
+    drop(tx);
+}
+
 #[test]
 fn sixty_four_mebibytes_stream_through_a_pool_of_eight_pages() {
     let sim = Sim::new(2);

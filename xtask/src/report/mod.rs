@@ -187,12 +187,21 @@ fn simulation(found: &Simulated) -> Vec<Block> {
         found.seconds
     )));
     let row = |name: &str, value: String| vec![name.to_string(), value];
+    let short = found.workloads_short;
     all.push(Table {
         head: vec!["what".into(), "how many".into()],
         rows: vec![
             row(
                 "workloads of up to two operations, run to their end",
-                format!("{} of {}", found.workloads, found.workloads_all),
+                format!("{} of {}", found.workloads.min(short), short),
+            ),
+            row(
+                "workloads of three operations, the same",
+                format!(
+                    "{} of {}",
+                    found.workloads.saturating_sub(short),
+                    found.workloads_all.saturating_sub(short)
+                ),
             ),
             row("crash points", found.points.to_string()),
             row("crash states made", found.made.to_string()),

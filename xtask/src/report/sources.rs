@@ -26,6 +26,7 @@ pub struct Simulated {
     pub seconds: u64,
     pub processor: u64,
     pub workloads: u64,
+    pub workloads_short: u64,
     pub workloads_all: u64,
     pub points: u64,
     pub made: u64,
@@ -156,6 +157,7 @@ pub fn simulated(target: &Path) -> Simulated {
         all.failed = line == "failed";
         if line.starts_with("exhaustive ") {
             (all.workloads, all.workloads_all) = (n("next"), n("of"));
+            all.workloads_short = n("short");
             all.processor += n("processor");
             all.points += n("points");
             all.made += n("made");

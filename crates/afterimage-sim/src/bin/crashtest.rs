@@ -438,15 +438,16 @@ fn long(asked: &Asked) -> ExitCode {
     }
 }
 
-/// Nine tenths of the time for the exhaustive driver, as long as it has something to do; the rest for fresh episodes.
+/// Nearly all of the time for the exhaustive driver: workloads of up to two operations, and then as many of three as there is time for. The rest is
+/// for fresh episodes.
 fn long_run(asked: &Asked, done: &Done, limit: Duration) -> Result<String, Box<Failure>> {
     let started = Instant::now();
     let mut lines = String::new();
     let config = Config {
-        limit: Some(limit * 9 / 10),
+        limit: Some(limit * 19 / 20),
         workers: workers(asked),
-        longest: 2,
-        complete_to: 2,
+        longest: 3,
+        complete_to: 3,
         skip: done.workloads,
         ..Config::default()
     };
@@ -457,8 +458,9 @@ fn long_run(asked: &Asked, done: &Done, limit: Duration) -> Result<String, Box<F
             done.workloads
         );
         lines += &format!(
-            "exhaustive next={} of={} points={} made={} distinct={} verified={} deeper={} seconds={:.0} processor={:.0}\n",
+            "exhaustive next={} short={} of={} points={} made={} distinct={} verified={} deeper={} seconds={:.0} processor={:.0}\n",
             counts.next,
+            counts.short,
             counts.workloads_all,
             counts.crash_points,
             counts.raw,
@@ -502,7 +504,8 @@ fn long_run(asked: &Asked, done: &Done, limit: Duration) -> Result<String, Box<F
 #[derive(Default)]
 struct Done {
     workloads: usize,
-    workloads_all: u64,
+    workloads_short: usize,
+    workloads_all: usize,
     next_seed: Option<u64>,
     made: u64,
     verified: u64,
@@ -523,8 +526,10 @@ impl Done {
             };
             done.seconds += number("seconds");
             if line.starts_with("exhaustive ") {
-                done.workloads = usize::try_from(number("next")).unwrap_or(usize::MAX);
-                done.workloads_all = number("of");
+                let count = |name| usize::try_from(number(name)).unwrap_or(usize::MAX);
+                done.workloads = count("next");
+                done.workloads_short = count("short");
+                done.workloads_all = count("of");
                 done.made += number("made");
                 done.verified += number("verified");
                 done.deeper += number("deeper");
@@ -542,12 +547,15 @@ impl std::fmt::Display for Done {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{} crash states verified in {} s\n  workloads of up to two operations: {} of {}, {} states made, {} distinct ones verified, and {} inside recoveries\n  \
+            "{} crash states verified in {} s\n  workloads of up to two operations: {} of {}; of three: {} of {}\n  \
+             {} states made, {} distinct ones verified, and {} inside recoveries\n  \
              concurrent clients: {} episodes, {} recovered databases verified",
             self.verified + self.deeper + self.recoveries,
             self.seconds,
-            self.workloads,
-            self.workloads_all,
+            self.workloads.min(self.workloads_short),
+            self.workloads_short,
+            self.workloads.saturating_sub(self.workloads_short),
+            self.workloads_all.saturating_sub(self.workloads_short),
             self.made,
             self.verified,
             self.deeper,

@@ -19,19 +19,13 @@ impl Pager {
     /// Writes up to `limit` dirty pages home, those with the oldest recLSN first, and only those with a recLSN below
     /// `below` if one is given. Returns how many went. Waits for I/O; call it without latches.
     pub(crate) fn clean(&self, limit: usize, below: Option<Lsn>) -> Result<usize> {
-        let mut oldest = self.dirty_below(below);
-        let limit = limit.min(oldest.len());
-        if limit > 0 && limit < oldest.len() {
-            oldest.select_nth_unstable_by_key(limit, |(_, rec_lsn)| *rec_lsn);
-            oldest.truncate(limit);
-        }
-        self.clean_these(&oldest)
+        self.clean_these(&self.pool.dirty().oldest(limit, below))
     }
 
     /// Cleans everything that was dirty with a recLSN below `below`.
     pub(crate) fn clean_below(&self, below: Lsn) -> Result<()> {
         loop {
-            let mut todo = self.dirty_below(Some(below));
+            let mut todo = self.pool.dirty().oldest(usize::MAX, Some(below));
             if todo.is_empty() {
                 return Ok(());
             }
@@ -66,12 +60,6 @@ impl Pager {
     /// Whole pages in the file, which may be longer than what is in use: room that a full disk gave in part.
     pub(crate) fn file_pages(&self) -> Result<u64> {
         self.store.page_count()
-    }
-
-    fn dirty_below(&self, below: Option<Lsn>) -> Vec<(PageId, Lsn)> {
-        let mut dirty = self.pool.dirty_pages();
-        dirty.retain(|(_, rec_lsn)| below.is_none_or(|below| *rec_lsn < below));
-        dirty
     }
 
     /// Writes these pages home, batch by batch, as far as they are still dirty and nobody is changing them.

@@ -7,13 +7,14 @@ use afterimage_io::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use afterimage_io::sync::{Mutex, RwLock};
 use afterimage_log::Lsn;
 
+use super::dirty::DirtyTable;
 use crate::ids::PageId;
 use crate::page::Page;
 
 /// Stands for "this frame holds no page".
 const NO_PAGE: u64 = u64::MAX;
 
-/// What the dirty page table knows of one frame.
+/// What a frame knows of its way home.
 #[derive(Debug, Default, Clone, Copy)]
 struct Dirtiness {
     /// The first LSN not covered by a home write that has been synced.
@@ -30,7 +31,7 @@ pub(super) struct Frame {
     used: AtomicBool,
     page: AtomicU64,
     dirtiness: Mutex<Dirtiness>,
-    /// The recLSN once more, 0 for none: for those who only look, at every frame of a large pool.
+    /// The recLSN once more, 0 for none: for those who only look.
     rec_lsn: AtomicU64,
 }
 
@@ -64,7 +65,10 @@ impl Frame {
     }
 
     pub(super) fn touch(&self) {
-        self.used.store(true, Ordering::Relaxed);
+        // A look first: a page that everybody uses is written by nobody.
+        if !self.used.load(Ordering::Relaxed) {
+            self.used.store(true, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn unpin(&self) {
@@ -98,9 +102,10 @@ impl Frame {
     }
 
     /// Called with the latch held exclusively, before the record is appended: `rec_lsn` is no later than the record.
-    pub(super) fn mark_dirty(&self, rec_lsn: Lsn) {
+    pub(super) fn mark_dirty(&self, page: PageId, rec_lsn: Lsn, table: &DirtyTable) {
         let mut dirtiness = self.dirtiness.lock();
         if dirtiness.rec_lsn.is_none() {
+            table.change(page, None, Some(rec_lsn));
             dirtiness.rec_lsn = Some(rec_lsn);
             self.rec_lsn.store(rec_lsn.get(), Ordering::SeqCst);
         } else if dirtiness.writing
@@ -126,7 +131,7 @@ impl Frame {
     }
 
     /// Called when the home write has been synced.
-    pub(super) fn end_write(&self) {
+    pub(super) fn end_write(&self, page: PageId, table: &DirtyTable) {
         let mut dirtiness = self.dirtiness.lock();
         assert!(dirtiness.writing, "PAGE-4: the write that ends has begun");
         let (old, new) = (dirtiness.rec_lsn, dirtiness.second_rec_lsn.take());
@@ -134,6 +139,7 @@ impl Frame {
             new.is_none_or(|new| old <= Some(new)),
             "PAGE-2: recLSN only grows"
         );
+        table.change(page, old, new);
         dirtiness.rec_lsn = new;
         dirtiness.writing = false;
         self.rec_lsn

@@ -3,6 +3,7 @@
 
 mod alloc;
 mod cleaner;
+mod dirty;
 mod doublewrite;
 mod frame;
 #[cfg(all(test, any(loom, shuttle)))]
@@ -147,12 +148,17 @@ impl Pager {
     }
 
     pub(crate) fn dirty_count(&self) -> usize {
-        self.pool.dirty_count()
+        self.pool.dirty().len()
     }
 
     /// The dirty page table: every page whose home is, or may be, older than its frame, with its recLSN.
     pub(crate) fn dirty_pages(&self) -> Vec<(PageId, Lsn)> {
-        self.pool.dirty_pages()
+        self.pool.dirty().oldest(usize::MAX, None)
+    }
+
+    /// The first of them by recLSN.
+    pub(crate) fn oldest_dirty_page(&self) -> Option<(PageId, Lsn)> {
+        self.pool.dirty().oldest(1, None).pop()
     }
 
     /// The right to pin the frames of one operation. Never held over a lock wait or a return to the caller.

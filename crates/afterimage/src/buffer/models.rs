@@ -66,7 +66,7 @@ fn a_dirty_page_is_not_evicted() {
         let page = pool.pin(ONE).and_then(super::Pin::exclusive);
         let marked = page.map(|page| page.mark_dirty(lsn(700))).is_some();
         loader.expect("a thread").join().expect("no panic");
-        let dirty = pool.dirty_pages();
+        let dirty = pool.dirty().oldest(usize::MAX, None);
         assert_eq!(dirty.len(), usize::from(marked), "{dirty:?}");
         assert_eq!(pool.is_dirty(ONE), marked);
         assert_eq!(pool.pin(OTHER).is_none(), marked);
@@ -89,7 +89,7 @@ fn a_page_is_in_the_table_before_its_record_is_in_the_log() {
             page.set_lsn(lsn(700));
         });
         if appended.load(Ordering::Acquire) == 700 {
-            assert_eq!(pool.dirty_pages(), [(ONE, lsn(700))]);
+            assert_eq!(pool.dirty().oldest(usize::MAX, None), [(ONE, lsn(700))]);
         }
         writer.expect("a thread").join().expect("no panic");
     });
@@ -117,7 +117,7 @@ fn a_change_beside_a_home_write_is_not_forgotten() {
         write.end_write();
         drop(write);
         writer.expect("a thread").join().expect("no panic");
-        let left = pool.dirty_pages();
+        let left = pool.dirty().oldest(usize::MAX, None);
         if copied == Some(lsn(700)) {
             assert_eq!(left, [], "all of it is home");
         } else {

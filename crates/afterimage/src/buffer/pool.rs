@@ -10,6 +10,7 @@ use afterimage_io::sync::{Mutex, ReadGuard, WriteGuard};
 use afterimage_log::Lsn;
 use foldhash::fast::FixedState;
 
+use super::dirty::DirtyTable;
 use super::frame::Frame;
 use crate::error::Result;
 use crate::ids::PageId;
@@ -22,6 +23,7 @@ type PageTable = HashMap<PageId, usize, FixedState>;
 pub(crate) struct Pool {
     frames: Box<[Frame]>,
     shards: Box<[Mutex<PageTable>]>,
+    dirty: DirtyTable,
     /// The hand of the clock. Held while a victim is sought, never over I/O.
     hand: Mutex<usize>,
 }
@@ -33,6 +35,7 @@ impl Pool {
             shards: (0..SHARDS)
                 .map(|_| Mutex::new(io, PageTable::default()))
                 .collect(),
+            dirty: DirtyTable::new(io),
             hand: Mutex::new(io, 0),
         }
     }
@@ -94,24 +97,14 @@ impl Pool {
         frame.claim_empty()
     }
 
-    /// Every dirty page with its recLSN.
-    pub(crate) fn dirty_pages(&self) -> Vec<(PageId, Lsn)> {
-        self.frames
-            .iter()
-            .filter_map(|frame| Some((frame.page()?, frame.rec_lsn()?)))
-            .collect()
+    /// The dirty page table.
+    pub(super) fn dirty(&self) -> &DirtyTable {
+        &self.dirty
     }
 
     pub(crate) fn is_dirty(&self, page: PageId) -> bool {
         self.pin(page)
             .is_some_and(|pin| pin.frame().rec_lsn().is_some())
-    }
-
-    pub(crate) fn dirty_count(&self) -> usize {
-        self.frames
-            .iter()
-            .filter(|frame| frame.rec_lsn().is_some())
-            .count()
     }
 }
 
@@ -150,7 +143,7 @@ impl<'p> Pin<'p> {
     }
 
     pub(super) fn end_write(&self) {
-        self.frame().end_write();
+        self.frame().end_write(self.page, &self.pool.dirty);
     }
 }
 
@@ -265,7 +258,8 @@ impl<'p> Exclusive<'p> {
     }
 
     pub(crate) fn mark_dirty(&self, rec_lsn: Lsn) {
-        self.pin.frame().mark_dirty(rec_lsn);
+        let (page, table) = (self.pin.page, &self.pin.pool.dirty);
+        self.pin.frame().mark_dirty(page, rec_lsn, table);
     }
 
     /// Lets the page go again if the change that was to make it did not come about. A dirty one stays: it is an older page

@@ -92,8 +92,7 @@ impl Shared {
                 Some(pin(holder, seat.first()?.get()))
             })
             .collect();
-        let dirty = self.system.pager.dirty_pages();
-        if let Some((page, rec_lsn)) = dirty.into_iter().min_by_key(|(_, rec_lsn)| *rec_lsn) {
+        if let Some((page, rec_lsn)) = self.system.pager.oldest_dirty_page() {
             pins.push(pin(PinHolder::DirtyPage { page: page.0 }, rec_lsn.get()));
         }
         let checkpoint = self.checkpointer.kept_lsn().map(Lsn::get);

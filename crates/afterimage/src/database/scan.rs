@@ -1,16 +1,13 @@
-//! Ordered reading as an iterator, from both ends if you like.
+//! Ordered reading, from both ends if you like: as an iterator, or row by row without copies.
 
-use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::handle::Database;
 use crate::error::Result;
 use crate::interval::Interval;
-use crate::page::Stored;
 use crate::transaction::{Mode, Seat, View};
-use crate::tree::Tree;
-
-type Row = (Vec<u8>, Vec<u8>);
+use crate::tree::{Row, Rows, Tree};
 
 /// A scan reads, and locks, one row in so many ahead of what it has yielded.
 const AHEAD: usize = 64;
@@ -27,10 +24,27 @@ pub struct Scan<'t> {
     /// What neither end has read.
     rest: Interval,
     /// Read and not yet yielded, each in the order of its direction.
-    front: VecDeque<(Vec<u8>, Stored<'static>)>,
-    back: VecDeque<(Vec<u8>, Stored<'static>)>,
+    front: Batch,
+    back: Batch,
     yielded: usize,
     failed: bool,
+    /// The large value that was lent last.
+    lent: Vec<u8>,
+}
+
+/// Rows of one leaf, and which of them are still to be yielded.
+#[derive(Default)]
+struct Batch {
+    rows: Rows,
+    left: Range<usize>,
+}
+
+/// Where the next row is.
+#[derive(Clone, Copy)]
+struct Found {
+    /// In the batch of the back.
+    back: bool,
+    index: usize,
 }
 
 /// On whose behalf a scan reads.
@@ -53,39 +67,109 @@ impl<'t> Scan<'t> {
             reader,
             tree,
             rest: range,
-            front: VecDeque::new(),
-            back: VecDeque::new(),
+            front: Batch::default(),
+            back: Batch::default(),
             yielded: 0,
             failed: false,
+            lent: Vec::new(),
         }
+    }
+
+    /// As [`next`](Iterator::next), but the row is lent, not copied: key and value, until the next call. For those who look at many rows
+    /// and keep few. `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// As those of the iterator; then the scan is over.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let db = afterimage::Database::open(dir.path().join("db"))?;
+    /// # let table = db.table("accounts")?;
+    /// db.put(&table, b"alice", b"100")?;
+    /// let mut tx = db.begin();
+    /// let mut scan = tx.scan::<[u8], _>(&table, ..)?;
+    /// let mut bytes = 0;
+    /// while let Some((key, value)) = scan.next_row()? {
+    ///     bytes += key.len() + value.len();
+    /// }
+    /// assert_eq!(bytes, 8);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn next_row(&mut self) -> Result<Option<(&[u8], &[u8])>> {
+        self.lend(false)
+    }
+
+    /// As [`next_row`](Scan::next_row), from the other end.
+    ///
+    /// # Errors
+    ///
+    /// As for it.
+    pub fn next_row_back(&mut self) -> Result<Option<(&[u8], &[u8])>> {
+        self.lend(true)
+    }
+
+    fn lend(&mut self, backwards: bool) -> Result<Option<(&[u8], &[u8])>> {
+        self.lent = Vec::new();
+        let Some(found) = self.find(backwards)? else {
+            return Ok(None);
+        };
+        if self.row(found).large {
+            self.lent = self.load(found)?;
+        }
+        let row = self.row(found);
+        let value = if row.large { &self.lent } else { row.value };
+        Ok(Some((row.key, value)))
+    }
+
+    fn row(&self, found: Found) -> Row<'_> {
+        let batch = if found.back { &self.back } else { &self.front };
+        batch.rows.get(found.index).expect("it was found")
     }
 
     /// Fetches a large value, which is locked since its row was read, or which the view keeps from being freed.
-    fn load(&self, (key, stored): (Vec<u8>, Stored<'static>)) -> Result<Row> {
-        if !stored.large {
-            return Ok((key, stored.bytes.into_owned()));
-        }
+    fn load(&mut self, found: Found) -> Result<Vec<u8>> {
+        let value = self.try_load(found);
+        self.failed |= value.is_err();
+        value
+    }
+
+    fn try_load(&self, found: Found) -> Result<Vec<u8>> {
         let system = &self.db.enter()?.system;
-        let value = system.load(&self.tree, stored);
+        let value = system.load(&self.tree, self.row(found).stored());
         if let Reader::At(view) = &self.reader {
             system.check_view(view)?;
         }
-        Ok((key, value?))
+        value
     }
 
-    fn step(&mut self, backwards: bool) -> Result<Option<Row>> {
+    /// Goes on by one row.
+    fn find(&mut self, backwards: bool) -> Result<Option<Found>> {
+        if self.failed {
+            return Ok(None);
+        }
+        let found = self.try_find(backwards);
+        self.failed = found.is_err();
+        self.yielded += 1;
+        found
+    }
+
+    fn try_find(&mut self, backwards: bool) -> Result<Option<Found>> {
         loop {
             let (near, far) = if backwards {
                 (&mut self.back, &mut self.front)
             } else {
                 (&mut self.front, &mut self.back)
             };
-            if let Some(row) = near.pop_front() {
-                return self.load(row).map(Some);
+            if let Some(index) = near.left.next() {
+                let back = backwards;
+                return Ok(Some(Found { back, index }));
             }
             if self.rest.is_empty() {
                 // The two ends have met: what is left was read from the other one.
-                return far.pop_back().map(|row| self.load(row)).transpose();
+                let index = far.left.next_back();
+                let back = !backwards;
+                return Ok(index.map(|index| Found { back, index }));
             }
             let limit = 1 + self.yielded / AHEAD;
             let inside = self.db.enter()?;
@@ -97,32 +181,36 @@ impl<'t> Scan<'t> {
                 })?,
                 Reader::At(view) => inside.system.scan_view(view, tree, rest, backwards)?,
             };
-            near.extend(step.rows);
+            near.left = 0..step.rows.len();
+            near.rows = step.rows;
             self.rest = step.rest;
         }
     }
 
-    fn yield_one(&mut self, backwards: bool) -> Option<Result<Row>> {
-        if self.failed {
-            return None;
+    fn copy(&mut self, backwards: bool) -> Option<Result<(Vec<u8>, Vec<u8>)>> {
+        let found = match self.find(backwards) {
+            Ok(found) => found?,
+            Err(error) => return Some(Err(error)),
+        };
+        let row = self.row(found);
+        let key = row.key.to_vec();
+        if !row.large {
+            return Some(Ok((key, row.value.to_vec())));
         }
-        let result = self.step(backwards).transpose();
-        self.failed = matches!(result, Some(Err(_)));
-        self.yielded += 1;
-        result
+        Some(self.load(found).map(|value| (key, value)))
     }
 }
 
 impl Iterator for Scan<'_> {
-    type Item = Result<Row>;
+    type Item = Result<(Vec<u8>, Vec<u8>)>;
 
-    fn next(&mut self) -> Option<Result<Row>> {
-        self.yield_one(false)
+    fn next(&mut self) -> Option<Self::Item> {
+        self.copy(false)
     }
 }
 
 impl DoubleEndedIterator for Scan<'_> {
-    fn next_back(&mut self) -> Option<Result<Row>> {
-        self.yield_one(true)
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.copy(true)
     }
 }

@@ -218,8 +218,8 @@ impl Transaction {
                 let system = &shared.system;
                 system.scan(txn, tree, &rest, false, DELETE_BATCH, mode)
             })?;
-            for (key, _) in &step.rows {
-                deleted += u64::from(self.delete(table, key)?);
+            for row in step.rows.iter() {
+                deleted += u64::from(self.delete(table, row.key)?);
             }
             rest = step.rest;
         }

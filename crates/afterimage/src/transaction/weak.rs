@@ -36,12 +36,14 @@ impl System {
     /// Of what was seen without a lock: the rows, each locked and read again, but not the room between them.
     pub(super) fn lock_rows_only(&self, txn: &mut Txn, tree: &Tree, step: &mut Step) -> Result<()> {
         if planted::active(Bug::ScanGapsNotLocked) {
-            for (key, _) in std::mem::take(&mut step.rows) {
-                self.lock_row(txn, tree, &key, Mode::Shared)?;
-                let now = tree.read(self.pager_of(tree), &key, |_, value| {
+            for row in std::mem::take(&mut step.rows).iter() {
+                self.lock_row(txn, tree, row.key, Mode::Shared)?;
+                let now = tree.read(self.pager_of(tree), row.key, |_, value| {
                     value.map(Stored::into_owned)
                 })?;
-                step.rows.extend(now.map(|now| (key, now)));
+                if let Some(now) = now {
+                    step.rows.push(row.key, &now);
+                }
             }
         }
         Ok(())

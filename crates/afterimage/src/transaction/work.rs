@@ -17,7 +17,7 @@ use crate::limits::{
 };
 use crate::page::Stored;
 use crate::record::{Change, Record, RowRecord};
-use crate::tree::{RowWrite, See, Step, Tree, as_is, pending_owner};
+use crate::tree::{RowWrite, Rows, See, Step, Tree, as_is, pending_owner};
 
 /// Structure changes that an undo may need where nobody else gets log space: a leaf, its parent, the root.
 const UNDO_CHANGES: usize = 3;
@@ -469,7 +469,7 @@ impl System {
         backwards: bool,
     ) -> Result<Step> {
         if is_before_load(view, tree) {
-            let (rows, rest) = (Vec::new(), Interval::new(&[], Some(&[])));
+            let (rows, rest) = (Rows::default(), Interval::new(&[], Some(&[])));
             return Ok(Step { rows, rest });
         }
         let see: &See<'_> = &|lsn, key, value| self.see(view, tree, lsn, key, value);

@@ -107,8 +107,9 @@ impl Catalogue {
                 &mut |_| true,
             )?;
             let step = step.expect("nobody says no");
-            for (name, entry) in step.rows {
-                let entry = decode_entry(&name, &entry.bytes).ok_or_else(|| {
+            for row in step.rows.iter() {
+                let name = row.key;
+                let entry = decode_entry(name, row.value).ok_or_else(|| {
                     Error::corruption("the catalogue", format!("the entry of table {name:?}"))
                 })?;
                 match entry.root {

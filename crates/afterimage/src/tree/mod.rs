@@ -11,6 +11,7 @@ mod load;
 mod merge;
 mod pending;
 mod row;
+mod rows;
 mod scan;
 mod split;
 mod unlogged;
@@ -35,6 +36,7 @@ pub(crate) use pending::{
     Pending, extent_value as pending_value, key as pending_key, owner_of as pending_owner,
 };
 pub(crate) use row::RowWrite;
+pub(crate) use rows::{Row, Rows};
 pub(crate) use scan::{See, Step, as_is};
 #[cfg(any(test, fuzzing))]
 pub(crate) use unlogged::decode as decode_root;

@@ -101,8 +101,9 @@ impl Tree {
                 true
             })?;
         let Step { rows, rest } = step.expect("nobody says no");
-        let entries = rows.iter().map(|(key, value)| {
-            decode(key, &value.bytes, pager.page_size()).ok_or_else(|| {
+        let entries = rows.iter().map(|row| {
+            let key = row.key;
+            decode(key, row.value, pager.page_size()).ok_or_else(|| {
                 Error::corruption("the pending-free tree", format!("the entry {key:x?}"))
             })
         });

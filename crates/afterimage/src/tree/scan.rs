@@ -1,17 +1,17 @@
 //! Reading: one row, or one leaf's worth of rows at a time. Nothing is latched between calls; the next leaf is found
 //! by the fence of the last.
 
+use std::ops::Range;
+
 use afterimage_log::Lsn;
 
 use super::Tree;
 use super::descend::Seek;
+use super::rows::Rows;
 use crate::buffer::Pager;
 use crate::error::Result;
 use crate::interval::{Interval, successor};
 use crate::page::{Page, Stored};
-
-/// Rows of one leaf, in scan order.
-pub(crate) type Rows = Vec<(Vec<u8>, Stored<'static>)>;
 
 /// Some rows of an interval, and what is left of it.
 #[derive(Debug)]
@@ -64,22 +64,11 @@ impl Tree {
         let place_of = |key: &[u8]| leaf.search(key).unwrap_or_else(|index| index);
         let first = place_of(&within.low);
         let end = within.high.as_deref().map_or(leaf.cell_count(), place_of);
-        let rows: Rows = if backwards {
-            let indexes = (first..end).rev();
-            indexes
-                .filter_map(|index| row(&leaf, index, see))
-                .take(limit)
-                .collect()
-        } else {
-            let indexes = first..end;
-            indexes
-                .filter_map(|index| row(&leaf, index, see))
-                .take(limit)
-                .collect()
-        };
-        let seen = match (rows.last(), backwards) {
-            (Some((key, _)), false) => within.up_to(Some(&successor(key))),
-            (Some((key, _)), true) => within.starting_at(key),
+        let rows = rows(&leaf, first..end, backwards, limit, see);
+        let last = rows.len().checked_sub(1).and_then(|last| rows.get(last));
+        let seen = match (last, backwards) {
+            (Some(row), false) => within.up_to(Some(&successor(row.key))),
+            (Some(row), true) => within.starting_at(row.key),
             (None, false) => within.up_to(leaf.high_fence()),
             (None, true) => within.starting_at(leaf.low_fence().unwrap_or_default()),
         };
@@ -99,8 +88,25 @@ pub(super) fn visible<'a>(leaf: &'a Page, key: &[u8]) -> Option<Stored<'a>> {
         .map(|cell| cell.stored())
 }
 
-fn row(leaf: &Page, index: usize, see: &See<'_>) -> Option<(Vec<u8>, Stored<'static>)> {
-    let cell = leaf.leaf_cell(index);
-    let value = (!cell.is_ghost()).then(|| cell.stored());
-    see(leaf.lsn(), cell.key, value).map(|value| (cell.key.to_vec(), value.into_owned()))
+/// The first or last `limit` rows of these cells, in scan order.
+fn rows(leaf: &Page, cells: Range<usize>, backwards: bool, limit: usize, see: &See<'_>) -> Rows {
+    let most = cells.len().min(limit);
+    // About as much as they will need.
+    let bytes = leaf.size() * most / leaf.cell_count().max(1);
+    let mut rows = Rows::with_capacity(most, bytes);
+    let (mut cells, lsn) = (cells, leaf.lsn());
+    let mut next = || match backwards {
+        true => cells.next_back(),
+        false => cells.next(),
+    };
+    while rows.len() < limit
+        && let Some(index) = next()
+    {
+        let cell = leaf.leaf_cell(index);
+        let value = (!cell.is_ghost()).then(|| cell.stored());
+        if let Some(value) = see(lsn, cell.key, value) {
+            rows.push(cell.key, &value);
+        }
+    }
+    rows
 }

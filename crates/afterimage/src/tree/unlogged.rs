@@ -96,9 +96,10 @@ impl Unlogged {
                 &mut |_| true,
             )?;
             let step = step.expect("nobody says no");
-            for (key, value) in step.rows {
+            for row in step.rows.iter() {
+                let key = row.key;
                 roots.push(
-                    decode(&key, &value.bytes)
+                    decode(key, row.value)
                         .ok_or_else(|| Error::corruption(ROOTS, format!("the entry {key:x?}")))?,
                 );
             }
