@@ -189,6 +189,14 @@ impl Pager {
         self.publish_room(from, to)
     }
 
+    #[cfg(test)]
+    /// What is known of the file is that it has so many pages, none of them free.
+    pub(crate) fn forget_free_pages(&self, pages: u64) {
+        let mut state = self.alloc.state.lock();
+        (state.pages, state.free) = (pages, 0);
+        state.maps.fill(MapState::default());
+    }
+
     /// From now on the pages `from..to` can be allocated, as far as their maps, which are there, say so. In a file that was cut
     /// from outside, pages behind the end are in use: taken for free, they would be looked for without end.
     fn publish_room(&self, from: u64, to: u64) -> Result<()> {

@@ -278,3 +278,30 @@ fn a_chain_of_undo_that_leads_forward_is_refused() {
         || drop((db, table)),
     )));
 }
+
+/// Pages behind the end that somebody cut off are in use, whatever the file grows by.
+#[test]
+fn a_file_that_was_cut_grows_by_no_page_in_use() {
+    let victim = Victim::new();
+    let db = open(&victim.sim);
+    let inside = db.enter().unwrap();
+    let pager = &inside.system.pager;
+    let used = |pages: u64| {
+        let map = victim.page(1);
+        (0..pages as u32 - 1)
+            .filter(|&n| map.map_get(n) & USED != 0)
+            .count() as u64
+    };
+    let (before, _) = pager.page_counts();
+    let cut = before / 2;
+    assert!(used(before) > used(cut), "there are such pages");
+    victim.file().set_len(cut * PAGE as u64).unwrap();
+    pager.forget_free_pages(cut);
+    // It grows by so many, of which some are in use; who needs more asks again.
+    for _ in 0..10 {
+        pager.ensure_free_pages(30).unwrap();
+    }
+    let (after, free) = pager.page_counts();
+    assert!(free >= 30);
+    assert_eq!(free, after - cut - (used(after) - used(cut)));
+}
