@@ -1,11 +1,14 @@
-//! `bench-compare`: the same log work at the same durability on Afterimage's log and on others, in one table.
+//! `bench-compare`: the same work at the same durability on Afterimage and on others, in one table.
 //!
-//! `bench-compare log` measures, goes on where an earlier call stopped, and prints; README.md says how to read it.
+//! `bench-compare log` compares logs, `bench-compare store` stores: each measures, goes on where an earlier call stopped,
+//! and prints; README.md says how to read it.
 
 mod calibrate;
 mod device;
 mod engines;
+mod keys;
 mod load;
+mod log;
 mod machine;
 mod picture;
 mod plan;
@@ -13,10 +16,17 @@ mod recovery;
 mod results;
 mod run;
 mod scratch;
+mod store;
+mod store_table;
+mod stores;
 mod summary;
+mod surge;
 mod table;
+mod work;
 
 use clap::{Args, Parser, Subcommand};
+use plan::{About, Point};
+use results::Row;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,7 +37,7 @@ pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + S
 pub type Values = BTreeMap<String, f64>;
 
 #[derive(Parser)]
-#[command(about = "The same log work at the same durability on Afterimage's log and on others.")]
+#[command(about = "The same work at the same durability on Afterimage and on others.")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -36,24 +46,35 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Appends with sync, appends without, and opening after a kill; goes on with the results of an earlier call.
-    Log(LogArgs),
+    Log(TableArgs),
+    /// Transactions, reads, loads, recovery and a surge; goes on with the results of an earlier call.
+    Store(TableArgs),
+    /// One engine at one point: what `store` starts for each.
+    #[command(hide = true)]
+    Point(PointArgs),
     /// Fills a log and ends as if killed: what `log` starts before it measures an open.
     #[command(hide = true)]
     Fill(FillArgs),
 }
 
 #[derive(Args)]
-struct LogArgs {
+struct TableArgs {
     /// A reduced table in less than ten minutes, in a results file of its own.
     #[arg(long)]
     quick: bool,
     /// Measure this engine alone; may be given several times.
     #[arg(long, value_name = "ENGINE")]
     only: Vec<String>,
+    /// Measure this work alone (upd1, upd100, tpcb, reads, bulk, ycsb, recovery, surge; log); may be given several times.
+    #[arg(long, value_name = "WORK")]
+    work: Vec<String>,
+    /// Measure nothing: tables and picture of what is in the results file.
+    #[arg(long)]
+    show: bool,
     /// Where the engines write: a directory in it, removed at the end. The current directory by default.
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// The results file [default: log.jsonl, or log-quick.jsonl, in the results directory of bench-compare].
+    /// The results file [default: log.jsonl, log-quick.jsonl, store.jsonl or store-quick.jsonl, in the results directory of bench-compare].
     #[arg(long)]
     results: Option<PathBuf>,
     /// Begin the results file anew instead of going on with it.
@@ -74,9 +95,27 @@ struct FillArgs {
     bytes: u64,
 }
 
+#[derive(Args)]
+struct PointArgs {
+    #[arg(long)]
+    task: String,
+    #[arg(long)]
+    engine: String,
+    #[arg(long)]
+    plan: String,
+    #[arg(long)]
+    point: String,
+    #[arg(long)]
+    rate: Option<f64>,
+    #[arg(long)]
+    dir: PathBuf,
+}
+
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Log(args) => log(&args),
+        Command::Store(args) => store(&args),
+        Command::Point(args) => one_point(&args),
         Command::Fill(args) => engines::named(&args.engine)
             .and_then(|kind| recovery::fill(&kind, &args.dir, args.bytes)),
     };
@@ -89,43 +128,110 @@ fn main() -> ExitCode {
     }
 }
 
-fn log(args: &LogArgs) -> Result<()> {
+fn log(args: &TableArgs) -> Result<()> {
     let plan = if args.quick {
         plan::Plan::quick()
     } else {
         plan::Plan::full()
     };
-    let all = engines::all();
-    for name in &args.only {
-        let kind = engines::named(name)?;
-        if kind.open.is_none() {
-            return Err(format!("{name}: {}", kind.settings).into());
-        }
-    }
-    let chosen: Vec<_> = engines::all()
-        .into_iter()
-        .filter(|kind| args.only.is_empty() || args.only.iter().any(|name| name == kind.name))
-        .collect();
-    let file = if args.quick {
-        "log-quick.jsonl"
-    } else {
-        "log.jsonl"
-    };
-    let default = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/results")).join(file);
-    let path = args.results.clone().unwrap_or_else(default);
     let scratch = scratch::Scratch::new(args.dir.as_deref())?;
     let device = device::Device::under(scratch.path());
-    let machine = machine::Machine::here(scratch.path(), device.as_ref());
-    let head = results::Head { plan, machine };
+    let measure = |about: &About, point: &Point, _: &[Row]| {
+        let kind = engines::named(about.name)?;
+        log::measure(&kind, point, &plan, &scratch, device.as_ref())
+    };
+    table_of("log", args, &plan, &scratch, engines::abouts(), &measure)
+}
+
+fn store(args: &TableArgs) -> Result<()> {
+    let plan = if args.quick {
+        plan::Plan::stores_quick()
+    } else {
+        plan::Plan::stores()
+    };
+    let scratch = scratch::Scratch::new(args.dir.as_deref())?;
+    let measure = |about: &About, point: &Point, before: &[Row]| {
+        store::measure(about.name, point, &plan, &scratch, before)
+    };
+    table_of("store", args, &plan, &scratch, stores::abouts(), &measure)
+}
+
+/// The child's part; what it found is its last line.
+fn one_point(args: &PointArgs) -> Result<()> {
+    let kind = stores::named(&args.engine)?;
+    let plan: plan::Plan = serde_json::from_str(&args.plan)?;
+    let point: Point = serde_json::from_str(&args.point)?;
+    let of_stores = plan.store.as_ref().ok_or("no plan of stores")?;
+    let values = match args.task.as_str() {
+        "preload" => {
+            work::preload(&kind, &args.dir, of_stores)?;
+            Values::new()
+        }
+        "fill" => {
+            let (updates, log) = work::fill_log(&kind, &args.dir, of_stores, plan.stream_bytes)?;
+            let values = Values::from([
+                ("updates".into(), updates as f64),
+                ("log_mb".into(), log as f64 / 1e6),
+            ]);
+            println!("{}", serde_json::to_string(&values)?);
+            // As a kill would have it: no destructor, no clean stop.
+            std::process::exit(store::KILLED)
+        }
+        _ => {
+            let device = device::Device::under(&args.dir);
+            work::measure(&kind, &args.dir, &plan, &point, args.rate, device.as_ref())?
+        }
+    };
+    println!("{}", serde_json::to_string(&values)?);
+    // No destructors: a store that closes for long is no part of its figures.
+    std::process::exit(0)
+}
+
+/// Measures what is missing of a table, and shows all of it.
+fn table_of(
+    what: &str,
+    args: &TableArgs,
+    plan: &plan::Plan,
+    scratch: &scratch::Scratch,
+    all: Vec<About>,
+    measure: &run::Measure<'_>,
+) -> Result<()> {
+    for name in &args.only {
+        let found = all.iter().find(|about| about.name == name);
+        let about = found.ok_or_else(|| format!("there is no engine {name}"))?;
+        if !about.built {
+            return Err(format!("{name}: {}", about.settings).into());
+        }
+    }
+    let points = plan.points();
+    let known = |name: &String| points.iter().any(|point| point.work.name() == name);
+    if let Some(name) = args.work.iter().find(|name| !known(name)) {
+        return Err(format!("there is no work {name} in this table").into());
+    }
+    let points: Vec<Point> = points
+        .into_iter()
+        .filter(|point| args.work.is_empty() || args.work.iter().any(|w| w == point.work.name()))
+        .collect();
+    let quick = if args.quick { "-quick" } else { "" };
+    let file = format!("{what}{quick}.jsonl");
+    let default = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/results")).join(file);
+    let path = args.results.clone().unwrap_or_else(default);
+    let device = device::Device::under(scratch.path());
+    let head = results::Head {
+        plan: plan.clone(),
+        machine: machine::Machine::here(scratch.path(), device.as_ref()),
+    };
     let mut results = results::Results::open(&path, &head, args.fresh)?;
     let bench = run::Bench {
-        plan: &head.plan,
-        engines: &chosen,
-        scratch: &scratch,
-        device: device.as_ref(),
+        plan,
+        points: if args.show { &[] } else { &points },
+        engines: &all,
+        only: &args.only,
+        scratch,
+        measure,
     };
     bench.run(&mut results)?;
-    let summary = summary::of(&results.rows, &head.plan, &all);
+    let summary = summary::of(&results.rows, plan, &all);
     let picture = path.with_extension("png");
     picture::write(&picture, &head, &all, &summary)?;
     if args.json {

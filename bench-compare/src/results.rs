@@ -128,7 +128,7 @@ mod tests {
             },
             round: 1,
             single: Singles::new(),
-            values: Values::from([("appends_per_s".into(), 1.0)]),
+            values: Values::from([("per_s".into(), 1.0)]),
             error: None,
         }
     }

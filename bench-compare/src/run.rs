@@ -1,21 +1,24 @@
 //! The rounds: over all points, and at each point over all engines in turns, with the single durable write before them.
 
 use crate::calibrate::{Calibration, Singles};
-use crate::device::Device;
-use crate::engines::{Kind, Purpose};
-use crate::load::{self, Load};
-use crate::plan::{Plan, Point, Work};
+use crate::plan::{About, Plan, Point};
 use crate::results::{Results, Row};
 use crate::scratch::Scratch;
-use crate::{Result, Values, recovery};
+use crate::{Result, Values};
 use std::time::Duration;
+
+/// How an engine is measured at a point, by what was found so far.
+pub type Measure<'a> = dyn Fn(&About, &Point, &[Row]) -> Result<Values> + 'a;
 
 /// What the rounds need.
 pub struct Bench<'a> {
     pub plan: &'a Plan,
-    pub engines: &'a [Kind],
+    pub points: &'a [Point],
+    pub engines: &'a [About],
+    /// If there are any: these engines alone.
+    pub only: &'a [String],
     pub scratch: &'a Scratch,
-    pub device: Option<&'a Device>,
+    pub measure: &'a Measure<'a>,
 }
 
 impl Bench<'_> {
@@ -23,15 +26,18 @@ impl Bench<'_> {
     pub fn run(&self, results: &mut Results) -> Result<()> {
         let mut calibration = Calibration::new(self.scratch.path())?;
         for round in 1..=self.plan.rounds {
-            for point in self.plan.points() {
-                if round > self.plan.rounds_of(&point) {
+            for point in self.points {
+                if round > self.plan.rounds_of(point) {
                     continue;
                 }
-                let mut left: Vec<&Kind> = self
+                let mut left: Vec<&About> = self
                     .engines
                     .iter()
-                    .filter(|kind| kind.open.is_some() && point.suits(kind))
-                    .filter(|kind| !results.has(kind.name, &point, round))
+                    .filter(|kind| {
+                        self.only.is_empty() || self.only.iter().any(|name| name == kind.name)
+                    })
+                    .filter(|kind| kind.built && kind.suits(point))
+                    .filter(|kind| !results.has(kind.name, point, round))
                     .collect();
                 if left.is_empty() {
                     continue;
@@ -43,8 +49,8 @@ impl Bench<'_> {
                 self.scratch.settle()?;
                 let single = calibration.run(self.plan.calibration_slices, slice)?;
                 for kind in left {
-                    let row = self.row(kind, &point, round, &single);
-                    progress(&row, self.plan.rounds_of(&point));
+                    let row = self.row(kind, point, round, &single, &results.rows);
+                    progress(&row, self.plan.rounds_of(point));
                     results.add(row)?;
                 }
             }
@@ -52,8 +58,15 @@ impl Bench<'_> {
         Ok(())
     }
 
-    fn row(&self, kind: &Kind, point: &Point, round: usize, single: &Singles) -> Row {
-        let (values, error) = match self.measure(kind, point) {
+    fn row(
+        &self,
+        kind: &About,
+        point: &Point,
+        round: usize,
+        single: &Singles,
+        before: &[Row],
+    ) -> Row {
+        let (values, error) = match (self.measure)(kind, point, before) {
             Ok(values) => (values, None),
             Err(error) => (Values::new(), Some(error.to_string())),
         };
@@ -67,54 +80,18 @@ impl Bench<'_> {
             error,
         }
     }
-
-    fn measure(&self, kind: &Kind, point: &Point) -> Result<Values> {
-        let plan = self.plan;
-        if point.work == Work::Open {
-            return recovery::run(kind, self.scratch, plan.stream_bytes);
-        }
-        let purpose = match point.work {
-            Work::Stream => Purpose::Stream(plan.stream_bytes),
-            _ => Purpose::Durable,
-        };
-        let dir = self.scratch.fresh("engine")?;
-        let engine = kind.open.ok_or("not built")?(&dir, purpose)?;
-        self.scratch.settle()?;
-        let load = |threads, in_flight| Load {
-            threads,
-            in_flight,
-            bytes: point.bytes,
-            warm_up: Duration::from_secs_f64(plan.warm_up_s),
-            measure: Duration::from_secs_f64(plan.measure_s),
-        };
-        let measured = match point.work {
-            Work::Sync => load::run(engine.as_ref(), &load(point.width, 1), self.device),
-            Work::Tickets => load::run(engine.as_ref(), &load(1, point.width), self.device),
-            _ => {
-                let longest = Duration::from_secs_f64(plan.stream_longest_s);
-                load::stream(engine.as_ref(), point.bytes, plan.stream_bytes, longest)
-            }
-        };
-        drop(engine);
-        std::fs::remove_dir_all(&dir)?;
-        self.scratch.settle()?;
-        measured
-    }
 }
 
 /// One line to standard error for whoever waits.
 fn progress(row: &Row, rounds: usize) {
     let value = |name: &str| row.values.get(name).copied();
-    let what = match (
-        &row.error,
-        value("mb_per_s"),
-        value("open_cold_s"),
-        value("appends_per_s"),
-    ) {
+    let (name, _) = row.point.work.headline();
+    let shown = value(name).map(|figure| (name, figure));
+    let what = match (&row.error, value("per_s"), shown) {
         (Some(error), ..) => format!("FAILED: {error}"),
-        (_, Some(rate), ..) => format!("{rate:.0} MB/s"),
-        (_, _, Some(seconds), _) => format!("{seconds:.2} s cold"),
-        (.., rate) => format!("{:.0}/s", rate.unwrap_or(0.0)),
+        (_, Some(rate), _) => format!("{rate:.0}/s"),
+        (_, _, Some((name, figure))) => format!("{name} {figure:.2}"),
+        _ => "nothing was said".into(),
     };
     eprintln!(
         "round {}/{rounds}  {}: {}  {what}",

@@ -1,7 +1,6 @@
 //! From rows to a table: medians over the rounds, and each point as a multiple of the single durable write before it.
 
-use crate::engines::{Kind, OURS};
-use crate::plan::{Plan, Point, Work};
+use crate::plan::{About, Plan, Point, is_ours};
 use crate::results::Row;
 use crate::{Values, median};
 use serde::Serialize;
@@ -41,7 +40,7 @@ pub struct Line {
 }
 
 /// Puts the rows together.
-pub fn of(rows: &[Row], plan: &Plan, engines: &[Kind]) -> Summary {
+pub fn of(rows: &[Row], plan: &Plan, engines: &[About]) -> Summary {
     let singles = singles(rows);
     let best = singles.iter().max_by(|a, b| a.1.total_cmp(b.1));
     let (single_method, single_per_s) =
@@ -89,11 +88,10 @@ fn line(point: Point, engine: &str, rows: &[&Row], method: &str) -> Line {
         for (name, value) in &row.values {
             gathered.entry(name.clone()).or_default().push(*value);
         }
-        let synced = matches!(point.work, Work::Sync | Work::Tickets);
-        if let (true, Some(single)) = (synced, row.single.get(method)) {
+        if let (true, Some(single)) = (point.work.commits(), row.single.get(method)) {
             let value = |name: &str| row.values.get(name).copied().unwrap_or(f64::NAN);
             let mut put = |name: &str, value| gathered.entry(name.into()).or_default().push(value);
-            put("singles", value("appends_per_s") / single);
+            put("singles", value("per_s") / single);
             put("p99_singles", value("p99_us") * single / 1e6);
         }
     }
@@ -111,7 +109,8 @@ fn line(point: Point, engine: &str, rows: &[&Row], method: &str) -> Line {
             all.iter().copied().fold(0.0, f64::max),
         );
     }
-    let flushes = values.get("flushes_per_append");
+    let flushes = values.get("flushes_each");
+    let flushes = flushes.filter(|_| point.work.commits());
     Line {
         point,
         engine: engine.into(),
@@ -124,22 +123,21 @@ fn line(point: Point, engine: &str, rows: &[&Row], method: &str) -> Line {
 
 /// What of ours each engine reaches at the same point.
 fn compare(lines: &mut [Line]) {
-    let rate = |line: &Line| {
-        let by_work = if line.point.work == Work::Stream {
-            "mb_per_s"
-        } else {
-            "singles"
-        };
-        line.values.get(by_work).copied()
-    };
+    let figure = |line: &Line| line.values.get(line.point.work.headline().0).copied();
     let ours: BTreeMap<Point, f64> = lines
         .iter()
-        .filter(|line| line.engine == OURS)
-        .filter_map(|line| Some((line.point, rate(line)?)))
+        .filter(|line| is_ours(&line.engine))
+        .filter_map(|line| Some((line.point, figure(line)?)))
         .collect();
     for line in lines {
-        if let (Some(ours), Some(theirs)) = (ours.get(&line.point), rate(line)) {
-            line.values.insert("ratio_to_ours".into(), theirs / ours);
+        if let (Some(ours), Some(theirs)) = (ours.get(&line.point), figure(line)) {
+            let more_is_better = line.point.work.headline().1;
+            let ratio = if more_is_better {
+                theirs / ours
+            } else {
+                ours / theirs
+            };
+            line.values.insert("ratio_to_ours".into(), ratio);
         }
     }
 }
@@ -157,7 +155,8 @@ impl Summary {
 mod tests {
     use super::*;
     use crate::calibrate::Singles;
-    use crate::engines;
+    use crate::engines::{self, OURS};
+    use crate::plan::Work;
 
     fn row(engine: &str, round: usize, per_second: f64, flushes: f64) -> Row {
         Row {
@@ -171,9 +170,9 @@ mod tests {
             round,
             single: Singles::from([("good".into(), 100.0 * round as f64), ("poor".into(), 50.0)]),
             values: Values::from([
-                ("appends_per_s".into(), per_second),
+                ("per_s".into(), per_second),
                 ("p99_us".into(), 20_000.0),
-                ("flushes_per_append".into(), flushes),
+                ("flushes_each".into(), flushes),
             ]),
             error: None,
         }
@@ -186,7 +185,7 @@ mod tests {
             row(OURS, 2, 600.0, 0.25),
             row("sqlite", 1, 150.0, 0.1),
         ];
-        let summary = of(&rows, &Plan::quick(), &engines::all());
+        let summary = of(&rows, &Plan::quick(), &engines::abouts());
         assert_eq!(summary.single_method, "good");
         assert_eq!(summary.single_per_s, 150.0);
         let ours = summary

@@ -1,7 +1,7 @@
 //! The table as text: where, what and how first, then the multiples, then every figure.
 
-use crate::engines::{KEEP, Kind, OURS};
-use crate::plan::{Point, Work};
+use crate::engines::{KEEP, OURS};
+use crate::plan::{About, Point, SURGE_TIMES, VALUE, Work};
 use crate::results::Head;
 use crate::summary::{Line, Summary};
 use std::fmt::Write;
@@ -21,10 +21,14 @@ const P99_AIM: f64 = 6.0;
 const NOISE: f64 = 0.5;
 
 /// Everything, as text.
-pub fn text(head: &Head, engines: &[Kind], summary: &Summary) -> String {
+pub fn text(head: &Head, engines: &[About], summary: &Summary) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
     let _ = write_head(&mut out, head, engines, summary);
+    if head.plan.store.is_some() {
+        let _ = crate::store_table::write(&mut out, engines, summary);
+        return out;
+    }
     for &bytes in &head.plan.record_bytes {
         let _ = write_multiples(&mut out, head, engines, summary, bytes);
     }
@@ -38,7 +42,7 @@ pub fn text(head: &Head, engines: &[Kind], summary: &Summary) -> String {
 fn write_head(
     out: &mut String,
     head: &Head,
-    engines: &[Kind],
+    engines: &[About],
     summary: &Summary,
 ) -> std::fmt::Result {
     let (machine, plan) = (&head.machine, &head.plan);
@@ -52,23 +56,50 @@ fn write_head(
         "       {}; device {}",
         machine.file_system, machine.device
     )?;
-    writeln!(
+    write!(
         out,
         "How:   {} plan: {} rounds, engines in turns, medians; {} s warm-up, {} s counted a point; calibration {} x {} s \
-         by each method before each point; {} MiB kept; {} MiB appended without sync ({} s at most) and {} MiB of log opened \
-         ({} rounds)",
+         by each method before each point; ",
         plan.name,
         plan.rounds,
         plan.warm_up_s,
         plan.measure_s,
         plan.calibration_slices,
         plan.calibration_slice_s,
-        KEEP >> 20,
-        plan.stream_bytes >> 20,
-        plan.stream_longest_s,
-        plan.stream_bytes >> 20,
-        plan.open_rounds
     )?;
+    match &plan.store {
+        None => writeln!(
+            out,
+            "{} MiB kept; {} MiB appended without sync ({} s at most) and {} MiB of log opened ({} rounds)",
+            KEEP >> 20,
+            plan.stream_bytes >> 20,
+            plan.stream_longest_s,
+            plan.stream_bytes >> 20,
+            plan.open_rounds
+        )?,
+        Some(store) => writeln!(
+            out,
+            "each point a process of its own on a copy of {} preloaded rows (keys 16 B, values {VALUE} B that do not compress); \
+             cache {} MiB, where the data is 10 times the cache {:.1} MiB (the system's page cache is NOT LIMITED); YCSB and \
+             scans {} s each, Zipf 0.99; load {} rows; recovery of {} MiB of log ({} s of filling at most); surge: {} s at the \
+             base rate, {} s at {SURGE_TIMES} times that, which is {} of the engine's own rate with the most threads, {} s at the base rate; \
+             {} threads, latency from the intended start, {} MiB of log where an engine takes a limit; loads, recovery and surge: {} rounds",
+            store.rows,
+            store.cache >> 20,
+            store.rows as f64 * (16 + VALUE) as f64 / 10.0 / f64::from(1 << 20),
+            store.mix_s,
+            store.bulk_rows,
+            plan.stream_bytes >> 20,
+            store.fill_longest_s,
+            store.surge_calm_s,
+            store.surge_s,
+            store.surge_share,
+            store.surge_calm_s,
+            store.surge_threads,
+            store.surge_log >> 20,
+            plan.open_rounds
+        )?,
+    }
     for kind in engines {
         writeln!(
             out,
@@ -111,7 +142,7 @@ fn write_head(
 fn write_multiples(
     out: &mut String,
     head: &Head,
-    engines: &[Kind],
+    engines: &[About],
     summary: &Summary,
     bytes: usize,
 ) -> std::fmt::Result {
@@ -137,19 +168,19 @@ fn write_multiples(
     writeln!(out)?;
     for kind in engines {
         write!(out, "  {:<16}", kind.name)?;
-        if kind.open.is_none() {
+        if !kind.built {
             writeln!(out, "  {}", kind.settings)?;
             continue;
         }
         for point in &points {
             let cell = match summary.line(kind.name, point) {
-                _ if !point.suits(kind) => "-".into(),
+                _ if !kind.suits(point) => "-".into(),
                 None => "not measured".into(),
                 Some(line) if line.rounds == 0 => "failed".into(),
                 Some(line) => format!(
                     "{:.2}x {:>9}/s",
                     value(line, "singles"),
-                    rate(value(line, "appends_per_s"))
+                    rate(value(line, "per_s"))
                 ),
             };
             write!(out, "{cell:>22}")?;
@@ -205,15 +236,15 @@ fn write_details(out: &mut String, summary: &Summary) -> std::fmt::Result {
             out,
             "  {:<16}{:>9}{:>8.2}{spread:>16}{:>9}{:>10.0}{:>10.0}{:>8.1}{:>10.1}{:>10}{:>10}{:>9.1}  {}",
             line.engine,
-            rate(v("appends_per_s")),
+            rate(v("per_s")),
             v("singles"),
             known(100.0 * v("ratio_to_ours"), 0, "%"),
             v("p50_us"),
             v("p99_us"),
             v("p99_singles"),
             v("max_us") / 1e3,
-            known(v("flushes_per_append"), 3, ""),
-            known(v("device_bytes_per_append"), 0, ""),
+            known(v("flushes_each"), 3, ""),
+            known(v("device_bytes_each"), 0, ""),
             v("cpu_us"),
             durability(line)
         )?;
@@ -224,7 +255,8 @@ fn write_details(out: &mut String, summary: &Summary) -> std::fmt::Result {
     Ok(())
 }
 
-fn durability(line: &Line) -> &'static str {
+/// What the device's flushes say.
+pub fn durability(line: &Line) -> &'static str {
     match line.durable {
         None => "not checked",
         Some(true) => "flushes counted",
@@ -264,7 +296,7 @@ fn write_streams(out: &mut String, summary: &Summary) -> std::fmt::Result {
             v("mb_per_s"),
             v("mb_per_s_synced"),
             v("appended_mb"),
-            rate(v("appends_per_s")),
+            rate(v("per_s")),
             known(100.0 * v("ratio_to_ours"), 1, "%")
         )?;
     }
@@ -385,19 +417,21 @@ fn write_aims(out: &mut String, head: &Head, summary: &Summary) -> std::fmt::Res
     Ok(())
 }
 
-fn synced(summary: &Summary) -> impl Iterator<Item = &Line> {
+/// The points whose every operation is a durable commit.
+pub fn synced(summary: &Summary) -> impl Iterator<Item = &Line> {
     summary
         .points
         .iter()
-        .filter(|line| matches!(line.point.work, Work::Sync | Work::Tickets))
+        .filter(|line| line.point.work.commits())
 }
 
-fn value(line: &Line, name: &str) -> f64 {
+/// A figure; NaN where there is none.
+pub fn value(line: &Line, name: &str) -> f64 {
     line.values.get(name).copied().unwrap_or(f64::NAN)
 }
 
 /// A figure with its unit, or a dash where there is none.
-fn known(value: f64, decimals: usize, unit: &str) -> String {
+pub fn known(value: f64, decimals: usize, unit: &str) -> String {
     if value.is_nan() {
         "-".into()
     } else {

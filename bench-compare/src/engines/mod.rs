@@ -15,6 +15,7 @@ mod rocksdb;
 mod sqlite;
 
 use crate::Result;
+use crate::plan::{About, Work};
 use std::path::Path;
 
 /// The log that the others are measured against.
@@ -94,6 +95,26 @@ pub struct Kind {
     pub recover: Option<fn(&Path) -> Result<Recovered>>,
 }
 
+impl Kind {
+    /// As the rounds and the tables know it.
+    pub fn about(&self) -> About {
+        let mut cannot = Vec::new();
+        if !self.tickets {
+            cannot.push(Work::Tickets);
+        }
+        if self.recover.is_none() {
+            cannot.push(Work::Open);
+        }
+        About {
+            name: self.name,
+            version: self.version,
+            settings: self.settings,
+            built: self.open.is_some(),
+            cannot,
+        }
+    }
+}
+
 /// A peer, or its empty place where its feature is off.
 macro_rules! peer {
     ($feature:literal, $module:ident) => {{
@@ -122,6 +143,11 @@ pub fn all() -> Vec<Kind> {
         peer!("sqlite", sqlite),
         plain::KIND,
     ]
+}
+
+/// All of them, as the rounds and the tables know them.
+pub fn abouts() -> Vec<About> {
+    all().iter().map(Kind::about).collect()
 }
 
 /// The engine of that name.
