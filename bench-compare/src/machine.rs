@@ -16,6 +16,8 @@ pub struct Machine {
     pub cpu: String,
     /// Memory, in MiB.
     pub memory_mib: u64,
+    /// The least limit of the memory group that we run in, the page cache counted, in MiB; none where there is no limit.
+    pub memory_limit_mib: Option<u64>,
     /// The file system under the log, with its options.
     pub file_system: String,
     /// The device under it, and how it caches.
@@ -40,6 +42,7 @@ impl Machine {
                 .and_then(|kib| kib.parse::<u64>().ok())
                 .unwrap_or(0)
                 / 1024,
+            memory_limit_mib: memory_limit(),
             file_system: file_system(dir),
             device: device.map_or_else(|| "no device that counts flushes".into(), describe),
         }
@@ -51,6 +54,40 @@ fn field(file: &str, name: &str) -> String {
     let line = text.lines().find(|line| line.starts_with(name));
     let value = line.and_then(|line| line.split_once(':'));
     value.map_or_else(|| "unknown".into(), |(_, value)| value.trim().to_owned())
+}
+
+/// The limit of our memory group or of one that it is in, by either version of control groups; a limit above all memory is none.
+fn memory_limit() -> Option<u64> {
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let all = 1024
+        * field("/proc/meminfo", "MemTotal")
+            .split(' ')
+            .next()?
+            .parse::<u64>()
+            .ok()?;
+    let limits = groups.lines().flat_map(|line| {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (kind, group) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+        let (root, file) = match kind {
+            "" => ("/sys/fs/cgroup", "memory.max"),
+            "memory" => ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+            _ => return Vec::new(),
+        };
+        let group = Path::new(root).join(group.trim_start_matches('/'));
+        let within = group.ancestors().take_while(|path| path.starts_with(root));
+        let read = |path: &Path| {
+            fs::read_to_string(path.join(file))
+                .ok()?
+                .trim()
+                .parse()
+                .ok()
+        };
+        within.filter_map(read).collect()
+    });
+    limits
+        .filter(|limit: &u64| *limit < all)
+        .min()
+        .map(|limit| limit >> 20)
 }
 
 /// The mount with the longest path that `dir` is under.

@@ -75,6 +75,8 @@ pub enum Work {
     Recover,
     /// Commits at intended times: a base rate, then fifty times that.
     Surge,
+    /// The same, the data ten times the cache.
+    SurgeTenth,
 }
 
 impl Work {
@@ -100,7 +102,7 @@ impl Work {
             Work::Load | Work::LoadSpecial | Work::Scan | Work::GetMany => ("rows_per_s", true),
             Work::Open => ("open_cold_s", false),
             Work::Recover => ("first_read_cold_s", false),
-            Work::Surge => ("p999_us", false),
+            Work::Surge | Work::SurgeTenth => ("p999_us", false),
             work if work.commits() => ("singles", true),
             _ => ("per_s", true),
         }
@@ -117,7 +119,7 @@ impl Work {
             Work::Load | Work::LoadSpecial => "bulk",
             Work::Ycsb(_) | Work::YcsbTenth(_) => "ycsb",
             Work::Recover => "recovery",
-            Work::Surge => "surge",
+            Work::Surge | Work::SurgeTenth => "surge",
         }
     }
 }
@@ -181,6 +183,9 @@ impl fmt::Display for Point {
             Work::YcsbTenth(mix) => write!(f, "YCSB {mix:?}, 10 times the cache, {width} threads"),
             Work::Recover => write!(f, "recovery after a kill"),
             Work::Surge => write!(f, "surge of 50 times, {width} threads"),
+            Work::SurgeTenth => {
+                write!(f, "surge of 50 times, 10 times the cache, {width} threads")
+            }
         }
     }
 }
@@ -250,6 +255,8 @@ pub struct StorePlan {
     pub surge_share: f64,
     /// Threads that serve the surge.
     pub surge_threads: usize,
+    /// Whether there is a surge with ten times the cache too.
+    pub surge_tenth: bool,
     /// Seconds after which a point is given up.
     pub longest_s: u64,
 }
@@ -296,6 +303,7 @@ impl Plan {
                 surge_s: 300,
                 surge_share: 0.8,
                 surge_threads: 64,
+                surge_tenth: true,
                 longest_s: 1800,
             }),
             ..Plan::full()
@@ -317,9 +325,10 @@ impl Plan {
                 rows: 200_000,
                 bulk_rows: 500_000,
                 mix_s: 1.0,
-                fill_longest_s: 30.0,
+                fill_longest_s: 15.0,
                 surge_calm_s: 15,
                 surge_s: 30,
+                surge_tenth: false,
                 longest_s: 180,
                 ..store
             }),
@@ -405,15 +414,17 @@ impl Plan {
         }
         add(Work::Recover, 1);
         add(Work::Surge, store.surge_threads);
+        if store.surge_tenth {
+            add(Work::SurgeTenth, store.surge_threads);
+        }
         points
     }
 
     /// How many rounds a point is measured in.
     pub fn rounds_of(&self, point: &Point) -> usize {
         match point.work {
-            Work::Open | Work::Recover | Work::Surge | Work::Load | Work::LoadSpecial => {
-                self.open_rounds
-            }
+            Work::Open | Work::Recover | Work::Load | Work::LoadSpecial => self.open_rounds,
+            Work::Surge | Work::SurgeTenth => self.open_rounds,
             _ => self.rounds,
         }
     }

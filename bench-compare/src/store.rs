@@ -40,7 +40,8 @@ pub fn measure(
         Work::Recover => recovery(&child, of_stores, scratch, &dir),
         work => {
             copy_of_preloaded(&child, scratch, &dir)?;
-            let rate = (work == Work::Surge).then(|| rate_at_most_threads(engine, before));
+            let surges = matches!(work, Work::Surge | Work::SurgeTenth);
+            let rate = surges.then(|| rate_at_most_threads(engine, before));
             child.run("measure", &dir, rate.flatten())
         }
     };

@@ -70,8 +70,8 @@ fn glance(out: &mut String, engines: &[&About], summary: &Summary) -> Result {
 fn unit(work: Work) -> &'static str {
     match work.headline().0 {
         "rows_per_s" => ": rows/s",
-        "first_read_cold_s" => ": until the first read, cold",
-        "p999_us" => ": p99.9; worst second of the median one",
+        "first_read_cold_s" => ": until the first read, cold, after so much log",
+        "p999_us" => ": p99.9; worst second of the median one; offered",
         _ => "",
     }
 }
@@ -81,7 +81,10 @@ fn cell(line: &Line, figure: &str) -> String {
     match figure {
         "singles" => format!("{} ({:.2})", rate(v("per_s")), v("singles")),
         "first_read_cold_s" => format!("{:.2} s of {:.0} MB", v(figure), v("log_mb")),
-        "p999_us" => format!("{}; {:.0} %", time(v(figure)), 100.0 * v("worst_share")),
+        "p999_us" => {
+            let (share, offered) = (100.0 * v("worst_share"), rate(v("offered_per_s")));
+            format!("{}; {share:.0} %; {offered}", time(v(figure)))
+        }
         _ => rate(v(figure)),
     }
 }
@@ -187,7 +190,7 @@ fn rest(out: &mut String, summary: &Summary) -> Result {
 
 fn short(value: f64) -> String {
     match value {
-        value if value == 0.0 => "0".into(),
+        0.0 => "0".into(),
         value if value.abs() < 10.0 => format!("{value:.3}"),
         value => format!("{value:.0}"),
     }
@@ -209,4 +212,47 @@ fn ahead(out: &mut String, summary: &Summary) -> Result {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Values;
+
+    fn line(engine: &str, rows_per_s: f64, ratio: f64) -> Line {
+        let values = [("rows_per_s", rows_per_s), ("ratio_to_ours", ratio)];
+        Line {
+            point: Point {
+                work: Work::Scan,
+                bytes: 100,
+                width: 1,
+            },
+            engine: engine.into(),
+            rounds: 1,
+            values: Values::from(values.map(|(name, value)| (name.to_owned(), value))),
+            durable: None,
+            error: None,
+        }
+    }
+
+    #[test]
+    fn who_is_ahead_of_us_is_in_bold_and_named() {
+        let about = |name| About {
+            name,
+            version: "",
+            settings: "",
+            built: true,
+            cannot: Vec::new(),
+        };
+        let summary = Summary {
+            single_method: String::new(),
+            single_per_s: 1.0,
+            singles: Values::new(),
+            points: vec![line("afterimage", 2e6, 1.0), line("heed", 9e6, 4.5)],
+        };
+        let mut out = String::new();
+        assert!(write(&mut out, &[about("afterimage"), about("heed")], &summary).is_ok());
+        assert!(out.contains("| 2.00M | **9.00M** |"), "{out}");
+        assert!(out.contains("AHEAD OF US: heed at full scan, 1 thread (450 % of ours)"));
+    }
 }

@@ -80,13 +80,17 @@ fn write_head(
         Some(store) => writeln!(
             out,
             "each point a process of its own on a copy of {} preloaded rows (keys 16 B, values {VALUE} B that do not compress); \
-             cache {} MiB, where the data is 10 times the cache {:.1} MiB (the system's page cache is NOT LIMITED); YCSB and \
+             cache {} MiB, where the data is 10 times the cache {:.1} MiB (the system's page cache is {}); YCSB and \
              scans {} s each, Zipf 0.99; load {} rows; recovery of {} MiB of log ({} s of filling at most); surge: {} s at the \
              base rate, {} s at {SURGE_TIMES} times that, which is {} of the engine's own rate with the most threads, {} s at the base rate; \
              {} threads, latency from the intended start, {} MiB of log where an engine takes a limit; loads, recovery and surge: {} rounds",
             store.rows,
             store.cache >> 20,
             store.rows as f64 * (16 + VALUE) as f64 / 10.0 / f64::from(1 << 20),
+            match machine.memory_limit_mib {
+                None => "NOT LIMITED".into(),
+                Some(limit) => format!("within {limit} MiB for all of this run"),
+            },
             store.mix_s,
             store.bulk_rows,
             plan.stream_bytes >> 20,

@@ -29,11 +29,12 @@ const LAST: Value = [b'L'; crate::plan::VALUE];
 const STEP: u64 = 10_000;
 
 fn setup(store: &StorePlan, work: Work) -> Setup {
-    let tenth = matches!(work, Work::YcsbTenth(_));
+    let surges = matches!(work, Work::Surge | Work::SurgeTenth);
+    let tenth = matches!(work, Work::YcsbTenth(_) | Work::SurgeTenth);
     let payload = store.rows * (size_of::<Key>() + size_of::<Value>()) as u64;
     Setup {
         cache: if tenth { payload / 10 } else { store.cache },
-        log: (work == Work::Surge).then_some(store.surge_log),
+        log: surges.then_some(store.surge_log),
         durable: true,
         transactions: matches!(
             work,
@@ -103,7 +104,7 @@ pub fn measure(
     };
     let mut values = match point.work {
         Work::Scan => scans(store.as_ref(), of_stores)?,
-        Work::Surge => {
+        Work::Surge | Work::SurgeTenth => {
             let rate = rate.ok_or("the rate at 64 threads is not known: measure upd1 first")?;
             surge::run(&subject, of_stores, rate)?
         }

@@ -52,7 +52,7 @@ pub fn write(path: &Path, head: &Head, engines: &[About], summary: &Summary) -> 
     let surges: Vec<&Line> = summary
         .points
         .iter()
-        .filter(|line| line.point.work == Work::Surge && line.rounds > 0)
+        .filter(|line| matches!(line.point.work, Work::Surge | Work::SurgeTenth) && line.rounds > 0)
         .collect();
     let panel_height = (built.len() + 2) * ROW;
     let head_height = 3 * ROW + MARGIN;
@@ -149,7 +149,12 @@ fn curve(picture: &mut Picture, (left, top): (usize, usize), line: &Line) {
         .map(|(_, count)| *count)
         .collect();
     let most = seconds.iter().copied().fold(1.0, f64::max);
-    let title = format!("{}: {}/s at most", line.engine, rate(most));
+    let tenth = if line.point.work == Work::SurgeTenth {
+        " (10 times the cache)"
+    } else {
+        ""
+    };
+    let title = format!("surge, {}{tenth}: {}/s at most", line.engine, rate(most));
     picture.text(left, top + ROW / 2, INK, &title);
     let (bottom, room) = (top + CURVE_PANEL - ROW / 2, CURVE_PANEL - 2 * ROW);
     let width = PANEL - 2 * LETTER;

@@ -20,10 +20,12 @@ pub const KIND: Kind = Kind {
     open: Some(open),
 };
 
+/// The default page size, in bytes.
+const PAGE: u64 = 8 << 10;
+
 struct Afterimage {
     db: Database,
-    /// The tables that are there: `rows` is made by the special load itself.
-    tables: Vec<(Part, Table)>,
+    tables: Vec<Table>,
 }
 
 fn open(dir: &Path, setup: &Setup) -> Result<Box<dyn Store>> {
@@ -37,14 +39,14 @@ fn open(dir: &Path, setup: &Setup) -> Result<Box<dyn Store>> {
     let db = options.open(dir)?;
     let mut tables = Vec::new();
     for part in Part::ALL {
-        tables.push((part, db.table(part.name())?));
+        tables.push(db.table(part.name())?);
     }
     Ok(Box::new(Afterimage { db, tables }))
 }
 
 impl Afterimage {
     fn table(&self, part: Part) -> &Table {
-        &self.tables[part as usize].1
+        &self.tables[part as usize]
     }
 }
 
@@ -68,10 +70,9 @@ impl Store for Afterimage {
 
     fn counted(&self) -> Result<Values> {
         let stats = self.db.stats();
-        let page = 8192;
         Ok(Values::from([
             ("log_bytes".into(), stats.wal_bytes as f64),
-            ("page_bytes".into(), (stats.pages_written * page) as f64),
+            ("page_bytes".into(), (stats.pages_written * PAGE) as f64),
             ("forced_checkpoints".into(), stats.checkpoints_forced as f64),
             ("frame_waits".into(), stats.pool_waits as f64),
         ]))

@@ -22,6 +22,7 @@ struct Canopy {
 }
 
 fn open(dir: &Path, setup: &Setup) -> Result<Box<dyn Store>> {
+    std::fs::create_dir_all(dir)?;
     let mut environment = EnvOptions::new(dir);
     environment.page_cache_size = usize::try_from(setup.cache)?;
     if let Some(log) = setup.log {

@@ -1,8 +1,8 @@
 //! fjall: an LSM tree with a journal; transactions by the single-writer kind.
 
 use super::{Body, Kind, Part, See, Session, Setup, Store, Tx, found};
+use crate::Result;
 use crate::keys::{Key, Value};
-use crate::{Result, Values};
 use fjall::{
     KeyspaceCreateOptions, PersistMode, Readable, SingleWriterTxDatabase, SingleWriterTxKeyspace,
     SingleWriterWriteTx,
@@ -60,10 +60,6 @@ impl Store for Fjall {
 
     fn settle(&self) -> Result<()> {
         Ok(self.db.persist(PersistMode::SyncAll)?)
-    }
-
-    fn counted(&self) -> Result<Values> {
-        Ok(Values::new())
     }
 
     fn close(self: Box<Self>) -> Result<()> {

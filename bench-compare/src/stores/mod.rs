@@ -142,6 +142,9 @@ fn found(value: Option<impl AsRef<[u8]>>) -> Result<Value> {
     Ok(value.as_ref().try_into()?)
 }
 
+/// How a store is opened, in a directory that is there or not.
+pub type Open = fn(&Path, &Setup) -> Result<Box<dyn Store>>;
+
 /// A store as the bench knows it.
 pub struct Kind {
     /// Its name on the table and the command line.
@@ -155,7 +158,7 @@ pub struct Kind {
     /// Whether it has something of its own to fill a table with rows in any order.
     pub loads: bool,
     /// How it is opened; none where it was not built in.
-    pub open: Option<fn(&Path, &Setup) -> Result<Box<dyn Store>>>,
+    pub open: Option<Open>,
 }
 
 impl Kind {

@@ -1,8 +1,8 @@
 //! SQLite in WAL mode, every commit synced; one connection a thread, writers in a fair queue.
 
 use super::{Body, Kind, Part, See, Session, Setup, Store, Tx, found};
+use crate::Result;
 use crate::keys::{Key, Value};
-use crate::{Result, Values};
 use parking_lot::{Mutex, MutexGuard};
 use rusqlite::{Connection, OptionalExtension};
 use std::path::{Path, PathBuf};
@@ -94,10 +94,6 @@ impl Store for Sqlite {
             std::mem::forget(connection);
         }
         Ok(())
-    }
-
-    fn counted(&self) -> Result<Values> {
-        Ok(Values::new())
     }
 
     fn close(self: Box<Self>) -> Result<()> {
