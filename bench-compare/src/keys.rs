@@ -1,4 +1,4 @@
-//! What is written and read: keys of 16 digits, values that do not compress, and chance that is the same in every run.
+//! What is written and read: records, keys of 16 digits, values that do not compress, and chance that is the same in every run.
 
 use crate::plan::VALUE;
 
@@ -109,6 +109,30 @@ impl Zipf {
             ((self.count as f64 * share) as u64).min(self.count - 1)
         };
         mix(rank.wrapping_add(0x9E37_79B9_7F4A_7C15)) % self.count
+    }
+}
+
+/// Records that differ, of bytes that do not compress: a counter, then noise.
+pub struct Record {
+    bytes: Vec<u8>,
+    next: u64,
+}
+
+impl Record {
+    /// Records of `len` bytes, at least 8.
+    pub fn new(len: usize, seed: u64) -> Record {
+        let mut random = Random::new(seed);
+        Record {
+            bytes: (0..len.max(8)).map(|_| random.next() as u8).collect(),
+            next: 0,
+        }
+    }
+
+    /// The next one: its first 8 bytes count from 1, little endian.
+    pub fn next(&mut self) -> &[u8] {
+        self.next += 1;
+        self.bytes[..8].copy_from_slice(&self.next.to_le_bytes());
+        &self.bytes
     }
 }
 

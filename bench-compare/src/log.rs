@@ -2,7 +2,7 @@
 
 use crate::device::Device;
 use crate::engines::{Engine, Kind, Purpose, Writer};
-use crate::keys::Random;
+use crate::keys::Record;
 use crate::load::{self, Client, Load, Subject, cpu};
 use crate::plan::{Plan, Point, Work};
 use crate::scratch::Scratch;
@@ -125,28 +125,4 @@ fn stream(
         ("cpu_us".into(), cpu_took * 1e6 / records),
         ("appended_mb".into(), appended as f64 / 1e6),
     ]))
-}
-
-/// Records that differ, of bytes that do not compress: a counter, then noise.
-pub struct Record {
-    bytes: Vec<u8>,
-    next: u64,
-}
-
-impl Record {
-    /// Records of `len` bytes, at least 8.
-    pub fn new(len: usize, seed: u64) -> Record {
-        let mut random = Random::new(seed);
-        Record {
-            bytes: (0..len.max(8)).map(|_| random.next() as u8).collect(),
-            next: 0,
-        }
-    }
-
-    /// The next one: its first 8 bytes count from 1, little endian.
-    pub fn next(&mut self) -> &[u8] {
-        self.next += 1;
-        self.bytes[..8].copy_from_slice(&self.next.to_le_bytes());
-        &self.bytes
-    }
 }

@@ -238,7 +238,11 @@ fn table_of(
         let json = serde_json::json!({ "head": head, "summary": summary });
         println!("{}", serde_json::to_string_pretty(&json)?);
     } else {
-        print!("{}", table::text(&head, &all, &summary));
+        let text = match plan.store {
+            None => table::text(&head, &all, &summary),
+            Some(_) => store_table::text(&head, &all, &summary),
+        };
+        print!("{text}");
     }
     eprintln!(
         "\nresults: {}\npicture: {}",

@@ -204,6 +204,8 @@ pub struct Plan {
     pub name: String,
     /// Rounds over all of it, engines in turns.
     pub rounds: usize,
+    /// Of those, how many at points that wait for no disk: reads, and YCSB.
+    pub mix_rounds: usize,
     /// Bytes of a record, for the synced points.
     pub record_bytes: Vec<usize>,
     /// Threads of the synced points.
@@ -270,6 +272,7 @@ impl Plan {
         Plan {
             name: "full".into(),
             rounds: 5,
+            mix_rounds: 5,
             record_bytes: vec![128, 4096],
             threads: vec![1, 4, 16, 64],
             in_flight: 256,
@@ -315,7 +318,8 @@ impl Plan {
         let full = Plan::stores();
         Plan {
             name: "quick".into(),
-            rounds: 1,
+            rounds: 3,
+            mix_rounds: 1,
             warm_up_s: 0.5,
             measure_s: 2.0,
             calibration_slices: 1,
@@ -425,6 +429,8 @@ impl Plan {
         match point.work {
             Work::Open | Work::Recover | Work::Load | Work::LoadSpecial => self.open_rounds,
             Work::Surge | Work::SurgeTenth => self.open_rounds,
+            Work::Get | Work::GetMany | Work::Scan => self.mix_rounds,
+            Work::Ycsb(_) | Work::YcsbTenth(_) => self.mix_rounds,
             _ => self.rounds,
         }
     }

@@ -3,7 +3,7 @@
 //! Opening changes a log, so each open gets a copy of its own. "Cold" means that the page cache holds nothing of it.
 
 use crate::engines::{Kind, Purpose, Recovered};
-use crate::log::Record;
+use crate::keys::Record;
 use crate::scratch::{self, Scratch};
 use crate::{Result, Values};
 use std::path::Path;

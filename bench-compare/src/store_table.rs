@@ -1,12 +1,20 @@
 //! The tables of stores, in Markdown, so that they can be shown as they are: one for all points, then every figure.
 
 use crate::plan::{About, Point, Work, is_ours};
+use crate::results::Head;
 use crate::summary::{Line, Summary};
-use crate::table::{durability, known, rate, synced, value};
+use crate::table::{self, durability, known, rate, synced, value};
 use std::fmt::{Result, Write};
 
-/// All of it.
-pub fn write(out: &mut String, engines: &[About], summary: &Summary) -> Result {
+/// Everything about stores, as text.
+pub fn text(head: &Head, engines: &[About], summary: &Summary) -> String {
+    let mut out = table::head(head, engines, summary);
+    // Writing to a String cannot fail.
+    let _ = write(&mut out, engines, summary);
+    out
+}
+
+fn write(out: &mut String, engines: &[About], summary: &Summary) -> Result {
     let shown: Vec<&About> = engines
         .iter()
         .filter(|about| summary.points.iter().any(|line| line.engine == about.name))

@@ -1,4 +1,4 @@
-//! The table as text: where, what and how first, then the multiples, then every figure.
+//! The table of logs as text: where, what and how first, as for stores, then the multiples, then every figure.
 
 use crate::engines::{KEEP, OURS};
 use crate::plan::{About, Point, SURGE_TIMES, VALUE, Work};
@@ -20,15 +20,18 @@ const P99_AIM: f64 = 6.0;
 /// Processors that others may use before the figures say too little: the kernel's work for our own writes is among it.
 const NOISE: f64 = 0.5;
 
-/// Everything, as text.
-pub fn text(head: &Head, engines: &[About], summary: &Summary) -> String {
+/// Where, how and what with: the head of every table.
+pub fn head(head: &Head, engines: &[About], summary: &Summary) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
     let _ = write_head(&mut out, head, engines, summary);
-    if head.plan.store.is_some() {
-        let _ = crate::store_table::write(&mut out, engines, summary);
-        return out;
-    }
+    out
+}
+
+/// Everything about logs, as text.
+pub fn text(head: &Head, engines: &[About], summary: &Summary) -> String {
+    let mut out = self::head(head, engines, summary);
+    // Writing to a String cannot fail.
     for &bytes in &head.plan.record_bytes {
         let _ = write_multiples(&mut out, head, engines, summary, bytes);
     }
@@ -83,7 +86,8 @@ fn write_head(
              cache {} MiB, where the data is 10 times the cache {:.1} MiB (the system's page cache is {}); YCSB and \
              scans {} s each, Zipf 0.99; load {} rows; recovery of {} MiB of log ({} s of filling at most); surge: {} s at the \
              base rate, {} s at {SURGE_TIMES} times that, which is {} of the engine's own rate with the most threads, {} s at the base rate; \
-             {} threads, latency from the intended start, {} MiB of log where an engine takes a limit; loads, recovery and surge: {} rounds",
+             {} threads, latency from the intended start, {} MiB of log where an engine takes a limit; rounds: loads, recovery and surge {}, \
+             reads and YCSB {}",
             store.rows,
             store.cache >> 20,
             store.rows as f64 * (16 + VALUE) as f64 / 10.0 / f64::from(1 << 20),
@@ -101,7 +105,8 @@ fn write_head(
             store.surge_calm_s,
             store.surge_threads,
             store.surge_log >> 20,
-            plan.open_rounds
+            plan.open_rounds,
+            plan.mix_rounds
         )?,
     }
     for kind in engines {
