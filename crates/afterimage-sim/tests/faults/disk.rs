@@ -119,6 +119,43 @@ fn a_page_whose_copy_is_bad_too_is_named() {
     assert!(named > 0);
 }
 
+/// F8. No record tells of what a clean stop does to page 0: so it is looked at by itself.
+#[test]
+fn a_first_page_that_nothing_mends_is_named() {
+    let (closed, right) = database(29, true);
+    // The power goes right behind the next open.
+    let sim = Sim::from_image(3, &closed);
+    let db = open(&sim).expect("opens");
+    sim.crash_now();
+    drop(afterimage_sim::outcome::run(move || drop(db)));
+    let image = sim.snapshot().crash(&Survival::None);
+    let mut torn = image.clone();
+    torn.write_bytes("db/pages", 512, &[0xEE; 512]);
+    // The stop wrote it last of all: its copy is still there.
+    assert!(matches!(look(&torn), Found::Rows(rows) if rows == right));
+    let copies = image.len("db/doublewrite").expect("an area");
+    let pages = image.len("db/pages").expect("pages");
+    for from in [0, 4096] {
+        let rotten = vec![0xEE; (copies - from) as usize];
+        let mut bad = torn.clone();
+        bad.write_bytes("db/doublewrite", from, &rotten);
+        let mut zeroed = image.clone();
+        zeroed.write_bytes("db/doublewrite", from, &rotten);
+        zeroed.write_bytes("db/pages", 0, &[0; 4096]);
+        for image in [bad, zeroed] {
+            match look_strictly(&image) {
+                Found::Refused(Error::PageCorrupt { page: 0, .. }) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        // With a page 0 that is good, the copies are not needed.
+        let mut whole = image.clone();
+        whole.write_bytes("db/doublewrite", from, &rotten);
+        assert!(matches!(look(&whole), Found::Rows(rows) if rows == right));
+    }
+    assert!(pages > 4096);
+}
+
 /// F25: each sync takes five seconds, some a minute. Everybody waits, nobody is told anything wrong, and it ends.
 #[test]
 fn a_disk_that_takes_seconds_for_a_sync_only_takes_long() {

@@ -129,18 +129,20 @@ pub(crate) fn recover(
         unlogged_left = unlogged_file.left_by(decided.area.checkpoint_lsn)?;
     }
     let is_it = |()| match decided.area.stop {
-        Some(stop) if !planted::active(Bug::OlderPagesTaken) => check_stop(&store, stop, clean),
-        _ => Ok(()),
+        Some(stop) if !planted::active(Bug::OlderPagesTaken) => {
+            check_stop(&store, stop, clean, decided.examination.end)
+        }
+        _ => Ok(true),
     };
     let clean_area = if clean {
         let checked = check_before_opening(&store)
             .and_then(is_it)
-            .and_then(|()| unlogged_left.as_ref().map_or(Ok(()), check_before_opening))
+            .and_then(|_| unlogged_left.as_ref().map_or(Ok(()), check_before_opening))
             .and_then(|()| Doublewrite::open(io, directory, id, page_size));
         Some(checked.inspect_err(|_| io.note(Note::RecoveryRefused))?)
     } else {
-        let mendable = |()| match decided.copies_lost {
-            true => check_mendable(io, directory, &decided, &store),
+        let mendable = |head_is_good: bool| match decided.copies_lost || !head_is_good {
+            true => check_mendable(io, directory, &decided, &store, head_is_good),
             false => Ok(()),
         };
         let checked = is_it(()).and_then(mendable);

@@ -43,8 +43,9 @@ pub(super) fn check_before_opening(store: &Store) -> Result<()> {
 }
 
 /// Refuses a file of an older stop, of which each page is sound. After a clean stop it is as that has left it; after any other
-/// it is younger, and page 0 may be torn: then its copy decides.
-pub(super) fn check_stop(store: &Store, stop: Stop, clean: bool) -> Result<()> {
+/// it is younger, and no younger than the log, which ends at `end`. Returns whether page 0 is good: after a stop that was not clean it may be torn,
+/// and then [`check_mendable`] has to find what mends it.
+pub(super) fn check_stop(store: &Store, stop: Stop, clean: bool, end: Lsn) -> Result<bool> {
     let mut page = Page::new(store.page_size());
     let (found, pages) = (
         store.look(PageId::FILE_HEADER, &mut page)?,
@@ -52,33 +53,37 @@ pub(super) fn check_stop(store: &Store, stop: Stop, clean: bool) -> Result<()> {
     );
     let right = match found {
         Found::Good if clean => page.lsn() == Some(stop.lsn) && pages == stop.pages,
-        Found::Good => page.lsn() >= Some(stop.lsn),
-        Found::Never | Found::Bad(_) => !clean,
+        Found::Good => (Some(stop.lsn)..Some(end)).contains(&page.lsn()),
+        Found::Never | Found::Bad(_) => !clean && pages > 0,
     };
     if right {
-        return Ok(());
+        return Ok(matches!(found, Found::Good));
     }
     Err(Error::Corruption {
         place: format!("{}, page 0", store.path().display()),
         what: format!(
-            "this is not the file that the last clean stop has left, with LSN {} and {} pages, but one with LSN {} and {pages}              pages: another copy of it was put here, or the disk has taken writes back",
+            "this is not the file that the last clean stop has left, with LSN {} and {} pages, or what came of it, but one with LSN {} and \
+             {pages} pages: another copy of it was put here, or the disk has taken writes back",
             stop.lsn,
             stop.pages,
             page.lsn().map_or(0, Lsn::get)
         ),
-        advice: "nothing was changed; put back the file that belongs to this control file and log, or restore the whole                  directory from one backup"
+        advice: "nothing was changed; put back the file that belongs to this control file and log, or restore the whole \
+                 directory from one backup"
             .to_owned(),
     })
 }
 
 /// Where copies of pages could not be read, a recovery would write the area anew without them. So first each page that it
 /// will need is looked at: one that is bad, has no copy that can be read, and is not made whole by its first record, refuses the
-/// open here, while another try, or another tool, still finds what there is of its copy.
+/// open here, while another try, or another tool, still finds what there is of its copy. `head_is_good`: page 0 is, or was never part of a clean
+/// stop. A clean stop changes it without a record, so that no table of dirty pages tells of it.
 pub(super) fn check_mendable(
     io: &Io,
     directory: &Path,
     decided: &Decided,
     store: &Store,
+    head_is_good: bool,
 ) -> Result<()> {
     let end = decided.examination.end;
     let frames = |from: Lsn| -> Result<_> {
@@ -94,10 +99,33 @@ pub(super) fn check_mendable(
         analysis.add(&frame?, decided.area.checkpoint_lsn, &mut kinds)?;
     }
     let mended: BTreeSet<PageId> = decided.copies.iter().map(|copy| copy.page).collect();
+    let refusal = |id, what: &str| {
+        store.corrupt(
+            id,
+            format!(
+                "{what}; the doublewrite area has no copy of it that can be read, and recovery needs one of them; nothing was changed"
+            ),
+        )
+    };
     let (mut bad, mut page) = (BTreeMap::new(), Page::new(store.page_size()));
+    let head = PageId::FILE_HEADER;
+    let mut look = |id: PageId| -> Result<Option<String>> {
+        Ok(match store.look(id, &mut page)? {
+            Found::Bad(what) => Some(what),
+            Found::Never if id == head && !head_is_good => Some("every byte is zero".to_owned()),
+            Found::Good | Found::Never => None,
+        })
+    };
+    if !analysis.dirty.contains_key(&head)
+        && !mended.contains(&head)
+        && !head_is_good
+        && let Some(what) = look(head)?
+    {
+        return Err(refusal(head, &what));
+    }
     for (id, rec_lsn) in &analysis.dirty {
         if !mended.contains(id)
-            && let Found::Bad(what) = store.look(*id, &mut page)?
+            && let Some(what) = look(*id)?
         {
             bad.insert(*id, (*rec_lsn, what));
         }
@@ -109,13 +137,7 @@ pub(super) fn check_mendable(
         let frame: Frame = frame?;
         decode(&frame)?.try_for_each_page(|id, _, op| match bad.get(&id) {
             Some((rec_lsn, _)) if *rec_lsn > frame.lsn => Ok(()),
-            Some((_, what)) if !op.makes_whole_page() => Err(store.corrupt(
-                id,
-                format!(
-                    "{what}; its copy in the doublewrite area cannot be read either, and recovery needs one of them; \
-                     nothing was changed"
-                ),
-            )),
+            Some((_, what)) if !op.makes_whole_page() => Err(refusal(id, what)),
             _ => {
                 bad.remove(&id);
                 Ok(())
