@@ -267,6 +267,15 @@ impl Io {
         }
     }
 
+    /// Which of `lanes` is the calling thread's: threads get them in turns, so that what each writes much can lie apart. Always
+    /// the first in a simulated world, where the order in which threads come is not the world's.
+    pub fn lane(&self, lanes: usize) -> usize {
+        match self.world {
+            World::Sim(_) => 0,
+            _ => crate::os_thread::number() % lanes,
+        }
+    }
+
     /// Starts a thread.
     ///
     /// # Errors

@@ -30,3 +30,13 @@ pub(crate) fn sleep(duration: Duration) {
 pub(crate) fn yield_now() {
     real::yield_now();
 }
+
+/// The calling thread's number: threads are counted as they first ask.
+pub(crate) fn number() -> usize {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    std::thread_local! {
+        static NUMBER: usize = COUNT.fetch_add(1, Ordering::Relaxed);
+    }
+    NUMBER.with(|number| *number)
+}

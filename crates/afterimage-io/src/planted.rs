@@ -71,6 +71,7 @@ bugs! {
     GrowthNotSynced = "T36", "Pages are used before the growth of their file is durable.";
     TableIdReused = "T37", "A new table gets the number of one that was dropped.";
     CopiesGoFirst = "T38", "A recovery empties the doublewrite area before the pages that it mends are home.";
+    GuessBelieved = "guess", "A page that was reached by copies of those above it is taken for the right one, though one of them has changed.";
     ParentLetGoFirst = "T40", "On the way down a tree a page is let go of before the next one is held.";
     StampedByLastChange = "T41", "Snapshots see commits in the order of their last changes, not of their commit records.";
     SnapshotNotDurable = "T42", "A snapshot of what is durable shows commits that are not.";

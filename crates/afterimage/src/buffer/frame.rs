@@ -4,7 +4,7 @@
 use afterimage_io::Io;
 use afterimage_io::planted::{self, Bug};
 use afterimage_io::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use afterimage_io::sync::{Mutex, RwLock};
+use afterimage_io::sync::{Mutex, ReadGuard, RwLock, WriteGuard};
 use afterimage_log::Lsn;
 
 use super::dirty::DirtyTable;
@@ -25,26 +25,64 @@ struct Dirtiness {
     writing: bool,
 }
 
+/// What every reader touches stands first, in one cache line.
+#[repr(C, align(64))]
 pub(super) struct Frame {
-    pub(super) latch: RwLock<Page>,
-    pins: AtomicU32,
-    used: AtomicBool,
+    latch: RwLock<Page>,
     page: AtomicU64,
-    dirtiness: Mutex<Dirtiness>,
+    used: AtomicBool,
+    /// Another number each time that the latch is taken exclusively.
+    version: AtomicU32,
+    pins: AtomicU32,
     /// The recLSN once more, 0 for none: for those who only look.
     rec_lsn: AtomicU64,
+    dirtiness: Mutex<Dirtiness>,
 }
 
 impl Frame {
     pub(super) fn new(io: &Io, page_size: usize) -> Frame {
         Frame {
             latch: RwLock::new(io, Page::new(page_size)),
-            pins: AtomicU32::new(0),
-            used: AtomicBool::new(false),
             page: AtomicU64::new(NO_PAGE),
-            dirtiness: Mutex::new(io, Dirtiness::default()),
+            used: AtomicBool::new(false),
+            version: AtomicU32::new(0),
+            pins: AtomicU32::new(0),
             rec_lsn: AtomicU64::new(0),
+            dirtiness: Mutex::new(io, Dirtiness::default()),
         }
+    }
+
+    pub(super) fn read(&self) -> ReadGuard<'_, Page> {
+        self.latch.read()
+    }
+
+    pub(super) fn try_read(&self) -> Option<ReadGuard<'_, Page>> {
+        self.latch.try_read()
+    }
+
+    pub(super) fn write(&self) -> WriteGuard<'_, Page> {
+        let guard = self.latch.write();
+        self.count_version();
+        guard
+    }
+
+    pub(super) fn try_write(&self) -> Option<WriteGuard<'_, Page>> {
+        let guard = self.latch.try_write()?;
+        self.count_version();
+        Some(guard)
+    }
+
+    /// Called with the latch held exclusively, before anything is changed.
+    fn count_version(&self) {
+        let version = self.version.load(Ordering::Relaxed);
+        self.version
+            .store(version.wrapping_add(1), Ordering::Release);
+    }
+
+    /// A number that is another one when the frame's bytes, or its page, may have changed since. Of two looks, the first is taken
+    /// under the latch, and the second after that of a page which whoever changes this one latches too.
+    pub(super) fn version(&self) -> u32 {
+        self.version.load(Ordering::Acquire)
     }
 
     pub(super) fn page(&self) -> Option<PageId> {

@@ -3,9 +3,11 @@
 
 mod alloc;
 mod cleaner;
+mod copies;
 mod dirty;
 mod doublewrite;
 mod frame;
+mod hints;
 #[cfg(all(test, any(loom, shuttle)))]
 mod models;
 mod mutate;
@@ -25,7 +27,7 @@ use afterimage_log::{Log, Lsn};
 pub(crate) use alloc::Claimed;
 pub(crate) use doublewrite::{Copy as DoublewriteCopy, Doublewrite};
 pub(crate) use permits::Permit;
-pub(crate) use pool::{Blank, Exclusive, Pin, Shared};
+pub(crate) use pool::{Blank, Exclusive, Guess, Pin, Shared};
 pub(crate) use store::{Found, PAGES_FILE, Store};
 pub(crate) use unlogged::UnloggedFile;
 
@@ -203,9 +205,37 @@ impl Pager {
         }
     }
 
+    /// Latches `page` shared if it is in memory.
+    pub(crate) fn shared(&self, page: PageId) -> Option<Shared<'_>> {
+        self.pool.shared(page)
+    }
+
+    /// Latches `page` exclusively if it is in memory.
+    pub(crate) fn exclusive(&self, page: PageId) -> Option<Exclusive<'_>> {
+        self.pool.exclusive(page)
+    }
+
+    /// As [`Pool::guess`].
+    pub(crate) fn guess(
+        &self,
+        root: PageId,
+        level: u8,
+        step: impl Fn(&Page) -> Option<PageId>,
+    ) -> Option<Guess<'_>> {
+        self.pool.guess(root, level, step)
+    }
+
+    /// As [`Pool::offer`].
+    pub(crate) fn offer(&self, page: &Shared<'_>) {
+        self.pool.offer(page);
+    }
+
     /// Fetches and latches shared.
     pub(crate) fn fetch_shared(&self, page: PageId) -> Result<Shared<'_>> {
         loop {
+            if let Some(shared) = self.pool.shared(page) {
+                return Ok(shared);
+            }
             if let Some(shared) = self.fetch(page)?.shared() {
                 return Ok(shared);
             }
@@ -215,6 +245,9 @@ impl Pager {
     /// Fetches and latches exclusively.
     pub(crate) fn fetch_exclusive(&self, page: PageId) -> Result<Exclusive<'_>> {
         loop {
+            if let Some(exclusive) = self.pool.exclusive(page) {
+                return Ok(exclusive);
+            }
             if let Some(exclusive) = self.fetch(page)?.exclusive() {
                 return Ok(exclusive);
             }
@@ -224,7 +257,7 @@ impl Pager {
     /// Latches `page` for redo: where its home holds nothing good, the frame is blank and the reason comes with it.
     pub(crate) fn fetch_for_redo(&self, page: PageId) -> Result<(Exclusive<'_>, Option<String>)> {
         loop {
-            if let Some(frame) = self.pool.pin(page).and_then(Pin::exclusive) {
+            if let Some(frame) = self.pool.exclusive(page) {
                 return Ok((frame, None));
             }
             let Some(mut frame) = self.blank_frame()?.install(page) else {
@@ -248,7 +281,7 @@ impl Pager {
     /// Latches a frame for a page that is to be made anew: zeroed, or as the page was before it became free.
     pub(crate) fn frame_for_new(&self, page: PageId) -> Result<Exclusive<'_>> {
         loop {
-            if let Some(frame) = self.pool.pin(page).and_then(Pin::exclusive) {
+            if let Some(frame) = self.pool.exclusive(page) {
                 return Ok(frame);
             }
             if let Some(frame) = self.blank_frame()?.take_over(page) {

@@ -10,19 +10,24 @@ use afterimage_io::sync::{Mutex, ReadGuard, WriteGuard};
 use afterimage_log::Lsn;
 use foldhash::fast::FixedState;
 
+use super::copies::Copies;
 use super::dirty::DirtyTable;
 use super::frame::Frame;
+use super::hints::Hints;
 use crate::error::Result;
 use crate::ids::PageId;
 use crate::page::Page;
 
-const SHARDS: usize = if cfg!(loom) { 2 } else { 16 };
+pub(super) const SHARDS: usize = if cfg!(loom) { 2 } else { 16 };
 
 type PageTable = HashMap<PageId, usize, FixedState>;
 
 pub(crate) struct Pool {
     frames: Box<[Frame]>,
     shards: Box<[Mutex<PageTable>]>,
+    /// The page tables once more, for those who only look.
+    hints: Hints,
+    copies: Copies,
     dirty: DirtyTable,
     /// The hand of the clock. Held while a victim is sought, never over I/O.
     hand: Mutex<usize>,
@@ -35,6 +40,8 @@ impl Pool {
             shards: (0..SHARDS)
                 .map(|_| Mutex::new(io, PageTable::default()))
                 .collect(),
+            hints: Hints::new(frames),
+            copies: Copies::new(io, frames, page_size),
             dirty: DirtyTable::new(io),
             hand: Mutex::new(io, 0),
         }
@@ -48,16 +55,99 @@ impl Pool {
         &self.shards[(page.get() % SHARDS as u64) as usize]
     }
 
-    /// Pins the frame that holds `page`, if one does.
-    pub(crate) fn pin(&self, page: PageId) -> Option<Pin<'_>> {
-        let table = self.shard(page).lock();
-        let index = *table.get(&page)?;
-        self.frames[index].pin();
-        Some(Pin {
+    fn place(&self, page: PageId, index: usize) -> Place<'_> {
+        Place {
             pool: self,
             index,
             page,
-        })
+        }
+    }
+
+    /// Pins the frame that holds `page`, if one does.
+    pub(crate) fn pin(&self, page: PageId) -> Option<Pin<'_>> {
+        let table = self.shard(page).lock();
+        let place = self.place(page, *table.get(&page)?);
+        place.frame().pin();
+        Some(Pin(place))
+    }
+
+    /// Where `page` is, or was a moment ago, or has just been: who latches the frame looks again.
+    fn find(&self, page: PageId) -> Option<Place<'_>> {
+        let hinted = self.hints.find(page);
+        if let Some(index) = hinted
+            && self.frames[index].page() == Some(page)
+        {
+            return Some(self.place(page, index));
+        }
+        let table = self.shard(page).lock();
+        let index = *table.get(&page)?;
+        self.hints.put(page, index);
+        Some(self.place(page, index))
+    }
+
+    /// Latches `page` shared if it is in memory. Writes nothing that other pages' readers read.
+    pub(crate) fn shared(&self, page: PageId) -> Option<Shared<'_>> {
+        loop {
+            if let Some(shared) = self.find(page)?.shared() {
+                return Some(shared);
+            }
+        }
+    }
+
+    /// Latches `page` exclusively if it is in memory.
+    pub(crate) fn exclusive(&self, page: PageId) -> Option<Exclusive<'_>> {
+        loop {
+            if let Some(exclusive) = self.find(page)?.exclusive() {
+                return Some(exclusive);
+            }
+        }
+    }
+
+    /// Goes down from `root` by copies of inner pages, and so without a latch, to one whose child is of `level`. `step` names
+    /// the child to go to; `None`: the page is not on the way. What comes out is a guess.
+    pub(crate) fn guess(
+        &self,
+        root: PageId,
+        level: u8,
+        step: impl Fn(&Page) -> Option<PageId>,
+    ) -> Option<Guess<'_>> {
+        let mut lane = self.copies.lane()?;
+        let (mut page, mut above) = (root, u8::MAX);
+        loop {
+            let copy = lane.get(page)?;
+            let frame = &self.frames[copy.frame];
+            if frame.version() != copy.version {
+                lane.forget(page);
+                return None;
+            }
+            frame.touch();
+            let here = copy.page.level();
+            if here >= above || here <= level {
+                return None;
+            }
+            let child = step(&copy.page)?;
+            if here == level + 1 {
+                let version = copy.version;
+                return Some(Guess {
+                    frame,
+                    version,
+                    child,
+                });
+            }
+            (page, above) = (child, here);
+        }
+    }
+
+    /// Keeps a copy of an inner page that somebody went through, for the next one.
+    pub(crate) fn offer(&self, page: &Shared<'_>) {
+        let Place {
+            index, page: id, ..
+        } = page.place;
+        // Latched: the version is that of these bytes.
+        let version = page.place.frame().version();
+        if let Some(mut lane) = self.copies.lane() {
+            lane.offer(id, index, version, page);
+        }
     }
 
     /// An empty frame, by eviction of a clean page if need be; `None` when every frame is pinned or dirty.
@@ -67,11 +157,7 @@ impl Pool {
             let index = *hand;
             *hand = (index + 1) % self.frames.len();
             if self.evict(index) {
-                return Some(Blank {
-                    pool: self,
-                    index,
-                    armed: true,
-                });
+                return Some(Blank { pool: self, index });
             }
         }
         None
@@ -83,16 +169,21 @@ impl Pool {
         let Some(page) = frame.page() else {
             return frame.claim_empty();
         };
-        if frame.is_pinned() || frame.take_used() || frame.rec_lsn().is_some() {
+        let is_held = || frame.is_pinned() || frame.rec_lsn().is_some();
+        if is_held() || frame.take_used() {
             return false;
         }
-        // Whoever pins holds this shard, and only a pinned page becomes dirty: what is seen here stays so.
+        // Whoever pins holds this shard or a latch, and only a latched page becomes dirty: what is seen here stays so.
         let mut table = self.shard(page).lock();
-        let changed = frame.page() != Some(page) || frame.is_pinned() || frame.rec_lsn().is_some();
+        let Some(_alone) = frame.try_write() else {
+            return false;
+        };
+        let changed = frame.page() != Some(page) || is_held();
         if changed && !planted::active(Bug::EvictedUnderPin) {
             return false;
         }
         table.remove(&page);
+        self.hints.forget(page, index);
         frame.set_page(None);
         frame.claim_empty()
     }
@@ -104,52 +195,91 @@ impl Pool {
 
     pub(crate) fn is_dirty(&self, page: PageId) -> bool {
         self.pin(page)
-            .is_some_and(|pin| pin.frame().rec_lsn().is_some())
+            .is_some_and(|pin| pin.0.frame().rec_lsn().is_some())
     }
 }
 
-/// Holds a page in its frame: it cannot be evicted. Says nothing about who may look at it.
-pub(crate) struct Pin<'p> {
+/// A page and the frame that it is in, or was.
+#[derive(Clone, Copy)]
+struct Place<'p> {
     pool: &'p Pool,
     index: usize,
     page: PageId,
 }
 
-impl<'p> Pin<'p> {
-    pub(crate) fn page(&self) -> PageId {
-        self.page
-    }
-
+impl<'p> Place<'p> {
     fn frame(&self) -> &'p Frame {
         &self.pool.frames[self.index]
     }
 
-    /// Latches the page shared. `None` if the frame lost the page because its load failed: fetch it again.
+    /// `None` if the frame holds another page by now, or none.
+    fn shared(self) -> Option<Shared<'p>> {
+        let guard = self.frame().read();
+        self.latched().then_some(Shared { guard, place: self })
+    }
+
+    /// As [`Place::shared`].
+    fn exclusive(self) -> Option<Exclusive<'p>> {
+        let guard = self.frame().write();
+        self.latched().then_some(Exclusive { guard, place: self })
+    }
+
+    /// Asked under the latch, which keeps the page from being evicted.
+    fn latched(&self) -> bool {
+        let frame = self.frame();
+        frame.touch();
+        frame.page() == Some(self.page)
+    }
+}
+
+/// A child that was the right one when its parent was copied.
+pub(crate) struct Guess<'p> {
+    frame: &'p Frame,
+    version: u32,
+    pub(crate) child: PageId,
+}
+
+impl Guess<'_> {
+    /// Asked when the child is latched: whoever takes something away from a child latches its parent before and both until it is
+    /// done, so the parent as it was copied is right up to that latch.
+    pub(crate) fn holds(&self) -> bool {
+        self.frame.version() == self.version || planted::active(Bug::GuessBelieved)
+    }
+}
+
+/// Holds a page in its frame: it cannot be evicted. Says nothing about who may look at it.
+pub(crate) struct Pin<'p>(Place<'p>);
+
+impl<'p> Pin<'p> {
+    pub(crate) fn page(&self) -> PageId {
+        self.0.page
+    }
+
+    /// Latches the page shared; from then on the latch holds it. `None` if the frame lost the page because its load failed: fetch it
+    /// again.
     pub(crate) fn shared(self) -> Option<Shared<'p>> {
-        let guard = self.frame().latch.read();
-        (self.frame().page() == Some(self.page)).then_some(Shared { guard, pin: self })
+        self.0.shared()
     }
 
     /// Latches the page shared if nobody holds it exclusively.
     pub(super) fn try_shared(self) -> Option<Shared<'p>> {
-        let guard = self.frame().latch.try_read()?;
-        (self.frame().page() == Some(self.page)).then_some(Shared { guard, pin: self })
+        let (place, guard) = (self.0, self.0.frame().try_read()?);
+        place.latched().then_some(Shared { guard, place })
     }
 
     /// Latches the page exclusively. `None` as for [`shared`](Pin::shared).
     pub(crate) fn exclusive(self) -> Option<Exclusive<'p>> {
-        let guard = self.frame().latch.write();
-        (self.frame().page() == Some(self.page)).then_some(Exclusive { guard, pin: self })
+        self.0.exclusive()
     }
 
     pub(super) fn end_write(&self) {
-        self.frame().end_write(self.page, &self.pool.dirty);
+        self.0.frame().end_write(self.0.page, &self.0.pool.dirty);
     }
 }
 
 impl Drop for Pin<'_> {
     fn drop(&mut self) {
-        self.frame().unpin();
+        self.0.frame().unpin();
     }
 }
 
@@ -157,31 +287,25 @@ impl Drop for Pin<'_> {
 pub(crate) struct Blank<'p> {
     pool: &'p Pool,
     index: usize,
-    armed: bool,
 }
 
 impl<'p> Blank<'p> {
     /// Gives the frame to `page` and latches it exclusively, its old bytes still in it. `None`, and the frame is free
     /// again, if some frame holds the page already.
-    pub(crate) fn install(mut self, page: PageId) -> Option<Exclusive<'p>> {
+    pub(crate) fn install(self, page: PageId) -> Option<Exclusive<'p>> {
         let pool = self.pool;
-        let frame = &pool.frames[self.index];
-        let guard = frame.latch.write();
+        let place = pool.place(page, self.index);
+        let guard = place.frame().write();
         let mut table = pool.shard(page).lock();
         if table.contains_key(&page) {
             return None;
         }
         table.insert(page, self.index);
-        frame.set_page(Some(page));
+        place.frame().set_page(Some(page));
+        pool.hints.put(page, self.index);
         drop(table);
-        self.armed = false;
-        let pin = Pin {
-            pool,
-            index: self.index,
-            page,
-        };
-        frame.touch();
-        Some(Exclusive { guard, pin })
+        place.frame().touch();
+        Some(Exclusive { guard, place })
     }
 }
 
@@ -194,43 +318,42 @@ impl<'p> Blank<'p> {
             frame.clear();
             return Some(frame);
         }
-        pool.pin(page)?.exclusive()
+        pool.exclusive(page)
     }
 }
 
 impl Drop for Blank<'_> {
+    /// When it is installed, its latch holds it.
     fn drop(&mut self) {
-        if self.armed {
-            self.pool.frames[self.index].unpin();
-        }
+        self.pool.frames[self.index].unpin();
     }
 }
 
-/// A page, latched for reading.
+/// A page, latched for reading: it cannot be evicted.
 pub(crate) struct Shared<'p> {
-    // Dropped before the pin: a frame is never evicted under a latch.
     guard: ReadGuard<'p, Page>,
-    pin: Pin<'p>,
+    place: Place<'p>,
 }
 
 impl<'p> Shared<'p> {
     pub(crate) fn page_id(&self) -> PageId {
-        self.pin.page
+        self.place.page
     }
 
     /// Lets go of the latch and keeps the page in its frame.
     pub(crate) fn into_pin(self) -> Pin<'p> {
-        self.pin
+        self.place.frame().pin();
+        Pin(self.place)
     }
 
     pub(super) fn is_dirty(&self) -> bool {
-        self.pin.frame().rec_lsn().is_some()
+        self.place.frame().rec_lsn().is_some()
     }
 
-    /// Marks the write begun (the caller copies under this latch) and keeps the pin.
+    /// Marks the write begun (the caller copies under this latch) and keeps the page in its frame.
     pub(super) fn begin_write(self) -> Pin<'p> {
-        self.pin.frame().begin_write();
-        self.pin
+        self.place.frame().begin_write();
+        self.into_pin()
     }
 }
 
@@ -244,28 +367,29 @@ impl Deref for Shared<'_> {
 /// A page, latched for changing. Only [`mutate`](super::Pager::mutate), redo and loading write through it.
 pub(crate) struct Exclusive<'p> {
     guard: WriteGuard<'p, Page>,
-    pin: Pin<'p>,
+    place: Place<'p>,
 }
 
 impl<'p> Exclusive<'p> {
     /// Lets go of the latch and keeps the page in its frame.
     pub(crate) fn into_pin(self) -> Pin<'p> {
-        self.pin
+        self.place.frame().pin();
+        Pin(self.place)
     }
 
     pub(crate) fn page_id(&self) -> PageId {
-        self.pin.page
+        self.place.page
     }
 
     pub(crate) fn mark_dirty(&self, rec_lsn: Lsn) {
-        let (page, table) = (self.pin.page, &self.pin.pool.dirty);
-        self.pin.frame().mark_dirty(page, rec_lsn, table);
+        let (page, table) = (self.place.page, &self.place.pool.dirty);
+        self.place.frame().mark_dirty(page, rec_lsn, table);
     }
 
     /// Lets the page go again if the change that was to make it did not come about. A dirty one stays: it is an older page
     /// on its way home, or the engine has stopped.
     pub(crate) fn kept_if<T>(self, changed: Result<T>) -> Result<T> {
-        if changed.is_err() && self.pin.frame().rec_lsn().is_none() {
+        if changed.is_err() && self.place.frame().rec_lsn().is_none() {
             self.discard();
         }
         changed
@@ -273,10 +397,11 @@ impl<'p> Exclusive<'p> {
 
     /// Undoes an install whose load failed: the frame holds no page again; those who wait for the latch will see it.
     pub(crate) fn discard(self) {
-        let frame = self.pin.frame();
-        let mut table = self.pin.pool.shard(self.pin.page).lock();
-        table.remove(&self.pin.page);
-        frame.set_page(None);
+        let Place { pool, index, page } = self.place;
+        let mut table = pool.shard(page).lock();
+        table.remove(&page);
+        pool.hints.forget(page, index);
+        self.place.frame().set_page(None);
     }
 }
 

@@ -58,6 +58,14 @@ struct Handle {
     background: Mutex<Option<JoinHandle>>,
 }
 
+/// Counters in which calls that are inside the engine are counted.
+const LANES: usize = 16;
+
+/// One of them, alone in its cache line: threads that are counted in different ones do not meet.
+#[derive(Default)]
+#[repr(align(64))]
+struct Lane(AtomicU64);
+
 /// What the handles and the background thread share.
 pub(super) struct Shared {
     pub(super) io: Io,
@@ -75,8 +83,8 @@ pub(super) struct Shared {
     /// Drawn at the open, so that a table of one database is not used in another.
     pub(super) instance: u128,
     closed: AtomicBool,
-    /// Calls that are inside the engine at this moment.
-    inside: AtomicU64,
+    /// Calls that are inside the engine at this moment, by the lanes of their threads.
+    inside: [Lane; LANES],
     /// Held while the database is open.
     lock: Mutex<Option<LockFile>>,
     stopping: Mutex<bool>,
@@ -149,7 +157,7 @@ impl Database {
             directory: directory.to_owned(),
             instance: io.random(),
             closed: AtomicBool::new(false),
-            inside: AtomicU64::new(0),
+            inside: Default::default(),
             lock: Mutex::new(&io, Some(lock)),
             stopping: Mutex::new(&io, false),
             stop: Condvar::new(&io),
@@ -531,7 +539,7 @@ impl Handle {
             let _ = thread.join();
         }
         // Whoever is inside comes out: by itself, or because its wait for a lock is ended.
-        while shared.inside.load(Ordering::SeqCst) > 0 {
+        while shared.is_anyone_inside() {
             shared.system.end_lock_waits("the database is being closed");
             shared.io.sleep(Duration::from_micros(100));
         }
@@ -572,14 +580,23 @@ impl Shared {
 
     /// Counts a call as inside the engine until its guard goes.
     fn enter(&self) -> Result<Inside<'_>> {
-        self.inside.fetch_add(1, Ordering::SeqCst);
+        let lane = self.io.lane(LANES);
+        self.inside[lane].0.fetch_add(1, Ordering::SeqCst);
         let inside = Inside {
             shared: self,
+            lane,
             unwinding_before: afterimage_io::is_unwinding(),
         };
         // Counted first, looked at second: who closes does it the other way round, so one sees the other.
         self.check_open()?;
         Ok(inside)
+    }
+
+    fn is_anyone_inside(&self) -> bool {
+        let counts = self.inside.iter();
+        counts
+            .map(|lane| lane.0.load(Ordering::SeqCst))
+            .any(|count| count > 0)
     }
 
     /// # Errors
@@ -680,6 +697,7 @@ impl Shared {
 /// written.
 pub(super) struct Inside<'a> {
     shared: &'a Shared,
+    lane: usize,
     /// A caller's panic that rolls its transaction back on the way is no panic of the engine.
     unwinding_before: bool,
 }
@@ -701,6 +719,8 @@ impl Drop for Inside<'_> {
                 .log
                 .fail("a panic inside the engine".to_owned());
         }
-        self.shared.inside.fetch_sub(1, Ordering::SeqCst);
+        self.shared.inside[self.lane]
+            .0
+            .fetch_sub(1, Ordering::SeqCst);
     }
 }

@@ -74,8 +74,7 @@ impl Page {
         &mut self.bytes
     }
 
-    #[cfg(test)]
-    /// Makes this a copy of `source`, without allocating.
+    /// Makes this a copy of `source`, which has its size, without allocating.
     pub(crate) fn copy_from(&mut self, source: &Page) {
         self.bytes.copy_from_slice(&source.bytes);
     }

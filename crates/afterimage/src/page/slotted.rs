@@ -59,16 +59,21 @@ impl NewCell<'_> {
 impl Page {
     /// Where the cell of `key` is (`Ok`), or where it would go (`Err`).
     pub(crate) fn search(&self, key: &[u8]) -> Result<usize, usize> {
-        let prefix = self.prefix();
-        let Some(rest) = key.strip_prefix(prefix) else {
-            // Another page's key.
-            return Err(if key < prefix { 0 } else { self.cell_count() });
-        };
         if self.kind() == Some(Kind::Inner) {
-            self.search_by(rest, |at| cell::inner_at(&self.bytes, at).key.cmp(rest))
-        } else {
-            self.search_by(rest, |at| cell::leaf_at(&self.bytes, at).key.cmp(key))
+            let rest = self.rest_of(key)?;
+            return self.search_by(rest, |at| cell::inner_at(&self.bytes, at).key.cmp(rest));
         }
+        // A leaf's cell has its whole key: who finds it need not have looked at the prefix, which lies elsewhere.
+        let rest = key.get(self.prefix_len()..).unwrap_or_default();
+        self.search_by(rest, |at| cell::leaf_at(&self.bytes, at).key.cmp(key))
+            .or_else(|place| self.rest_of(key).and(Err(place)))
+    }
+
+    /// What `key` has behind the prefix; or, for another page's key, on which side of all cells it is.
+    fn rest_of<'k>(&self, key: &'k [u8]) -> Result<&'k [u8], usize> {
+        let prefix = self.prefix();
+        let outside = if key < prefix { 0 } else { self.cell_count() };
+        key.strip_prefix(prefix).ok_or(outside)
     }
 
     /// What all keys of the page have in common.

@@ -3,7 +3,7 @@
 use afterimage_io::planted::{self, Bug};
 
 use super::Tree;
-use crate::buffer::{Exclusive, Pager, Pin, Shared};
+use crate::buffer::{Exclusive, Pager, Shared};
 use crate::error::{Error, Result};
 use crate::ids::PageId;
 use crate::limits::TREE_LEVEL_MAX;
@@ -50,8 +50,37 @@ enum Leaf<'p> {
     Exclusive(Exclusive<'p>),
 }
 
+impl<'p> Leaf<'p> {
+    /// Latches a page that is in memory.
+    fn latch(pager: &'p Pager, page: PageId, exclusive: bool) -> Option<Leaf<'p>> {
+        match exclusive {
+            true => pager.exclusive(page).map(Leaf::Exclusive),
+            false => pager.shared(page).map(Leaf::Shared),
+        }
+    }
+
+    fn page(&self) -> &Page {
+        match self {
+            Leaf::Shared(page) => page,
+            Leaf::Exclusive(page) => page,
+        }
+    }
+}
+
 impl Tree {
     pub(super) fn leaf_shared<'p>(&self, pager: &'p Pager, seek: Seek<'_>) -> Result<Shared<'p>> {
+        let leaf = self.leaf_unchecked(pager, seek)?;
+        self.check_keys(pager, &leaf, seek)?;
+        Ok(leaf)
+    }
+
+    /// As [`Tree::leaf_shared`], for a caller who sees to it that the leaf is the one that was sought: who finds the key has seen it,
+    /// everybody else asks [`Tree::check_keys`].
+    pub(super) fn leaf_unchecked<'p>(
+        &self,
+        pager: &'p Pager,
+        seek: Seek<'_>,
+    ) -> Result<Shared<'p>> {
         match self.descend(pager, seek, false, 0)? {
             Leaf::Shared(leaf) => Ok(leaf),
             Leaf::Exclusive(_) => unreachable!("a shared leaf was asked for"),
@@ -59,22 +88,22 @@ impl Tree {
     }
 
     pub(super) fn leaf_exclusive<'p>(&self, pager: &'p Pager, key: &[u8]) -> Result<Exclusive<'p>> {
-        match self.descend(pager, Seek::Key(key), true, 0)? {
-            Leaf::Exclusive(leaf) => Ok(leaf),
-            Leaf::Shared(_) => unreachable!("an exclusive leaf was asked for"),
-        }
+        self.inner_exclusive(pager, key, 0)
     }
 
-    /// The inner page of `level` that covers `key`, latched exclusively. The caller holds the structure mutex.
+    /// The page of `level` that covers `key`, latched exclusively. For an inner one the caller holds the structure mutex.
     pub(super) fn inner_exclusive<'p>(
         &self,
         pager: &'p Pager,
         key: &[u8],
         level: u8,
     ) -> Result<Exclusive<'p>> {
-        debug_assert!(level > 0);
-        match self.descend(pager, Seek::Key(key), true, level)? {
-            Leaf::Exclusive(page) => Ok(page),
+        let seek = Seek::Key(key);
+        match self.descend(pager, seek, true, level)? {
+            Leaf::Exclusive(page) => {
+                self.check_keys(pager, &page, seek)?;
+                Ok(page)
+            }
             Leaf::Shared(_) => unreachable!("an exclusive page was asked for"),
         }
     }
@@ -87,11 +116,37 @@ impl Tree {
         exclusive: bool,
         level: u8,
     ) -> Result<Leaf<'p>> {
+        if let Some(leaf) = self.by_copies(pager, seek, exclusive, level)? {
+            return Ok(leaf);
+        }
         loop {
             if let Some(leaf) = self.try_descend(pager, seek, exclusive, level)? {
                 return Ok(leaf);
             }
         }
+    }
+
+    /// The page of `level`, if copies of those above it lead there, and it is in memory: nothing else is latched.
+    fn by_copies<'p>(
+        &self,
+        pager: &'p Pager,
+        seek: Seek<'_>,
+        exclusive: bool,
+        level: u8,
+    ) -> Result<Option<Leaf<'p>>> {
+        let step = |page: &Page| {
+            let on_the_way = self.is_own(page) && seek.is_on(page);
+            on_the_way.then(|| seek.child(page))
+        };
+        let Some(guess) = pager.guess(self.root, level, step) else {
+            return Ok(None);
+        };
+        let found = Leaf::latch(pager, guess.child, exclusive);
+        let Some(found) = found.filter(|_| guess.holds()) else {
+            return Ok(None);
+        };
+        self.check_arrival(pager, found.page(), Some(level))?;
+        Ok(Some(found))
     }
 
     /// `None`: the tree has changed under way, start again.
@@ -102,13 +157,9 @@ impl Tree {
         exclusive: bool,
         level: u8,
     ) -> Result<Option<Leaf<'p>>> {
-        let root = pager.fetch(self.root).map_err(|e| self.name_in(e))?;
-        let Some(mut current) = root.shared() else {
-            return Ok(None);
-        };
+        let mut current = pager.fetch_shared(self.root).map_err(|e| self.name_in(e))?;
         self.check_arrival(pager, &current, None)?;
         if current.level() == level {
-            self.check_keys(pager, &current, seek)?;
             if exclusive {
                 return Ok(self.root_exclusive(pager, current, level));
             }
@@ -116,37 +167,30 @@ impl Tree {
         }
         loop {
             let (child, child_level) = (seek.child(&current), current.level() - 1);
-            let Some(pin) = pager.pin(child) else {
-                match self.load_child(pager, current, child, seek)? {
+            pager.offer(&current);
+            // The child is latched before the parent is let go: no structure change fits in between.
+            let held = if planted::active(Bug::ParentLetGoFirst) {
+                drop(current);
+                pager.io.yield_now();
+                pager.fetch(child)?;
+                None
+            } else {
+                Some(current)
+            };
+            let last = child_level == level;
+            let Some(found) = Leaf::latch(pager, child, last && exclusive) else {
+                let Some(parent) = held else { return Ok(None) };
+                match self.load_child(pager, parent, child, seek)? {
                     Some(parent) => current = parent,
                     None => return Ok(None),
                 }
                 continue;
             };
-            // The child is latched before the parent is let go: no structure change fits in between.
-            let _held = if planted::active(Bug::ParentLetGoFirst) {
-                drop(current);
-                pager.io.yield_now();
-                None
-            } else {
-                Some(current)
-            };
-            if child_level == level && exclusive {
-                let Some(page) = pin.exclusive() else {
-                    return Ok(None);
-                };
-                self.check_arrival(pager, &page, Some(child_level))?;
-                self.check_keys(pager, &page, seek)?;
-                return Ok(Some(Leaf::Exclusive(page)));
-            }
-            let Some(page) = pin.shared() else {
-                return Ok(None);
-            };
-            self.check_arrival(pager, &page, Some(child_level))?;
-            current = page;
-            if child_level == level {
-                self.check_keys(pager, &current, seek)?;
-                return Ok(Some(Leaf::Shared(current)));
+            drop(held);
+            self.check_arrival(pager, found.page(), Some(child_level))?;
+            match found {
+                Leaf::Shared(page) if !last => current = page,
+                found => return Ok(Some(found)),
             }
         }
     }
@@ -178,7 +222,7 @@ impl Tree {
         level: u8,
     ) -> Option<Leaf<'p>> {
         drop(seen);
-        let root = pager.pin(self.root).and_then(Pin::exclusive)?;
+        let root = pager.exclusive(self.root)?;
         (root.level() == level).then_some(Leaf::Exclusive(root))
     }
 
@@ -213,7 +257,7 @@ impl Tree {
 
     /// The page at the end of the way is the one that was sought. One for other keys would show rows as missing that are
     /// there. Pages on the way need no look: from a wrong one, no way leads to the right end.
-    fn check_keys(&self, pager: &Pager, page: &Page, seek: Seek<'_>) -> Result<()> {
+    pub(super) fn check_keys(&self, pager: &Pager, page: &Page, seek: Seek<'_>) -> Result<()> {
         if seek.is_on(page) {
             return Ok(());
         }

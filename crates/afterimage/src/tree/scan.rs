@@ -38,8 +38,13 @@ impl Tree {
         look: impl FnOnce(Option<Lsn>, Option<Stored<'_>>) -> R,
     ) -> Result<R> {
         let _permit = pager.permit();
-        let leaf = self.leaf_shared(pager, Seek::Key(key))?;
-        Ok(look(leaf.lsn(), visible(&leaf, key)))
+        let leaf = self.leaf_unchecked(pager, Seek::Key(key))?;
+        let cell = leaf.leaf_get(key);
+        if cell.is_none() {
+            self.check_keys(pager, &leaf, Seek::Key(key))?;
+        }
+        let visible = cell.filter(|cell| !cell.is_ghost());
+        Ok(look(leaf.lsn(), visible.map(|cell| cell.stored())))
     }
 
     /// The next rows from one end of `within`, as `see` shows them: at most `limit`, of one leaf, perhaps none. `allow` is asked, while the leaf is

@@ -4,14 +4,18 @@
 //! same key or range next sees data that a crash could still take back, so it learns here how far the log must be durable
 //! before it may show that data to the outside. Buckets are shared by what hashes to them: a collision makes a reader
 //! wait for a commit that it has not seen, never the other way round.
+//!
+//! And whether there may be a writer at all: readers ask that far more often than anybody writes, and should not come to the lock
+//! table's mutex for it.
 
 use std::hash::{BuildHasher, Hash};
 
-use afterimage_io::sync::atomic::{AtomicU64, Ordering};
+use afterimage_io::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use afterimage_log::Lsn;
 use foldhash::fast::FixedState;
 
 use super::Resource;
+use crate::ids::TableId;
 
 /// 32 KiB: with a few hundred commits in flight, a collision with one of them is rare. (A model checker has few atomics.)
 const KEY_BUCKETS: usize = if cfg!(loom) { 2 } else { 4096 };
@@ -60,7 +64,46 @@ impl Commits {
     }
 }
 
-fn bucket(buckets: &[AtomicU64], of: impl Hash) -> &AtomicU64 {
+/// How many owners hold what hashes to a bucket exclusively, and how many hold ranges so.
+pub(super) struct Writers {
+    keys: Box<[AtomicU32]>,
+    ranges: AtomicU32,
+}
+
+impl Writers {
+    pub(super) fn new() -> Writers {
+        Writers {
+            keys: (0..KEY_BUCKETS).map(|_| AtomicU32::new(0)).collect(),
+            ranges: AtomicU32::new(0),
+        }
+    }
+
+    /// To be called by an owner to whom `resource` was granted exclusively, before it latches what it is going to change.
+    pub(super) fn add(&self, resource: &Resource<'_>) {
+        self.of(resource).fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// To be called once for each [`Writers::add`], when the owner's end is in the log.
+    pub(super) fn remove(&self, resource: &Resource<'_>) {
+        let before = self.of(resource).fetch_sub(1, Ordering::AcqRel);
+        assert!(before > 0, "LOCK-4: a writer leaves as often as it came");
+    }
+
+    fn of(&self, resource: &Resource<'_>) -> &AtomicU32 {
+        match *resource {
+            Resource::Range(..) => &self.ranges,
+            Resource::Key(table, key) => bucket(&self.keys, (table, key)),
+        }
+    }
+
+    /// False: nobody holds the key exclusively who can have changed it by now. Asked under the latch of the key's page.
+    pub(super) fn may_hold(&self, table: TableId, key: &[u8]) -> bool {
+        let is_held = |count: &AtomicU32| count.load(Ordering::Acquire) > 0;
+        is_held(&self.ranges) || is_held(bucket(&self.keys, (table, key)))
+    }
+}
+
+fn bucket<T>(buckets: &[T], of: impl Hash) -> &T {
     let hash = FixedState::default().hash_one(of);
     &buckets[(hash % buckets.len() as u64) as usize]
 }

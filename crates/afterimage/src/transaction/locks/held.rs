@@ -1,8 +1,10 @@
 //! What one owner holds: the answer to asking again, what its commit has to be remembered for, and the list for the
 //! release.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+
+use foldhash::fast::FixedState;
 
 use super::Resource;
 use super::line::Slot;
@@ -25,10 +27,12 @@ pub(super) struct Held {
 
 #[derive(Default)]
 struct HeldTable {
-    keys: BTreeMap<Arc<[u8]>, Mode>,
+    keys: HashMap<Arc<[u8]>, Mode, FixedState>,
     /// How many of them are exclusively held.
     exclusive: usize,
     ranges: Spans<Option<Mode>>,
+    /// Whether any of them is, or was, held exclusively.
+    writes_ranges: bool,
     /// How often [`MANY`] it must come to before it is tried (again) to make few of them.
     attempts: usize,
 }
@@ -53,20 +57,29 @@ impl Held {
         table.is_some_and(|table| table.covers(resource, mode))
     }
 
-    /// Remembers that `mode` was granted on top of what was held.
-    pub(super) fn record(&mut self, name: Name, mode: Mode) {
+    /// Remembers that `mode` was granted on top of what was held. `begin` is told what is held exclusively for the first time; of
+    /// ranges in a table the first only.
+    pub(super) fn record(&mut self, name: Name, mode: Mode, begin: impl FnOnce(&Resource<'_>)) {
         let table = self.tables.entry(name.table).or_default();
+        let exclusive = mode == Mode::Exclusive;
         match name.target {
             Target::Key(key) => {
-                let held = table.keys.entry(key).or_insert(Mode::Shared);
-                if mode == Mode::Exclusive && *held == Mode::Shared {
+                if exclusive && table.keys.get(&key) != Some(&Mode::Exclusive) {
+                    begin(&Resource::Key(name.table, &key));
                     table.exclusive += 1;
                 }
+                let held = table.keys.entry(key).or_insert(Mode::Shared);
                 *held = mode.max(*held);
             }
-            Target::Range(range) => table
-                .ranges
-                .change(&range, |held| *held = (*held).max(Some(mode))),
+            Target::Range(range) => {
+                if exclusive && !table.writes_ranges {
+                    begin(&Resource::Range(name.table, &range));
+                    table.writes_ranges = true;
+                }
+                table
+                    .ranges
+                    .change(&range, |held| *held = (*held).max(Some(mode)));
+            }
         }
     }
 
@@ -83,7 +96,7 @@ impl Held {
         } else {
             Mode::Shared
         };
-        let (first, last) = (held.keys.keys().next(), held.keys.keys().next_back());
+        let (first, last) = (held.keys.keys().min(), held.keys.keys().max());
         let keys = first
             .zip(last)
             .map(|(first, last)| Interval::new(first, Some(&successor(last))));
@@ -95,8 +108,13 @@ impl Held {
         Some((in_one, mode))
     }
 
-    /// Forgets, and hands out for the release, the keys that what is held of ranges stands for.
-    pub(super) fn take_covered(&mut self, table: TableId) -> Vec<Name> {
+    /// Forgets, and hands out for the release, the keys that what is held of ranges stands for. `end` is told those that were held
+    /// exclusively.
+    pub(super) fn take_covered(
+        &mut self,
+        table: TableId,
+        mut end: impl FnMut(&Resource<'_>),
+    ) -> Vec<Name> {
         let Some(held) = self.tables.get_mut(&table) else {
             return Vec::new();
         };
@@ -113,7 +131,10 @@ impl Held {
             let by_range = ranges.at(key).copied().flatten();
             let needless = by_range.is_some_and(|by_range| by_range.covers(*mode));
             if needless {
-                *exclusive -= usize::from(*mode == Mode::Exclusive);
+                if *mode == Mode::Exclusive {
+                    *exclusive -= 1;
+                    end(&Resource::Key(table, key));
+                }
                 let target = Target::Key(Arc::clone(key));
                 covered.push(Name { table, target });
             }
@@ -138,14 +159,24 @@ impl Held {
         }
     }
 
-    /// Forgets everything and hands out the list for the release, in an order that no hash decides.
-    pub(super) fn take(&mut self) -> Vec<Name> {
+    /// Forgets everything and hands out the list for the release. `end` is told what
+    /// [`Held::record`] has told `begin`.
+    pub(super) fn take(&mut self, mut end: impl FnMut(&Resource<'_>)) -> Vec<Name> {
         let mut names = Vec::new();
         for (table, held) in std::mem::take(&mut self.tables) {
+            if held.writes_ranges {
+                end(&Resource::Range(table, &Interval::new(&[], None)));
+            }
             let ranges = held.ranges.pieces().map(|(range, _)| Target::Range(range));
-            let keys = held.keys.into_keys().map(Target::Key);
             names.extend(ranges.map(|target| Name { table, target }));
-            names.extend(keys.map(|target| Name { table, target }));
+            names.reserve(held.keys.len());
+            for (key, mode) in held.keys {
+                if mode == Mode::Exclusive {
+                    end(&Resource::Key(table, &key));
+                }
+                let target = Target::Key(key);
+                names.push(Name { table, target });
+            }
         }
         names
     }

@@ -8,9 +8,7 @@
 //!
 //! Nothing here blocks or knows time; `state` owns one of these per table.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
+use super::keys::{Keys, add};
 use super::mode::Mode;
 use super::spans::Spans;
 use super::target::Target;
@@ -44,7 +42,7 @@ impl Waiter {
 /// Holders of keys, holders of ranges, and waiters in the order of their coming.
 #[derive(Debug, Default)]
 pub(super) struct Line {
-    keys: BTreeMap<Arc<[u8]>, Vec<Claim>>,
+    keys: Keys,
     /// The holders of each piece by slot, so that equal ones are equal.
     ranges: Spans<Vec<Claim>>,
     waiters: Vec<Waiter>,
@@ -58,6 +56,9 @@ impl Line {
 
     /// Grants the request if nothing blocks it.
     pub(super) fn try_grant(&mut self, claim: Claim, target: &Target) -> bool {
+        if matches!(target, Target::Range(_)) || !self.waiters.is_empty() {
+            self.keys.prepare_for_ranges();
+        }
         let held = self.holders(target).any(|other| conflict(claim, other));
         if held
             || self
@@ -105,15 +106,7 @@ impl Line {
     /// Takes away what the owner holds: the key, or, of ranges, whatever of the interval it has.
     pub(super) fn release(&mut self, slot: Slot, target: &Target) {
         match target {
-            Target::Key(key) => {
-                let Some(holders) = self.keys.get_mut(key) else {
-                    return;
-                };
-                holders.retain(|holder| holder.slot != slot);
-                if holders.is_empty() {
-                    self.keys.remove(key);
-                }
-            }
+            Target::Key(key) => self.keys.remove(key, slot),
             Target::Range(range) => {
                 let leave = |holders: &mut Vec<Claim>| holders.retain(|holder| holder.slot != slot);
                 self.ranges.change(range, leave);
@@ -195,13 +188,9 @@ impl Line {
         seen.map(|other| other.claim)
     }
 
-    fn holders_of_key<'a>(&'a self, key: &[u8]) -> impl Iterator<Item = Claim> + 'a {
-        let of_key = self.keys.get(key);
-        of_key
-            .into_iter()
-            .chain(self.ranges.at(key))
-            .flatten()
-            .copied()
+    fn holders_of_key<'a>(&'a self, key: &[u8]) -> impl Iterator<Item = Claim> + use<'a> {
+        let of_ranges = self.ranges.at(key).into_iter().flatten();
+        self.keys.of(key).chain(of_ranges.copied())
     }
 
     /// Everybody who holds a key that `target` names; those of ranges once for each piece.
@@ -212,12 +201,8 @@ impl Line {
         };
         let of_key = key.into_iter().flat_map(|key| self.holders_of_key(key));
         let of_range = range.into_iter().flat_map(|range| {
-            let of_keys = self.keys.range::<[u8], _>(range.bounds());
             let of_ranges = self.ranges.over(range).flatten().flatten();
-            of_keys
-                .flat_map(|(_, holders)| holders)
-                .chain(of_ranges)
-                .copied()
+            self.keys.within(range).chain(of_ranges.copied())
         });
         of_key.chain(of_range)
     }
@@ -228,17 +213,9 @@ impl Line {
             "LOCK-1: {claim:?} granted for {target:?} beside an incompatible holder of {self:?}"
         );
         match target {
-            Target::Key(key) => add(self.keys.entry(Arc::clone(key)).or_default(), claim),
+            Target::Key(key) => self.keys.add(key, claim),
             Target::Range(range) => self.ranges.change(range, |holders| add(holders, claim)),
         }
-    }
-}
-
-/// Adds a claim to its owner's, in the order of slots.
-fn add(holders: &mut Vec<Claim>, claim: Claim) {
-    match holders.binary_search_by_key(&claim.slot, |holder| holder.slot) {
-        Ok(place) => holders[place].mode = holders[place].mode.max(claim.mode),
-        Err(place) => holders.insert(place, claim),
     }
 }
 
@@ -252,10 +229,9 @@ impl Line {
     /// Checks it all: no two incompatible holders have a key in common, nobody waits without a reason, and nothing is
     /// kept for what nobody holds.
     pub(super) fn check(&self) {
-        let of_keys = self.keys.iter().flat_map(|(key, holders)| {
-            holders
-                .iter()
-                .map(|holder| (Target::Key(Arc::clone(key)), *holder))
+        let of_keys = self.keys.all().flat_map(|(key, holders)| {
+            let key = |holder| (Target::Key(key.clone()), holder);
+            holders.into_iter().map(key)
         });
         let of_ranges = self.ranges.pieces().flat_map(|(range, holders)| {
             holders
@@ -277,15 +253,11 @@ impl Line {
                 "LOCK-3: waiter {place} is blocked by nobody in {self:?}"
             );
         }
-        assert!(
-            self.keys.values().all(|holders| !holders.is_empty()),
-            "{self:?}"
-        );
     }
 
     /// How many locks are held: keys with each holder, and ranges with each holder of each piece.
     pub(super) fn count(&self) -> usize {
-        let of_keys: usize = self.keys.values().map(Vec::len).sum();
+        let of_keys: usize = self.keys.all().map(|(_, holders)| holders.len()).sum();
         of_keys
             + self
                 .ranges

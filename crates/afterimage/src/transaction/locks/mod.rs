@@ -4,6 +4,7 @@
 mod commits;
 mod deadlock;
 mod held;
+mod keys;
 mod line;
 mod mode;
 mod owner;

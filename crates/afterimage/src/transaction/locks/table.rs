@@ -10,7 +10,8 @@ use afterimage_io::sync::Mutex;
 use afterimage_io::sync::atomic::{AtomicU64, Ordering};
 use afterimage_log::Lsn;
 
-use super::commits::Commits;
+use super::commits::{Commits, Writers};
+use super::held::Held;
 use super::line::Slot;
 use super::mode::Mode;
 use super::owner::{LockOwner, Verdict};
@@ -27,6 +28,7 @@ pub(crate) struct LockTable {
     io: Io,
     state: Mutex<State>,
     commits: Commits,
+    writers: Writers,
     /// Nanoseconds that owners have spent waiting, all together.
     waited: AtomicU64,
 }
@@ -48,6 +50,7 @@ impl LockTable {
             io: io.clone(),
             state: Mutex::new(io, State::default()),
             commits: Commits::new(),
+            writers: Writers::new(),
             waited: AtomicU64::new(0),
         }
     }
@@ -122,7 +125,7 @@ impl LockTable {
         if let Some(lsn) = commit_lsn {
             held.changed(|resource| self.commits.raise(resource, lsn));
         }
-        let names = held.take();
+        let names = held.take(|resource| self.writers.remove(resource));
         drop(held);
         self.release_names(slot, &names, true);
     }
@@ -162,7 +165,8 @@ impl LockTable {
             return;
         }
         let mut held = owner.held.lock();
-        let (slot, covered) = (held.slot, held.take_covered(table));
+        let forget = |resource: &Resource<'_>| self.writers.remove(resource);
+        let (slot, covered) = (held.slot, held.take_covered(table, forget));
         drop(held);
         if let Some(slot) = slot {
             self.release_names(slot, &covered, false);
@@ -170,9 +174,10 @@ impl LockTable {
     }
 
     /// Is the key, alone or within a range, held exclusively by anybody, the asker included? For the purge of ghosts, which
-    /// asks with a page latch in hand: takes the table's own mutex, which nobody holds for long or while waiting.
+    /// asks with a page latch in hand: takes the table's own mutex at most, which nobody holds for long or while waiting. Somebody to whom
+    /// it was granted and who has not yet gone on may be overlooked: he has not changed anything.
     pub(crate) fn is_locked_exclusively(&self, table: TableId, key: &[u8]) -> bool {
-        self.state.lock().is_held_exclusively(table, key)
+        self.writers.may_hold(table, key) && self.state.lock().is_held_exclusively(table, key)
     }
 
     /// The highest commit that the key's current value depends on, without locking it: for a momentary read. Under the
@@ -235,7 +240,7 @@ impl LockTable {
             .get_or_insert_with(|| state.admit_owner(&owner.shared));
         if state.try_grant(slot, &name, mode) {
             drop(state);
-            held.record(name, mode);
+            self.record(&mut held, name, mode);
             return Answer::Granted;
         }
         // Asked again under the mutex: who is revoked later finds this owner in the queue.
@@ -267,7 +272,7 @@ impl LockTable {
         );
         match verdict {
             Verdict::Granted => {
-                owner.held.lock().record(name, mode);
+                self.record(&mut owner.held.lock(), name, mode);
                 Ok(())
             }
             Verdict::Victim => Err(LockError::Deadlock),
@@ -275,6 +280,10 @@ impl LockTable {
             Verdict::TimedOut => Err(LockError::Timeout { waited }),
             Verdict::Pending => unreachable!("a wait ends with a verdict"),
         }
+    }
+
+    fn record(&self, held: &mut Held, name: Name, mode: Mode) {
+        held.record(name, mode, |resource| self.writers.add(resource));
     }
 
     /// Ends a wait that takes too long, unless it has just been decided: what is decided stands.

@@ -1,5 +1,6 @@
 //! The versions of some of the rows, and the order in which they are looked at for going.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::ops::AddAssign;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use crate::page::Stored;
 /// Bytes that a version takes beside its value and a share of its key: places in two queues, a status, the allocator.
 const OVERHEAD: u64 = 128;
 
-type Chains = HashMap<Arc<[u8]>, VecDeque<Version>, FixedState>;
+type Chains = HashMap<Arc<[u8]>, Chain, FixedState>;
 
 /// Rows by table and key, each with its versions, oldest first.
 #[derive(Default)]
@@ -22,6 +23,24 @@ pub(super) struct Shard {
     tables: HashMap<TableId, Chains, FixedState>,
     /// One entry for each version; the row's oldest is meant.
     order: VecDeque<(TableId, Arc<[u8]>)>,
+}
+
+/// The versions of one row. Mostly there is one.
+struct Chain {
+    key: Arc<[u8]>,
+    oldest: Version,
+    /// Oldest first.
+    newer: VecDeque<Version>,
+}
+
+impl Chain {
+    fn newest(&self) -> &Version {
+        self.newer.back().unwrap_or(&self.oldest)
+    }
+
+    fn newest_first(&self) -> impl Iterator<Item = &Version> {
+        self.newer.iter().rev().chain([&self.oldest])
+    }
 }
 
 struct Version {
@@ -78,24 +97,30 @@ impl Shard {
         before: Option<Stored<'_>>,
     ) -> Sum {
         let chains = self.tables.entry(table).or_default();
-        let version = Version {
+        let version = |before: Option<Stored<'_>>| Version {
             by: Arc::clone(by),
             before: before.map(Stored::into_owned),
         };
-        let bytes_added = version.bytes(key);
-        let key: Arc<[u8]> = match chains.get_key_value(key) {
-            Some((known, chain)) => {
-                if chain.back().is_some_and(|last| Arc::ptr_eq(&last.by, by)) {
-                    return Sum::default();
-                }
-                Arc::clone(known)
+        let (key, bytes_added) = match chains.get_mut(key) {
+            Some(chain) if Arc::ptr_eq(&chain.newest().by, by) => return Sum::default(),
+            Some(chain) => {
+                let version = version(before);
+                let bytes = version.bytes(key);
+                chain.newer.push_back(version);
+                (Arc::clone(&chain.key), bytes)
             }
-            None => key.into(),
+            None => {
+                let (oldest, key) = (version(before), Arc::<[u8]>::from(key));
+                let bytes = oldest.bytes(&key);
+                let chain = Chain {
+                    key: Arc::clone(&key),
+                    oldest,
+                    newer: VecDeque::new(),
+                };
+                chains.insert(Arc::clone(&key), chain);
+                (key, bytes)
+            }
         };
-        chains
-            .entry(Arc::clone(&key))
-            .or_default()
-            .push_back(version);
         self.order.push_back((table, key));
         Sum {
             added: 1,
@@ -113,8 +138,7 @@ impl Shard {
     ) -> Option<Option<&Stored<'static>>> {
         let chain = self.tables.get(&table)?.get(key)?;
         let unseen = chain
-            .iter()
-            .rev()
+            .newest_first()
             .take_while(|version| !version.by.is_before(lsn));
         unseen.last().map(|version| version.before.as_ref())
     }
@@ -128,24 +152,19 @@ impl Shard {
             };
             let chains = self.tables.get_mut(&table);
             let chains = chains.expect("VER-3: each place in the order is a version's");
-            let chain = chains
-                .get_mut(&key)
-                .expect("VER-3: each place in the order is a version's");
-            let oldest = chain
-                .front()
-                .expect("VER-3: a row without versions is forgotten");
-            if !oldest.by.is_settled(horizon) {
-                self.order.push_back((table, key));
+            let Entry::Occupied(mut entry) = chains.entry(key) else {
+                panic!("VER-3: each place in the order is a version's");
+            };
+            let chain = entry.get_mut();
+            if !chain.oldest.by.is_settled(horizon) {
+                self.order.push_back((table, Arc::clone(&chain.key)));
                 continue;
             }
             sum.removed += 1;
-            sum.bytes_removed += oldest.bytes(&key);
-            chain.pop_front();
-            if chain.is_empty() {
-                chains.remove(&key);
-                if chains.is_empty() {
-                    self.tables.remove(&table);
-                }
+            sum.bytes_removed += chain.oldest.bytes(&chain.key);
+            match chain.newer.pop_front() {
+                Some(next) => chain.oldest = next,
+                None => _ = entry.remove(),
             }
         }
         self.shrink();
@@ -156,6 +175,7 @@ impl Shard {
     fn shrink(&mut self) {
         if self.order.capacity() > 1024 && self.order.len() < self.order.capacity() / 8 {
             self.order.shrink_to(self.order.len() * 2);
+            self.tables.retain(|_, chains| !chains.is_empty());
             for chains in self.tables.values_mut() {
                 chains.shrink_to(chains.len() * 2);
             }

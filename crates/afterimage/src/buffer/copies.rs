@@ -1,0 +1,102 @@
+//! Copies of inner pages, a set for each lane of threads: a descent looks at them in place of the pages, which it then need not latch. A latch
+//! is a write to memory that all threads write, at every level of the tree and at its root by everybody.
+//!
+//! A copy is good as long as its frame's version is the one that it was copied at. A descent by copies ends in a *guess*, which is checked
+//! when the page that it led to is latched (optimistic lock coupling: Leis et al., "The ART of Practical Synchronization", DaMoN 2016; by
+//! copies, because reading bytes that somebody writes is not possible in Rust).
+
+use std::collections::HashMap;
+
+use afterimage_io::Io;
+use afterimage_io::sync::{Mutex, MutexGuard};
+use foldhash::fast::FixedState;
+
+use crate::ids::PageId;
+use crate::page::Page;
+
+/// Threads beyond that share: one that finds its lane taken goes by the pages.
+const LANES: usize = if cfg!(any(loom, shuttle)) { 1 } else { 16 };
+/// All lanes together take at most such a part of what the pool takes.
+const POOL_PART: usize = 16;
+/// Memory of one lane, at most: inner pages of some millions of rows.
+const LANE_BYTES_MAX: usize = 1 << 20;
+/// Where there is no room for all, one page in so many that are offered takes the place of another: a set that is stable serves
+/// better than one that is always copied.
+const TURN: u32 = 64;
+
+pub(super) struct Copies {
+    io: Io,
+    lanes: Box<[Mutex<Lane>]>,
+}
+
+/// The copies of some threads.
+pub(super) struct Lane {
+    copies: HashMap<PageId, Copy, FixedState>,
+    most: usize,
+    offers: u32,
+}
+
+pub(super) struct Copy {
+    pub(super) frame: usize,
+    pub(super) version: u32,
+    pub(super) page: Page,
+}
+
+impl Copies {
+    pub(super) fn new(io: &Io, frames: usize, page_size: usize) -> Copies {
+        let most = (LANE_BYTES_MAX / page_size).min(frames / POOL_PART / LANES);
+        let lane = || Lane {
+            copies: HashMap::default(),
+            most: most.max(1),
+            offers: 0,
+        };
+        Copies {
+            io: io.clone(),
+            lanes: (0..LANES).map(|_| Mutex::new(io, lane())).collect(),
+        }
+    }
+
+    /// The calling thread's, if nobody is in it. To be held briefly, and over no latch that has to be waited for.
+    pub(super) fn lane(&self) -> Option<MutexGuard<'_, Lane>> {
+        self.lanes[self.io.lane(LANES)].try_lock()
+    }
+}
+
+impl Lane {
+    pub(super) fn get(&self, page: PageId) -> Option<&Copy> {
+        self.copies.get(&page)
+    }
+
+    pub(super) fn forget(&mut self, page: PageId) {
+        self.copies.remove(&page);
+    }
+
+    /// Keeps a copy of a page, which the caller holds latched, if there is room.
+    pub(super) fn offer(&mut self, id: PageId, frame: usize, version: u32, page: &Page) {
+        if let Some(copy) = self.copies.get_mut(&id) {
+            if (copy.frame, copy.version) != (frame, version) {
+                copy.page.copy_from(page);
+                (copy.frame, copy.version) = (frame, version);
+            }
+            return;
+        }
+        if self.copies.len() >= self.most {
+            self.offers = self.offers.wrapping_add(1);
+            if !self.offers.is_multiple_of(TURN) {
+                return;
+            }
+            if let Some(&other) = self.copies.keys().next() {
+                self.copies.remove(&other);
+            }
+        }
+        let page = page.clone();
+        self.copies.insert(
+            id,
+            Copy {
+                frame,
+                version,
+                page,
+            },
+        );
+    }
+}
