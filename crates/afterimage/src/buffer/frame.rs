@@ -40,9 +40,9 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    pub(super) fn new(io: &Io, page_size: usize) -> Frame {
+    pub(super) fn new(io: &Io) -> Frame {
         Frame {
-            latch: RwLock::new(io, Page::new(page_size)),
+            latch: RwLock::new(io, Page::default()),
             page: AtomicU64::new(NO_PAGE),
             used: AtomicBool::new(false),
             version: AtomicU32::new(0),

@@ -23,6 +23,7 @@ pub(super) const SHARDS: usize = if cfg!(loom) { 2 } else { 16 };
 type PageTable = HashMap<PageId, usize, FixedState>;
 
 pub(crate) struct Pool {
+    page_size: usize,
     frames: Box<[Frame]>,
     shards: Box<[Mutex<PageTable>]>,
     /// The page tables once more, for those who only look.
@@ -36,7 +37,8 @@ pub(crate) struct Pool {
 impl Pool {
     pub(crate) fn new(io: &Io, frames: usize, page_size: usize) -> Pool {
         Pool {
-            frames: (0..frames).map(|_| Frame::new(io, page_size)).collect(),
+            page_size,
+            frames: (0..frames).map(|_| Frame::new(io)).collect(),
             shards: (0..SHARDS)
                 .map(|_| Mutex::new(io, PageTable::default()))
                 .collect(),
@@ -295,7 +297,8 @@ impl<'p> Blank<'p> {
     pub(crate) fn install(self, page: PageId) -> Option<Exclusive<'p>> {
         let pool = self.pool;
         let place = pool.place(page, self.index);
-        let guard = place.frame().write();
+        let mut guard = place.frame().write();
+        guard.take_memory(pool.page_size);
         let mut table = pool.shard(page).lock();
         if table.contains_key(&page) {
             return None;

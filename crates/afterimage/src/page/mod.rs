@@ -41,7 +41,7 @@ pub(crate) use self::{
 ///
 /// Reading accessors assume a page that passed [`Page::verify`] and [`Page::check`], or that was made by [`apply`] from one
 /// that did; on other bytes they may panic, never more.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Page {
     bytes: Box<[u8]>,
 }
@@ -56,6 +56,13 @@ impl Page {
         assert!(is_page_size(page_size), "a page of {page_size} bytes");
         Page {
             bytes: vec![0; page_size].into_boxed_slice(),
+        }
+    }
+
+    /// Gives a page that was made by `default`, and has no bytes, its bytes: a pool takes memory for pages when there are pages.
+    pub(crate) fn take_memory(&mut self, page_size: usize) {
+        if self.bytes.is_empty() {
+            *self = Page::new(page_size);
         }
     }
 

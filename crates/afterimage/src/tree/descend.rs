@@ -91,6 +91,15 @@ impl Tree {
         self.inner_exclusive(pager, key, 0)
     }
 
+    /// As [`Tree::leaf_unchecked`], exclusively.
+    pub(super) fn leaf_exclusive_unchecked<'p>(
+        &self,
+        pager: &'p Pager,
+        key: &[u8],
+    ) -> Result<Exclusive<'p>> {
+        self.exclusive(pager, key, 0)
+    }
+
     /// The page of `level` that covers `key`, latched exclusively. For an inner one the caller holds the structure mutex.
     pub(super) fn inner_exclusive<'p>(
         &self,
@@ -98,12 +107,14 @@ impl Tree {
         key: &[u8],
         level: u8,
     ) -> Result<Exclusive<'p>> {
-        let seek = Seek::Key(key);
-        match self.descend(pager, seek, true, level)? {
-            Leaf::Exclusive(page) => {
-                self.check_keys(pager, &page, seek)?;
-                Ok(page)
-            }
+        let page = self.exclusive(pager, key, level)?;
+        self.check_keys(pager, &page, Seek::Key(key))?;
+        Ok(page)
+    }
+
+    fn exclusive<'p>(&self, pager: &'p Pager, key: &[u8], level: u8) -> Result<Exclusive<'p>> {
+        match self.descend(pager, Seek::Key(key), true, level)? {
+            Leaf::Exclusive(page) => Ok(page),
             Leaf::Shared(_) => unreachable!("an exclusive page was asked for"),
         }
     }

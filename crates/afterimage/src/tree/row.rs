@@ -5,7 +5,6 @@ use afterimage_io::planted::{self, Bug};
 use afterimage_log::{Appended, Lsn, Reservation};
 
 use super::Tree;
-use super::scan::visible;
 use super::split::Asker;
 use crate::buffer::Pager;
 use crate::error::Result;
@@ -57,8 +56,9 @@ impl Tree {
     ) -> Result<Option<Written>> {
         loop {
             let permit = pager.permit();
-            let mut leaf = self.leaf_exclusive(pager, write.key)?;
-            let Some(change) = (write.decide)(visible(&leaf, write.key)) else {
+            let mut leaf = self.leaf_exclusive_unchecked(pager, write.key)?;
+            let cell = self.find(pager, &leaf, write.key)?;
+            let Some(change) = (write.decide)(cell.map(|cell| cell.stored())) else {
                 return Ok(None);
             };
             if let Some(value_len) = lacks_room(&leaf, write.key, &change) {

@@ -11,7 +11,7 @@ use super::rows::Rows;
 use crate::buffer::Pager;
 use crate::error::Result;
 use crate::interval::{Interval, successor};
-use crate::page::{Page, Stored};
+use crate::page::{LeafCell, Page, Stored};
 
 /// Some rows of an interval, and what is left of it.
 #[derive(Debug)]
@@ -39,12 +39,23 @@ impl Tree {
     ) -> Result<R> {
         let _permit = pager.permit();
         let leaf = self.leaf_unchecked(pager, Seek::Key(key))?;
+        let cell = self.find(pager, &leaf, key)?;
+        Ok(look(leaf.lsn(), cell.map(|cell| cell.stored())))
+    }
+
+    /// The row of `key` on the leaf that a descent for it has led to; a ghost is none.
+    pub(super) fn find<'a>(
+        &self,
+        pager: &Pager,
+        leaf: &'a Page,
+        key: &[u8],
+    ) -> Result<Option<LeafCell<'a>>> {
         let cell = leaf.leaf_get(key);
+        // Who finds the key has seen that this is the leaf for it.
         if cell.is_none() {
-            self.check_keys(pager, &leaf, Seek::Key(key))?;
+            self.check_keys(pager, leaf, Seek::Key(key))?;
         }
-        let visible = cell.filter(|cell| !cell.is_ghost());
-        Ok(look(leaf.lsn(), visible.map(|cell| cell.stored())))
+        Ok(cell.filter(|cell| !cell.is_ghost()))
     }
 
     /// The next rows from one end of `within`, as `see` shows them: at most `limit`, of one leaf, perhaps none. `allow` is asked, while the leaf is
@@ -84,13 +95,6 @@ impl Tree {
         debug_assert!(within.is_empty() || rest != *within, "a scan moves on");
         Ok(Some(Step { rows, rest }))
     }
-}
-
-/// The value of `key` on this leaf; a ghost has none.
-pub(super) fn visible<'a>(leaf: &'a Page, key: &[u8]) -> Option<Stored<'a>> {
-    leaf.leaf_get(key)
-        .filter(|cell| !cell.is_ghost())
-        .map(|cell| cell.stored())
 }
 
 /// The first or last `limit` rows of these cells, in scan order.

@@ -144,13 +144,18 @@ fn require_room(page: &Page, at: Result<usize, usize>, bytes: usize) -> Result<(
 
 fn find(page: &Page, key: &[u8]) -> Result<usize, ApplyError> {
     require_kind(page, Kind::Leaf)?;
-    require_covered(page, key)?;
-    page.search(key).map_err(|_| ApplyError::NotFound)
+    // A key that is there lies between the fences.
+    let missing = |_| require_covered(page, key).err();
+    let found = page.search(key).map_err(missing);
+    found.map_err(|outside| outside.unwrap_or(ApplyError::NotFound))
 }
 
 fn plan_put(page: &Page, key: &[u8], value: &[u8], flags: u8) -> Result<Step, ApplyError> {
     require_kind(page, Kind::Leaf)?;
-    require_covered(page, key)?;
+    let at = page.search(key);
+    if at.is_err() {
+        require_covered(page, key)?;
+    }
     require_len(key.len(), key_bytes_max(page.size()))?;
     require_len(value.len(), value_bytes_max(page.size()))?;
     if flags & !FLAGS != 0 {
@@ -159,7 +164,6 @@ fn plan_put(page: &Page, key: &[u8], value: &[u8], flags: u8) -> Result<Step, Ap
     if flags & LARGE != 0 {
         Address::decode(value)?;
     }
-    let at = page.search(key);
     require_room(page, at, leaf_bytes(key.len(), value.len()))?;
     Ok(Step::At(at))
 }
