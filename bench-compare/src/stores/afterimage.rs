@@ -157,13 +157,12 @@ impl Session for Seat<'_> {
 
     fn scan(&mut self, part: Part, from: &Key, most: usize, see: &mut See<'_>) -> Result<u64> {
         let snapshot = self.store.db.snapshot()?;
+        let mut rows = snapshot.scan(self.store.table(part), from.as_slice()..)?;
         let mut found = 0;
-        for row in snapshot
-            .scan(self.store.table(part), from.as_slice()..)?
-            .take(most)
+        while found < most as u64
+            && let Some((key, value)) = rows.next_row()?
         {
-            let (key, value) = row?;
-            see(&key, &value);
+            see(key, value);
             found += 1;
         }
         Ok(found)
