@@ -5,7 +5,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
-use afterimage::{Database, Error, Options, Result, Table};
+use afterimage::{Database, Durability, Error, Options, Result, Table};
 use afterimage_io::sim::{RunEnd, Sim};
 
 fn small(sim: &Sim) -> Options {
@@ -296,4 +296,52 @@ fn a_timeout_among_many_waiters_lets_the_others_pass() {
             .expect("nobody holds it any more");
         assert_eq!(db.stats().active_transactions, 0);
     }
+}
+
+/// What an update costs in the log, frame and all, far on in a log.
+#[test]
+fn an_update_takes_little_log() {
+    let sim = Sim::new(1);
+    let options = small(&sim)
+        .first_wal_segment(1 << 30)
+        .wal_segment_size(16 << 20)
+        .max_wal_size(64 << 20)
+        .synchronous_commit(Durability::Memory);
+    let db = options.open("db").expect("opens");
+    let table = db.table("rows").expect("makes");
+    let mut state = 1_u64;
+    let mut random = || {
+        // xorshift: no two values have much in common.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let mut value = move || -> [u8; 100] { std::array::from_fn(|_| random() as u8) };
+    let key = |n: u64| format!("{n:016}");
+    let (rows, mut last) = (2000_u64, Vec::new());
+    for n in 0..rows {
+        last.push(value());
+        db.put(&table, key(n).as_bytes(), &last[n as usize])
+            .expect("puts");
+    }
+    let log = || db.stats().wal_bytes;
+    let each = |before: u64| (log() - before).div_ceil(rows);
+    let before = log();
+    for n in 0..rows {
+        last[n as usize] = value();
+        db.put(&table, key(n).as_bytes(), &last[n as usize])
+            .expect("puts");
+    }
+    let whole = each(before);
+    assert!(whole <= 164, "{whole} bytes for 100 that are all others");
+    let before = log();
+    for n in 0..rows {
+        last[n as usize][40..48].copy_from_slice(&value()[..8]);
+        db.put(&table, key(n).as_bytes(), &last[n as usize])
+            .expect("puts");
+    }
+    let part = each(before);
+    assert!(part <= 72, "{part} bytes for 8 of 100");
+    println!("{whole} bytes of log for an update, {part} where 8 bytes change");
 }
