@@ -286,47 +286,54 @@ impl Page {
         Ok(Some(&self.bytes[at..at + len]))
     }
 
-    fn check_cells(
-        &self,
+    fn check_cells<'a>(
+        &'a self,
         kind: Kind,
-        low: Option<&[u8]>,
-        high: Option<&[u8]>,
+        low: Option<&'a [u8]>,
+        high: Option<&'a [u8]>,
         claimed: &mut Claimed,
     ) -> Result<(), PageError> {
-        // An inner page's cells lack the prefix, and so does what they are compared with.
-        let (left_out, in_cell) = match kind {
-            Kind::Inner => (self.prefix_len(), 0),
-            _ => (0, self.prefix_len()),
-        };
-        let (low, high) = (
-            low.map(|low| &low[left_out..]),
-            high.map(|high| &high[left_out..]),
-        );
-        let mut previous: Option<&[u8]> = None;
-        for index in 0..self.cell_count() {
+        // Keys are compared behind the prefix, which an inner page's cells lack; by their heads, and whole where those are equal.
+        let (prefix, count) = (self.prefix(), self.cell_count());
+        let behind = |fence: Option<&'a [u8]>| fence.map(|fence| &fence[prefix.len()..]);
+        let (low, high) = (behind(low), behind(high));
+        let mut previous: Option<(u32, &[u8])> = None;
+        for index in 0..count {
             let entry = offset_entry(index);
             let at = usize::from(self.u16_at(entry));
             let (key, bytes) = self.check_cell(kind, at)?;
             if !claimed.claim(at, bytes) {
                 return Err(wrong(entry, "a cell outside the heap, or over another one"));
             }
-            if previous.is_some_and(|previous| previous >= key) {
+            let rest = match kind {
+                Kind::Inner => Some(key),
+                _ => key.strip_prefix(prefix),
+            };
+            let outside = || wrong(entry, "a key outside the fences");
+            let rest = rest.ok_or_else(outside)?;
+            let head = head_of(rest);
+            if self.bytes[entry + 2..entry + CELL_ENTRY_BYTES] != head {
+                return Err(wrong(entry + 2, "a head that is not its key's"));
+            }
+            let head = u32::from_be_bytes(head);
+            let follows = |(before, previous): (u32, &[u8])| {
+                before < head || before == head && previous < rest
+            };
+            if !previous.is_none_or(follows) {
                 return Err(wrong(entry, "keys out of order"));
             }
-            if low.is_some_and(|low| key < low) || high.is_some_and(|high| key >= high) {
-                return Err(wrong(entry, "a key outside the fences"));
+            // What is in order lies between the fences if both ends do.
+            let below = index == 0 && low.is_some_and(|low| rest < low);
+            if below || index + 1 == count && high.is_some_and(|high| rest >= high) {
+                return Err(outside());
             }
-            if kind == Kind::Inner && index == 0 && key != low.unwrap_or_default() {
+            if kind == Kind::Inner && index == 0 && rest != low.unwrap_or_default() {
                 return Err(wrong(
                     entry,
                     "the first child does not begin at the low fence",
                 ));
             }
-            // Between the fences every key begins with the prefix.
-            if self.bytes[entry + 2..entry + CELL_ENTRY_BYTES] != head_of(&key[in_cell..]) {
-                return Err(wrong(entry + 2, "a head that is not its key's"));
-            }
-            previous = Some(key);
+            previous = Some((head, rest));
         }
         Ok(())
     }

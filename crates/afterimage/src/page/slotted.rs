@@ -77,7 +77,7 @@ impl Page {
     }
 
     /// What all keys of the page have in common.
-    fn prefix(&self) -> &[u8] {
+    pub(super) fn prefix(&self) -> &[u8] {
         match self.prefix_len() {
             0 => &[],
             len => &self.low_fence().unwrap_or_default()[..len],
