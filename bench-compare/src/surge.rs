@@ -123,6 +123,10 @@ pub fn run(subject: &dyn Subject, plan: &StorePlan, rate: f64) -> Result<Values>
         values.insert(format!("second_{second:04}"), *count);
     }
     for (name, now) in after {
+        if name.starts_with("most_") {
+            values.insert(name, now);
+            continue;
+        }
         let counted = now - before.get(&name).copied().unwrap_or(0.0);
         values.insert(format!("{name}_in_all"), counted);
     }

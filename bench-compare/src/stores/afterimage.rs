@@ -70,12 +70,23 @@ impl Store for Afterimage {
 
     fn counted(&self) -> Result<Values> {
         let stats = self.db.stats();
-        Ok(Values::from([
-            ("log_bytes".into(), stats.wal_bytes as f64),
-            ("page_bytes".into(), (stats.pages_written * PAGE) as f64),
-            ("forced_checkpoints".into(), stats.checkpoints_forced as f64),
-            ("frame_waits".into(), stats.pool_waits as f64),
-        ]))
+        let waits = stats.waits().into_iter();
+        let waits =
+            waits.map(|(cause, waits)| (format!("wait_{cause}_ms"), waits.micros as f64 / 1e3));
+        Ok(waits
+            .chain([
+                ("log_bytes".into(), stats.wal_bytes as f64),
+                ("page_bytes".into(), (stats.pages_written * PAGE) as f64),
+                ("forced_checkpoints".into(), stats.checkpoints_forced as f64),
+                ("frame_waits".into(), stats.wait_clean_frame.count as f64),
+                // More than this a recovery would never have had to read.
+                ("most_log_needed".into(), stats.checkpoint_age_max as f64),
+                (
+                    "most_delay_us".into(),
+                    stats.wait_throttle.max_micros as f64,
+                ),
+            ])
+            .collect())
     }
 
     fn load(&self, rows: &mut dyn Iterator<Item = (Key, Value)>) -> Result<()> {

@@ -39,6 +39,7 @@ mod tail;
 mod ticket;
 pub mod units;
 mod verify;
+mod waits;
 mod wakers;
 mod wal;
 
@@ -57,9 +58,10 @@ pub use positions::Positions;
 pub use reader::{Frame, Reader};
 pub use scan::{ScanEnd, ScanFrame, ScanReader};
 pub use space::Reservation;
-pub use stats::LogStats;
+pub use stats::{LogStats, LogWaits};
 pub use tail::{Proof, Tail};
 pub use ticket::Ticket;
+pub use waits::{WaitTimes, Waits};
 pub use wal::{
     CutOff, Follower, Horizon, Overview, Record, Records, Salvage, Slot, SlotInfo, SlotLoss,
     SlotState, Start, Wal, WalReader,

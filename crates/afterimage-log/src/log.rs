@@ -26,7 +26,7 @@ use crate::reader::{Frame, Reader};
 use crate::scan::ScanReader;
 use crate::shared::Shared;
 use crate::space::Reservation;
-use crate::stats::LogStats;
+use crate::stats::{LogStats, LogWaits};
 use crate::tail::Proof;
 use crate::ticket::Ticket;
 use crate::{create, resume, verify};
@@ -316,6 +316,22 @@ impl Log {
     /// Something was appended that nobody waits for: it is to be durable `wal_writer_delay` from now.
     pub fn note_memory_commit(&self) {
         self.shared.note_unforced();
+    }
+
+    /// For what the log's users have waited; an engine over it adds its own waits for log space.
+    #[must_use]
+    pub fn waits(&self) -> &LogWaits {
+        &self.shared.waits
+    }
+
+    /// Changes a setting by its name while the log is open: one of those that say so of themselves. Not written down
+    /// anywhere: the next open begins with what it is told.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownSetting`; `BadOption` for a value that is not taken, and for a setting that does not change.
+    pub fn set(&self, name: &str, value: &str) -> Result<()> {
+        self.shared.set(name, value)
     }
 
     /// Counters and positions.

@@ -39,10 +39,12 @@ impl Shared {
             };
             if full {
                 self.counters.buffers_full.fetch_add(1, Ordering::Relaxed);
-                self.write_to(self.next.load(Ordering::Acquire))
-                    .or_else(|_| self.check())?;
+                let write = || self.write_to(self.next.load(Ordering::Acquire));
+                let written = self.waits.buffer.during(&self.io, write);
+                written.or_else(|_| self.check())?;
             } else {
-                self.prepare_one(made)?;
+                let prepare = || self.prepare_one(made);
+                self.waits.space.during(&self.io, prepare)?;
             }
         }
     }

@@ -59,6 +59,8 @@ pub enum Kind {
     Duration(Duration, Duration),
     /// How many.
     Count(u64, u64),
+    /// A part of 1, in thousandths.
+    Share(u64, u64),
     /// One of some words, by its index. After a `|` stand other words for the same: `disk|on`.
     OneOf(&'static [&'static str]),
 }
@@ -127,6 +129,8 @@ impl Kind {
                 .trim()
                 .parse()
                 .map_err(|_| format!("`{text}` is not a whole number")),
+            Kind::Share(..) => parse_share(text.trim())
+                .ok_or_else(|| format!("`{text}` is not a part of 1 with three decimals at most")),
             Kind::OneOf(words) => {
                 let is = |word: &&str| word.split('|').any(|w| w.eq_ignore_ascii_case(text.trim()));
                 let found = words.iter().position(is);
@@ -141,6 +145,7 @@ impl Kind {
             Kind::Size(..) | Kind::PowerOfTwo(..) => write_size(value),
             Kind::Duration(..) => write_duration(Duration::from_nanos(value)),
             Kind::Count(..) => value.to_string(),
+            Kind::Share(..) => write_share(value),
             Kind::OneOf(words) => usize::try_from(value)
                 .ok()
                 .and_then(|index| words.get(index))
@@ -150,7 +155,9 @@ impl Kind {
 
     fn takes(self, value: u64) -> bool {
         match self {
-            Kind::Size(low, high) | Kind::Count(low, high) => (low..=high).contains(&value),
+            Kind::Size(low, high) | Kind::Count(low, high) | Kind::Share(low, high) => {
+                (low..=high).contains(&value)
+            }
             Kind::PowerOfTwo(low, high) => value.is_power_of_two() && (low..=high).contains(&value),
             Kind::Duration(low, high) => (nanos(low)..=nanos(high)).contains(&value),
             Kind::OneOf(words) => value < words.len() as u64,
@@ -169,6 +176,9 @@ impl Kind {
                 format!("from {} to {}", write_duration(low), write_duration(high))
             }
             Kind::Count(low, high) => format!("from {low} to {high}"),
+            Kind::Share(low, high) => {
+                format!("from {} to {}", write_share(low), write_share(high))
+            }
             Kind::OneOf(words) => {
                 let words: Vec<_> = words.iter().map(|word| first(word)).collect();
                 format!("one of {}", words.join(", "))
@@ -181,9 +191,30 @@ impl Kind {
             Kind::Size(..) | Kind::PowerOfTwo(..) => "B, KiB, MiB, GiB, TiB",
             Kind::Duration(..) => "ns, us, ms, s, min, h",
             Kind::Count(..) => "a number",
+            Kind::Share(..) => "a part of 1",
             Kind::OneOf(_) => "a word",
         }
     }
+}
+
+/// Thousandths from a decimal number. Not by way of a float: what is said is what counts.
+fn parse_share(text: &str) -> Option<u64> {
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if !digits(whole) || !digits(decimals) || decimals.len() > 3 {
+        return None;
+    }
+    let thousandths: u64 = format!("{decimals:0<3}").parse().ok()?;
+    whole
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(1000)?
+        .checked_add(thousandths)
+}
+
+fn write_share(thousandths: u64) -> String {
+    let text = format!("{}.{:03}", thousandths / 1000, thousandths % 1000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 fn first(words: &str) -> &str {
@@ -289,6 +320,20 @@ impl<T: Default> Setting<T> {
 #[must_use]
 pub fn find<'a, T>(table: &'a [Setting<T>], name: &str) -> Option<&'a Setting<T>> {
     table.iter().find(|setting| setting.name == name)
+}
+
+/// The refusal of a change to a setting that stays as it is while the log, or the database, is open.
+#[must_use]
+pub fn stays<T>(setting: &Setting<T>) -> Error {
+    let what = match setting.fixed_at_creation {
+        true => "it was fixed when this was made, and never changes".to_owned(),
+        false => "it does not change while this is open: close, and open again with the new value"
+            .to_owned(),
+    };
+    Error::BadOption {
+        name: setting.name,
+        what,
+    }
 }
 
 /// The refusal of a name that is in no table: it does nothing yet, or is not known at all.
@@ -427,6 +472,7 @@ fn parse_file(text: &str) -> std::result::Result<Vec<FileLine>, (usize, String)>
         let value = match value.get_ref() {
             DeValue::String(text) => text.to_string(),
             DeValue::Integer(number) => number.to_string(),
+            DeValue::Float(number) => number.to_string(),
             DeValue::Boolean(true) => "on".to_owned(),
             DeValue::Boolean(false) => "off".to_owned(),
             _ => {
@@ -536,7 +582,7 @@ impl LogOptions {
         TABLE.iter().try_for_each(|setting| setting.check(self))
     }
 
-    fn setting(name: &str) -> Result<&'static Setting<LogOptions>> {
+    pub(crate) fn setting(name: &str) -> Result<&'static Setting<LogOptions>> {
         let known = || TABLE.iter().map(|s| s.name).collect::<Vec<_>>();
         find(TABLE, name).ok_or_else(|| refuse(name, LATER, &known()))
     }
@@ -594,7 +640,7 @@ pub const TABLE: &[Setting<LogOptions>] = &[
         also: "",
         too_low: "more syncs than necessary, where a sync costs the disk much",
         too_high: "every commit waits that long, and mostly for nothing",
-        changes_while_running: false,
+        changes_while_running: true,
         fixed_at_creation: false,
         get: |o| nanos(o.commit_delay),
         set: |o, value| o.commit_delay = Duration::from_nanos(value),
@@ -607,7 +653,7 @@ pub const TABLE: &[Setting<LogOptions>] = &[
         also: "",
         too_low: "a commit that is alone waits for company",
         too_high: "commit_delay is never waited for",
-        changes_while_running: false,
+        changes_while_running: true,
         fixed_at_creation: false,
         get: |o| o.commit_siblings as u64,
         set: |o, value| o.commit_siblings = value as usize,
@@ -694,7 +740,7 @@ pub const TABLE: &[Setting<LogOptions>] = &[
         also: "",
         too_low: "after every burst files are removed, and made anew for the next one",
         too_high: "after a burst the disk stays full of old files",
-        changes_while_running: false,
+        changes_while_running: true,
         fixed_at_creation: false,
         get: |o| o.max_wal_size,
         set: |o, value| o.max_wal_size = value,

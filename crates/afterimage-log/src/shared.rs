@@ -6,6 +6,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use afterimage_io::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use afterimage_io::sync::{Mutex, WaitWord};
@@ -20,8 +21,9 @@ use crate::identity::Identity;
 use crate::lsn::Lsn;
 use crate::options::LogOptions;
 use crate::positions::Publisher;
-use crate::stats::{Counters, LogStats};
-use crate::units::micros;
+use crate::settings;
+use crate::stats::{Counters, LogStats, LogWaits};
+use crate::units::{micros, nanos};
 use crate::wakers::Wakers;
 
 /// What all handles on a log share.
@@ -32,6 +34,8 @@ pub(crate) struct Shared {
     pub identity: Identity,
     pub segment_bytes: u64,
     pub options: LogOptions,
+    /// Those of them that may change while the log is open.
+    pub changing: Changing,
     /// How flushes are made durable.
     pub choice: SyncChoice,
     pub buffer: Mutex<Buffer>,
@@ -69,6 +73,37 @@ pub(crate) struct Shared {
     /// When the last batch became durable, in microseconds of the monotonic clock.
     pub last_flush: AtomicU64,
     pub counters: Counters,
+    pub waits: LogWaits,
+}
+
+/// The settings that may change while the log is open.
+pub(crate) struct Changing {
+    /// In nanoseconds.
+    commit_delay: AtomicU64,
+    commit_siblings: AtomicU64,
+    max_wal_size: AtomicU64,
+}
+
+impl Changing {
+    fn new(options: &LogOptions) -> Changing {
+        Changing {
+            commit_delay: AtomicU64::new(nanos(options.commit_delay)),
+            commit_siblings: AtomicU64::new(options.commit_siblings as u64),
+            max_wal_size: AtomicU64::new(options.max_wal_size),
+        }
+    }
+
+    pub(crate) fn commit_delay(&self) -> Duration {
+        Duration::from_nanos(self.commit_delay.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn commit_siblings(&self) -> u64 {
+        self.commit_siblings.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn max_wal_size(&self) -> u64 {
+        self.max_wal_size.load(Ordering::Relaxed)
+    }
 }
 
 /// What `create` and `resume` have found out about the log that they hand over.
@@ -131,6 +166,7 @@ impl Shared {
             identity: opening.identity,
             segment_bytes: opening.segment_bytes,
             options: options.clone(),
+            changing: Changing::new(options),
             choice: opening.choice,
             buffer: Mutex::new(io, opening.buffer),
             reserved: Arc::new(AtomicU64::new(0)),
@@ -155,6 +191,7 @@ impl Shared {
             flusher: Flusher::new(io, options.wal_writer_delay),
             last_flush: AtomicU64::new(micros(io.now())),
             counters: Counters::default(),
+            waits: LogWaits::default(),
         };
         Arc::new(shared)
     }
@@ -166,6 +203,20 @@ impl Shared {
                 reason: self.reason(),
             });
         }
+        Ok(())
+    }
+
+    /// See `Log::set`.
+    pub(crate) fn set(&self, name: &str, value: &str) -> Result<()> {
+        let setting = LogOptions::setting(name)?;
+        let value = setting.parse(value)?;
+        let changing = match setting.name {
+            "commit_delay" => &self.changing.commit_delay,
+            "commit_siblings" => &self.changing.commit_siblings,
+            "max_wal_size" => &self.changing.max_wal_size,
+            _ => return Err(settings::stays(setting)),
+        };
+        changing.store(value, Ordering::Relaxed);
         Ok(())
     }
 

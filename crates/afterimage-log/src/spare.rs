@@ -185,7 +185,7 @@ impl Shared {
         };
         let wanted = self.wanted() as u64;
         let kept = (live + prepared + 1) * self.segment_bytes;
-        let max = self.options.max_wal_size;
+        let max = self.changing.max_wal_size();
         let expected = wanted + preparer.distance.div_ceil(self.segment_bytes);
         prepared < wanted
             || kept <= self.options.min_wal_size.min(max)

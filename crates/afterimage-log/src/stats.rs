@@ -4,6 +4,7 @@ use afterimage_io::sync::atomic::AtomicU64;
 
 use crate::choice::SyncChoice;
 use crate::lsn::Lsn;
+use crate::waits::WaitTimes;
 
 /// A look at the log's counters and positions. Counters begin at zero when the log is opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,4 +66,15 @@ pub(crate) struct Counters {
     pub slots_lost: AtomicU64,
     /// How many segments were made ready, by whatever way; tells a waiter that someone else has.
     pub made: AtomicU64,
+}
+
+/// For what those who use the log have waited.
+#[derive(Debug, Default)]
+pub struct LogWaits {
+    /// For a write and sync that makes what was appended as durable as was asked.
+    pub sync: WaitTimes,
+    /// For a full buffer to be written out.
+    pub buffer: WaitTimes,
+    /// For room in the log: a segment that had to be made first, or older log that had to become needless.
+    pub space: WaitTimes,
 }

@@ -41,7 +41,10 @@ impl Shared {
             Durability::Os => {
                 // Armed first: the bytes may not stay without a sync for longer than the delay.
                 self.note_unforced();
-                self.write_to(upto)?;
+                if self.written.load(Ordering::Acquire) < upto {
+                    let write = || self.write_to(upto);
+                    self.waits.sync.during(&self.io, write)?;
+                }
             }
             Durability::Disk => self.acknowledge(upto)?,
         }
@@ -61,7 +64,10 @@ impl Shared {
 
     /// As [`Shared::flush_to`], and the answer is a promise to the outside.
     pub(crate) fn acknowledge(&self, upto: u64) -> Result<()> {
-        self.flush_to(upto)?;
+        if self.durable.load(Ordering::Acquire) < upto {
+            let flush = || self.flush_to(upto);
+            self.waits.sync.during(&self.io, flush)?;
+        }
         self.io.note(afterimage_io::Note::Acknowledged { upto });
         Ok(())
     }
@@ -270,10 +276,11 @@ impl Shared {
     /// overlap, it is the even distance to the flush before that is waited for.
     fn gather<'a>(&'a self, mut group: MutexGuard<'a, Group>, me: u32) -> MutexGuard<'a, Group> {
         let waiting = || self.next_waiters.load(Ordering::Relaxed);
-        if !self.options.commit_delay.is_zero() {
-            if waiting() as usize >= self.options.commit_siblings {
+        let delay = self.changing.commit_delay();
+        if !delay.is_zero() {
+            if u64::from(waiting()) >= self.changing.commit_siblings() {
                 drop(group);
-                self.io.sleep(self.options.commit_delay);
+                self.io.sleep(delay);
                 group = self.group.lock();
             }
             return group;

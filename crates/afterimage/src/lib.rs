@@ -27,8 +27,8 @@ mod transaction;
 mod tree;
 
 pub use afterimage_io::{Io, Progress};
-pub use afterimage_log::Lsn;
 pub use afterimage_log::settings::{SettingInfo, Source};
+pub use afterimage_log::{Lsn, Waits};
 pub use database::{
     CommitTicket, Database, LoadOptions, Pin, PinHolder, Scan, Snapshot, Stats, StatusFile, Table,
     TableLoad, Transaction, ValueReader, VerifyFinding, VerifyReport,

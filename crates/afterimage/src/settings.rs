@@ -23,10 +23,7 @@ const LEVELS: [Durability; 3] = [Durability::Memory, Durability::Os, Durability:
 /// Settings that do nothing yet for a database, even where the log alone has them.
 const LATER: &[&str] = &[
     "archive_timeout",
-    "checkpoint_completion_target",
     "idle_replication_slot_timeout",
-    "io_capacity",
-    "io_capacity_max",
     "max_slot_wal_keep_size",
     "recycle_behind_slots",
     "target_recovery_time",
@@ -82,7 +79,7 @@ const TABLE: &[Setting<Options>] = &[
         also: "at least 4 times wal_segment_size",
         too_low: "pages are written home more often",
         too_high: "recovery takes longer, and the log more room",
-        changes_while_running: false,
+        changes_while_running: true,
         fixed_at_creation: false,
         get: |o| o.max_wal_size,
         set: |o, value| o.max_wal_size = value,
@@ -95,10 +92,49 @@ const TABLE: &[Setting<Options>] = &[
         also: "",
         too_low: "the control file and two records are written for little",
         too_high: "after a time of little work recovery begins far back",
-        changes_while_running: false,
+        changes_while_running: true,
         fixed_at_creation: false,
         get: |o| u64::try_from(o.checkpoint_timeout.as_nanos()).unwrap_or(u64::MAX),
         set: |o, value| o.checkpoint_timeout = Duration::from_nanos(value),
+    },
+    Setting {
+        name: "checkpoint_completion_target",
+        what: "the part of checkpoint_timeout over which a checkpoint by time spreads its pages",
+        kind: Kind::Share(100, 1000),
+        word: None,
+        also: "",
+        too_low: "pages are written in bursts, which commits have to share the disk with",
+        too_high: "1: no time is left where a checkpoint's last pages take longer",
+        changes_while_running: true,
+        fixed_at_creation: false,
+        get: |o| o.completion_target,
+        set: |o, value| o.completion_target = value,
+    },
+    Setting {
+        name: "io_capacity",
+        what: "how many pages a second go home ahead of need while the log is within its target, half of max_wal_size",
+        kind: Kind::Count(1, 10_000_000),
+        word: Some(("unlimited", u64::MAX)),
+        also: "",
+        too_low: "the log grows beyond its target, and io_capacity_max counts",
+        too_high: "many pages that are due at once are written at once, and commits share the disk with them",
+        changes_while_running: true,
+        fixed_at_creation: false,
+        get: |o| o.io_capacity,
+        set: |o, value| o.io_capacity = value,
+    },
+    Setting {
+        name: "io_capacity_max",
+        what: "the same where the log is beyond its target, reached at five eighths of max_wal_size",
+        kind: Kind::Count(1, 10_000_000),
+        word: Some(("unlimited", u64::MAX)),
+        also: "at least io_capacity",
+        too_low: "first writes are delayed although the disk could do more",
+        too_high: "a log beyond its target takes as much of the disk as there is",
+        changes_while_running: true,
+        fixed_at_creation: false,
+        get: |o| o.io_capacity_max,
+        set: |o, value| o.io_capacity_max = value,
     },
     Setting {
         name: "lock_timeout",
@@ -253,6 +289,24 @@ impl Options {
         Ok(self)
     }
 
+    /// Whether the log, too, has a setting of this name.
+    pub(crate) fn is_of_the_log(name: &str) -> bool {
+        log::find(log::TABLE, name).is_some()
+    }
+
+    /// Refuses a known setting that stays as it is while the database is open.
+    pub(crate) fn check_changes(&self, name: &str) -> Result<()> {
+        let own = log::find(TABLE, name);
+        if let Some(setting) = own.filter(|s| !s.changes_while_running) {
+            return Err(log::stays(setting).into());
+        }
+        let of_the_log = of_the_log().find(|s| s.name == name);
+        match of_the_log.filter(|s| !s.changes_while_running) {
+            Some(setting) => Err(log::stays(setting).into()),
+            None => Ok(()),
+        }
+    }
+
     /// Refuses what is out of its bounds, by name.
     pub(crate) fn check(&self) -> Result<()> {
         TABLE.iter().try_for_each(|s| s.check(self))?;
@@ -283,6 +337,16 @@ impl Options {
             let (max, segment) = (write_size(self.max_wal_size), write_size(segment));
             let what = format!("{max} is less than {WAL_SEGMENTS_MIN} segments of {segment}");
             return bad("max_wal_size", what);
+        }
+        if self.io_capacity_max < self.io_capacity {
+            // `unlimited` is more than any number.
+            let value = |of: u64| match of {
+                u64::MAX => "unlimited".to_owned(),
+                pages => pages.to_string(),
+            };
+            let (max, usual) = (value(self.io_capacity_max), value(self.io_capacity));
+            let what = format!("{max} is less than io_capacity, {usual}");
+            return bad("io_capacity_max", what);
         }
         Ok(())
     }

@@ -51,6 +51,7 @@ fn a_set_value_reaches_its_own_setting_only() {
         "wal_buffers" => "1MiB",
         "wal_writer_delay" => "10ms",
         "commit_delay" => "20us",
+        "checkpoint_completion_target" => "0.5",
         _ => "3",
     };
     let default = Options::new().settings();
@@ -103,6 +104,17 @@ fn a_method_does_what_its_name_does() {
         ),
         ("commit_siblings", "3", Options::new().commit_siblings(3)),
         (
+            "checkpoint_completion_target",
+            "0.55",
+            Options::new().checkpoint_completion_target(0.55),
+        ),
+        ("io_capacity", "200", Options::new().io_capacity(200)),
+        (
+            "io_capacity_max",
+            "2000",
+            Options::new().io_capacity_max(2000),
+        ),
+        (
             "synchronous_commit",
             "os",
             Options::new().synchronous_commit(Durability::Os),
@@ -121,7 +133,7 @@ fn names_that_do_nothing_are_refused() {
         misspelt,
         Err(Error::UnknownSetting { name, nearest: Some("buffer_pool_size") }) if name == "bufer_pool_size"
     ));
-    for name in ["io_capacity", "max_slot_wal_keep_size", "archive_timeout"] {
+    for name in ["wal_level", "max_slot_wal_keep_size", "archive_timeout"] {
         let later = Options::new().set(name, "1").expect_err(name).to_string();
         assert!(later.contains("it does nothing yet"), "{later}");
         assert!(later.contains(name), "{later}");
@@ -208,6 +220,8 @@ fn contradictions_are_refused_before_anything_is_made() {
         other => panic!("{other:?}"),
     };
     refused(options(&io).max_wal_size(63 << 20), "max_wal_size");
+    let less = options(&io).io_capacity(200).io_capacity_max(100);
+    refused(less, "io_capacity_max");
     refused(
         options(&io).page_size(64 << 10).buffer_pool_size(511 << 10),
         "buffer_pool_size",
@@ -234,9 +248,9 @@ fn a_wrong_file_is_refused_by_line_and_changes_nothing() {
             "did you mean buffer_pool_size?",
         ),
         (
-            "\n\nio_capacity = 200",
+            "\n\nwal_level = \"replica\"",
             3,
-            "io_capacity: it does nothing yet",
+            "wal_level: it does nothing yet",
         ),
         (
             "page_size = \"5000B\"\n",
@@ -266,4 +280,73 @@ fn a_wrong_file_is_refused_by_line_and_changes_nothing() {
         let names = io.list_dir(Path::new("d")).expect("lists");
         assert_eq!(names, ["settings.toml"]);
     }
+}
+
+/// All that says it changes while the database is open does, and shows; what does not is refused, with what to do.
+#[test]
+fn what_changes_while_the_database_is_open_says_so() {
+    let io = Sim::new(5).io();
+    let db = options(&io).page_size(4096).open("d").expect("creates");
+    let before = db.settings();
+    assert_eq!(of(&before, "page_size"), ("4KiB", Source::Creation));
+    let mut changing = Vec::new();
+    for info in &before {
+        let other = match info.name {
+            "checkpoint_completion_target" => "0.5",
+            "max_wal_size" => "128MiB",
+            "checkpoint_timeout" => "9s",
+            "commit_delay" => "1ms",
+            _ if info.value == "unlimited" => "1000",
+            _ => &info.value,
+        };
+        // A limit may not be above the one for times of pressure; so both ways are tried.
+        let result = match info.name {
+            "io_capacity_max" => db.set("io_capacity", "500").and(db.set(info.name, other)),
+            _ => db.set(info.name, other),
+        };
+        let now = db.settings();
+        if info.changes_while_running {
+            result.expect(info.name);
+            assert_eq!(of(&now, info.name), (other, Source::Set));
+            changing.push(info.name);
+            continue;
+        }
+        let refused = result.expect_err(info.name).to_string();
+        assert!(refused.contains(info.name), "{refused}");
+        assert!(
+            refused.contains("open again") || refused.contains("never"),
+            "{refused}"
+        );
+        assert_eq!(of(&now, info.name), of(&before, info.name));
+    }
+    assert_eq!(
+        changing,
+        [
+            "max_wal_size",
+            "checkpoint_timeout",
+            "checkpoint_completion_target",
+            "io_capacity",
+            "io_capacity_max",
+            "commit_delay",
+            "commit_siblings"
+        ]
+    );
+    assert_eq!(db.stats().max_wal_size, 128 << 20);
+    for (name, value) in [
+        ("io_capacity_max", "499"),
+        ("max_wal_size", "63MiB"),
+        ("max_wal_size", "64"),
+        ("io_capacty", "3"),
+        ("wal_level", "minimal"),
+    ] {
+        let refused = db.set(name, value).expect_err(value).to_string();
+        assert!(refused.contains(name), "{refused}");
+    }
+    assert_eq!(db.stats().max_wal_size, 128 << 20);
+    db.close().expect("closes");
+    let db = options(&io).open("d").expect("opens");
+    assert_eq!(
+        of(&db.settings(), "max_wal_size"),
+        ("1GiB", Source::Default)
+    );
 }

@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::open::{self, from_engine};
 use crate::out::Out;
 use crate::units::{count, duration, size};
-use afterimage::{Stats, StatusFile, inspect};
+use afterimage::{Stats, StatusFile, Waits, inspect};
 use afterimage_io::Io;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -44,7 +44,23 @@ pub fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
 /// The numbers, one a line.
 pub fn lines(stats: &Stats) -> impl Iterator<Item = String> + use<> {
     let rows = table(stats).into_iter();
-    rows.map(|(name, value)| line(name, &value))
+    let waits = stats.waits().into_iter().filter(|(_, w)| w.count > 0);
+    let waits: Vec<_> = waits.map(|(cause, waits)| waited(cause, &waits)).collect();
+    rows.map(|(name, value)| line(name, &value)).chain(waits)
+}
+
+/// What waited for one cause; a cause that nobody waited for is left out.
+fn waited(cause: &str, waits: &Waits) -> String {
+    let time = |micros| duration(Duration::from_micros(micros));
+    let value = format!(
+        "{} (half of them {}, 1 in 100 {}, {} the longest; {} in all)",
+        count(waits.count),
+        time(waits.p50_micros),
+        time(waits.p99_micros),
+        time(waits.max_micros),
+        time(waits.micros)
+    );
+    line(&format!("waits: {}", cause.replace('_', " ")), &value)
 }
 
 fn line(name: &str, value: &str) -> String {
@@ -90,10 +106,11 @@ pub fn state(status: &StatusFile) -> &'static str {
 
 fn table(stats: &Stats) -> Vec<(&'static str, String)> {
     let age = format!(
-        "{} ({:.1} % of max_wal_size, {})",
+        "{} ({:.1} % of max_wal_size, {}; {} the most)",
         size(stats.checkpoint_age),
         percent(stats),
-        size(stats.max_wal_size)
+        size(stats.max_wal_size),
+        size(stats.checkpoint_age_max)
     );
     let checkpoints = format!(
         "timed {}, paced {}, forced {}, manual {}, shutdown {}",
@@ -108,11 +125,6 @@ fn table(stats: &Stats) -> Vec<(&'static str, String)> {
         "{} of {} frames dirty",
         count(stats.pool_dirty),
         count(stats.pool_frames)
-    );
-    let waits = format!(
-        "{} ({} in all)",
-        count(stats.lock_waits),
-        duration(Duration::from_micros(stats.lock_wait_micros))
     );
     let snapshots = format!(
         "{} ({} old versions of rows, {}; {} snapshots given up)",
@@ -132,7 +144,7 @@ fn table(stats: &Stats) -> Vec<(&'static str, String)> {
         ("commits", count(stats.commits)),
         ("rollbacks", count(stats.rollbacks)),
         ("active transactions", count(stats.active_transactions)),
-        ("lock waits", waits),
+        ("lock waits begun", count(stats.lock_waits)),
         ("deadlocks", count(stats.deadlocks)),
         ("lock timeouts", count(stats.lock_timeouts)),
         ("snapshots", snapshots),

@@ -28,9 +28,8 @@ fn what_is_shown_is_taken_again() {
 fn each_setting_reaches_its_own_option() {
     for setting in TABLE {
         let (low, high) = match setting.kind {
-            Kind::Size(low, high) | Kind::PowerOfTwo(low, high) | Kind::Count(low, high) => {
-                (low, high)
-            }
+            Kind::Size(low, high) | Kind::PowerOfTwo(low, high) => (low, high),
+            Kind::Count(low, high) | Kind::Share(low, high) => (low, high),
             Kind::Duration(low, high) => (nanos(low), nanos(high)),
             Kind::OneOf(words) => (0, words.len() as u64 - 1),
         };
@@ -52,6 +51,54 @@ fn each_setting_reaches_its_own_option() {
             assert!(options.set(setting.name, "-1").is_err(), "{}", setting.name);
         }
     }
+}
+
+#[test]
+fn a_share_is_what_is_written() {
+    let kind = Kind::Share(100, 1000);
+    for (text, value) in [("0.9", 900), ("1", 1000), ("0.125", 125), (" 0.50", 500)] {
+        assert_eq!(kind.parse(text), Ok(value));
+        assert_eq!(kind.parse(&kind.write(value)), Ok(value));
+    }
+    assert_eq!(
+        (kind.write(900), kind.write(1000)),
+        ("0.9".into(), "1".into())
+    );
+    for text in ["", ".5", "0.", "-0.5", "90%", "0.1234", "1e-1", "0.5.5"] {
+        assert!(kind.parse(text).is_err(), "{text}");
+    }
+    assert!(kind.takes(100) && !kind.takes(99) && !kind.takes(1001));
+}
+
+#[test]
+fn what_changes_while_the_log_is_open_says_so() {
+    let io = Sim::new(1).io();
+    let identity = crate::Identity {
+        database_id: 1,
+        timeline_id: 2,
+        timeline_ordinal: 1,
+    };
+    let log = crate::Log::create(&io, Path::new(""), &identity, 1, &LogOptions::default())
+        .expect("creates");
+    for setting in TABLE {
+        let value = setting.write((setting.get)(&LogOptions::default()));
+        let changed = log.set(setting.name, &value);
+        assert_eq!(
+            changed.is_ok(),
+            setting.changes_while_running,
+            "{}: {changed:?}",
+            setting.name
+        );
+        assert!(log.set(setting.name, "-1").is_err());
+    }
+    let refused = log
+        .set("wal_buffers", "1MiB")
+        .expect_err("stays")
+        .to_string();
+    assert!(
+        refused.contains("wal_buffers") && refused.contains("open again"),
+        "{refused}"
+    );
 }
 
 #[test]

@@ -300,6 +300,7 @@ impl Episode {
             board: Arc::clone(board),
             loads: Arc::clone(&self.loads),
             choices: self.choices.fork(),
+            segment_bytes: self.layout.segment_bytes,
         };
         let board = Arc::clone(board);
         bodies.push((
@@ -535,6 +536,7 @@ struct Housekeeper {
     board: Arc<Board>,
     loads: Arc<Loads>,
     choices: Choices,
+    segment_bytes: u64,
 }
 
 impl Housekeeper {
@@ -548,6 +550,7 @@ impl Housekeeper {
                     let done = self.loads.work(&self.database, &mut self.choices);
                     done.map(|()| Progress::Idle)
                 }
+                40 => self.change_settings().map(|()| Progress::Idle),
                 42 | 43 => side::work(&self.database, &mut self.choices).map(|()| Progress::Idle),
                 _ => self.database.step(),
             };
@@ -563,6 +566,15 @@ impl Housekeeper {
                 }
             }
         }
+    }
+
+    /// Other limits for whoever is at work.
+    fn change_settings(&mut self) -> Result<(), afterimage::Error> {
+        let max = (4 + self.choices.below(5)) * self.segment_bytes;
+        self.database.set("max_wal_size", &format!("{max}B"))?;
+        let pages = *self.choices.pick(&["unlimited", "100", "10000"]);
+        self.database.set("io_capacity_max", "unlimited")?;
+        self.database.set("io_capacity", pages)
     }
 
     fn rest(&mut self) {

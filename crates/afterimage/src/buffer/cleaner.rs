@@ -62,8 +62,8 @@ impl Pager {
         self.store.page_count()
     }
 
-    /// Writes these pages home, batch by batch, as far as they are still dirty and nobody is changing them.
-    fn clean_these(&self, pages: &[(PageId, Lsn)]) -> Result<usize> {
+    /// Writes these pages home, batch by batch, as far as they are still dirty and nobody is changing them. Returns how many went.
+    pub(crate) fn clean_these(&self, pages: &[(PageId, Lsn)]) -> Result<usize> {
         let doublewrite = match &self.way_home {
             WayHome::Logged(doublewrite) => doublewrite,
             WayHome::Unlogged(writing) => {

@@ -22,7 +22,7 @@ use std::path::Path;
 use afterimage_io::sync::Mutex;
 use afterimage_io::sync::atomic::{AtomicU64, Ordering};
 use afterimage_io::{Io, OpenMode};
-use afterimage_log::{Log, Lsn};
+use afterimage_log::{Log, Lsn, WaitTimes};
 
 pub(crate) use alloc::Claimed;
 pub(crate) use doublewrite::{Copy as DoublewriteCopy, Doublewrite};
@@ -57,9 +57,12 @@ impl Counter {
 
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
+    /// Calls that had to read a page first.
+    pub(crate) page_read: WaitTimes,
+    /// Calls that had to clean pages before they could have a frame.
+    pub(crate) clean_frame: WaitTimes,
     pub(crate) pages_read: Counter,
     pub(crate) pages_written: Counter,
-    pub(crate) evictions_waited: Counter,
     pub(crate) pages_merged: Counter,
     pub(crate) pages_purged: Counter,
 }
@@ -80,6 +83,8 @@ pub(crate) struct Pager {
     pool: Pool,
     store: Store,
     way_home: WayHome,
+    /// How many pages go home at once.
+    batch: usize,
     /// How often a page has changed without a record.
     changes: Counter,
     alloc: Allocator,
@@ -95,17 +100,26 @@ impl Pager {
         doublewrite: Doublewrite,
         frames: usize,
     ) -> Pager {
+        let batch = doublewrite.cells();
         let way_home = WayHome::Logged(Mutex::new(io, doublewrite));
-        Pager::with(io, log, store, way_home, frames)
+        Pager::with(io, log, store, way_home, batch, frames)
     }
 
-    fn with(io: &Io, log: Log, store: Store, way_home: WayHome, frames: usize) -> Pager {
+    fn with(
+        io: &Io,
+        log: Log,
+        store: Store,
+        way_home: WayHome,
+        batch: usize,
+        frames: usize,
+    ) -> Pager {
         Pager {
             io: io.clone(),
             log,
             pool: Pool::new(io, frames, store.page_size()),
             store,
             way_home,
+            batch,
             changes: Counter::default(),
             alloc: Allocator::new(io),
             permits: Permits::new(io, (frames - 2) / FRAMES_PER_OPERATION),
@@ -158,6 +172,16 @@ impl Pager {
         self.pool.dirty().oldest(usize::MAX, None)
     }
 
+    /// Up to `limit` of them, those with the oldest recLSN, and only those with one below `below` if that is given.
+    pub(crate) fn oldest_dirty(&self, limit: usize, below: Option<Lsn>) -> Vec<(PageId, Lsn)> {
+        self.pool.dirty().oldest(limit, below)
+    }
+
+    /// How many pages go home with one sync.
+    pub(crate) fn batch(&self) -> usize {
+        self.batch
+    }
+
     /// The first of them by recLSN.
     pub(crate) fn oldest_dirty_page(&self) -> Option<(PageId, Lsn)> {
         self.pool.dirty().oldest(1, None).pop()
@@ -187,7 +211,11 @@ impl Pager {
                 continue;
             };
             self.counters.pages_read.add(1);
-            match self.store.read(page, &mut frame) {
+            let read = self
+                .counters
+                .page_read
+                .during(&self.io, || self.store.read(page, &mut frame));
+            match read {
                 Ok(()) if frame.lsn() < Some(self.log.next_lsn()) => return Ok(frame.into_pin()),
                 Ok(()) => {
                     let what = format!(
@@ -292,13 +320,24 @@ impl Pager {
 
     /// An empty frame. If all are dirty, this call cleans some itself: it waits for I/O alone.
     pub(crate) fn blank_frame(&self) -> Result<Blank<'_>> {
+        match self.pool.take_frame() {
+            Some(blank) => Ok(blank),
+            None => self
+                .counters
+                .clean_frame
+                .during(&self.io, || self.clean_frame()),
+        }
+    }
+
+    fn clean_frame(&self) -> Result<Blank<'_>> {
+        // Enough that the clock finds the next ones soon, and not so many that this call waits long.
+        let few = (self.frame_count() / 4 + 1).min(4 * self.batch);
         loop {
+            if self.clean(few, None)? == 0 {
+                self.io.sleep(std::time::Duration::from_micros(50));
+            }
             if let Some(blank) = self.pool.take_frame() {
                 return Ok(blank);
-            }
-            self.counters.evictions_waited.add(1);
-            if self.clean(self.frame_count() / 4 + 1, None)? == 0 {
-                self.io.sleep(std::time::Duration::from_micros(50));
             }
         }
     }

@@ -98,7 +98,7 @@ impl UnloggedFile {
     /// Pages in memory over the file that [`left_by`](UnloggedFile::left_by) has found.
     pub(crate) fn pager(&self, log: &Log, store: Store) -> Pager {
         let way_home = WayHome::Unlogged(Mutex::new(&self.io, ()));
-        Pager::with(&self.io, log.clone(), store, way_home, self.frames)
+        Pager::with(&self.io, log.clone(), store, way_home, BATCH, self.frames)
     }
 }
 

@@ -4,6 +4,7 @@
 //! control file. Nothing stops, no page is forced. Behind it the log that nobody needs any more is given up.
 
 mod area;
+mod pace;
 
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use afterimage_io::sync::atomic::{AtomicU64, Ordering};
 use afterimage_log::{Control, ControlFile, Log, Lsn, Reservation};
 
 pub(crate) use area::{EngineArea, Stop};
+pub(crate) use pace::{Limits, Pace, Standing, delay, due_checkpoint, forced_at};
 
 use crate::buffer::Counter;
 use crate::error::Result;
@@ -28,7 +30,7 @@ pub(crate) enum Cause {
     Timed,
     /// An eighth of `max_wal_size` had been written since the last one; the cleaner keeps up.
     Paced,
-    /// The log came close to `max_wal_size`.
+    /// The log came close to `max_wal_size`: the cleaner did not keep up.
     Forced,
     /// Somebody asked for it.
     Manual,
@@ -69,6 +71,8 @@ pub(crate) struct Checkpointer {
     end_lsn: AtomicU64,
     /// Microseconds of the world's clock at the last one.
     taken_at: AtomicU64,
+    /// The most log that a recovery would have had to read, so far.
+    most: AtomicU64,
     pub(crate) counters: Counters,
 }
 
@@ -106,6 +110,7 @@ impl Checkpointer {
             kept_lsn: AtomicU64::new(0),
             end_lsn: AtomicU64::new(0),
             taken_at: AtomicU64::new(io.now().as_micros() as u64),
+            most: AtomicU64::new(0),
             counters: Counters::default(),
         }
     }
@@ -139,6 +144,11 @@ impl Checkpointer {
     pub(crate) fn age(&self, log: &Log) -> u64 {
         self.redo_lsn()
             .map_or(0, |redo| log.next_lsn().get().saturating_sub(redo.get()))
+    }
+
+    /// The most that [`age`](Checkpointer::age) has been since the database was opened.
+    pub(crate) fn age_max(&self, log: &Log) -> u64 {
+        self.most.load(Ordering::Relaxed).max(self.age(log))
     }
 
     /// Takes a checkpoint, points the control file at it, and gives up the log that is no longer needed.
@@ -217,6 +227,9 @@ impl Checkpointer {
         if planted::active(Bug::ControlBeforeTables) {
             system.pager.log.wait_durable(system.pager.log.next_lsn())?;
         }
+        // It is at its highest just before it falls.
+        let age = self.age(&system.pager.log);
+        self.most.fetch_max(age, Ordering::Relaxed);
         self.publish(&system.pager.io, area, system.pager.log.next_lsn());
         Ok(())
     }

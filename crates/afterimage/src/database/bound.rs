@@ -25,11 +25,17 @@ impl Shared {
     /// [`Error::TransactionTooOld`], [`Error::TransactionTooBig`] if `me` is the one that has to go: the caller
     /// rolls it back. What a checkpoint, or somebody's rollback, met.
     pub(super) fn keep_bound(&self, me: Option<&Txn>, coming: u64) -> Result<()> {
-        let is_over = |from| self.is_over(from, coming);
-        if !is_over(self.needed_from.load(Ordering::Acquire)) {
+        if !self.is_over(self.needed_from.load(Ordering::Acquire), coming) {
             return Ok(());
         }
-        let mut pages_are_home = false;
+        let space = &self.system.pager.log.waits().space;
+        space.during(&self.io, || self.make_room(me, coming))
+    }
+
+    /// Lets the log that is needed become less, until the writer may go on.
+    fn make_room(&self, me: Option<&Txn>, coming: u64) -> Result<()> {
+        let is_over = |from| self.is_over(from, coming);
+        let mut brought_home = None;
         loop {
             let log = &self.system.pager.log;
             let redo = self.checkpointer.redo_lsn().map_or(0, Lsn::get);
@@ -40,9 +46,11 @@ impl Shared {
                 return Ok(());
             }
             self.system.check_running()?;
-            if is_over(redo) && !pages_are_home {
-                self.bring_home(redo)?;
-                pages_are_home = true;
+            // Again where others have written meanwhile; as long as it helps.
+            let margin = self.live.max_wal_size() / MARGIN_PART;
+            if is_over(redo) && brought_home.is_none_or(|before| redo >= before + margin) {
+                self.bring_home(redo, coming)?;
+                brought_home = Some(redo);
                 continue;
             }
             let Some(oldest) = self.system.active.oldest() else {
@@ -89,7 +97,7 @@ impl Shared {
 
     /// A single write that is too much by itself.
     fn check_size(&self, coming: u64) -> Result<()> {
-        let (bytes, max) = (coming, self.options.max_wal_size);
+        let (bytes, max) = (coming, self.live.max_wal_size());
         if bytes > max / 2 {
             return Err(Error::TransactionTooBig { bytes, max });
         }
@@ -98,18 +106,21 @@ impl Shared {
 
     /// Would the log from `from` on, with what is coming, be more than a recovery may need?
     fn is_over(&self, from: u64, coming: u64) -> bool {
-        let (log, max) = (&self.system.pager.log, self.options.max_wal_size);
+        let (log, max) = (&self.system.pager.log, self.live.max_wal_size());
         let end = log.next_lsn().get() + log.reserved_bytes() + coming;
         end.saturating_sub(from) > max - max / MARGIN_PART
     }
 
-    fn bring_home(&self, redo: u64) -> Result<()> {
+    fn bring_home(&self, redo: u64, coming: u64) -> Result<()> {
         let _deciding = self.deciding.lock();
         // Somebody else may have done it while this one waited.
         if self.checkpointer.redo_lsn().map_or(0, Lsn::get) > redo {
             return Ok(());
         }
-        self.system.pager.clean_below(self.half_way_back())?;
+        let max = self.live.max_wal_size();
+        let reserved = self.system.pager.log.reserved_bytes();
+        let below = self.back_from(max - max / MARGIN_PART, reserved + coming);
+        self.system.pager.clean_below(below)?;
         self.checkpointer.take(&self.system, Cause::Forced)
     }
 
@@ -128,7 +139,7 @@ impl Shared {
     }
 
     fn too_much(&self, first: Lsn, own: u64) -> Error {
-        let max = self.options.max_wal_size;
+        let max = self.live.max_wal_size();
         if own > max / 2 {
             return Error::TransactionTooBig { bytes: own, max };
         }

@@ -8,9 +8,10 @@ use std::time::Duration;
 use afterimage_io::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use afterimage_io::sync::{Condvar, Mutex};
 use afterimage_io::{Io, JoinHandle, LockAttempt, LockFile, Note, Progress};
-use afterimage_log::{ControlFile, Lsn};
+use afterimage_log::{ControlFile, Lsn, WaitTimes};
 
 use super::create::{self, Contents};
+use super::live::Live;
 use super::load;
 use super::maintenance::REST;
 use super::snapshot::Snapshot;
@@ -20,7 +21,7 @@ use super::table::Table;
 use super::transaction::Transaction;
 use super::verify::{self, VerifyReport};
 use crate::buffer::{Counter, Counters, Pager};
-use crate::checkpoint::{Cause, Checkpointer};
+use crate::checkpoint::{Cause, Checkpointer, Pace};
 use crate::error::{Error, Result};
 use crate::options::{Durability, Options};
 use crate::recovery::{Recovered, RecoveryReport, recover};
@@ -70,13 +71,21 @@ struct Lane(AtomicU64);
 pub(super) struct Shared {
     pub(super) io: Io,
     directory: PathBuf,
+    /// As they were at the open; those that change are in `live`.
     pub(super) options: Options,
+    pub(super) live: Live,
     pub(super) system: System,
     pub(super) checkpointer: Checkpointer,
     pub(super) status: StatusWriter,
     pub(super) status_written: Mutex<Duration>,
     /// A position that log needed by a recovery was found to begin at: it may begin later by now.
     pub(super) needed_from: AtomicU64,
+    /// How fast pages go home.
+    pub(super) pace: Mutex<Pace>,
+    /// Where the oldest change that is not home began, by the cleaner's last look.
+    pub(super) oldest_dirty: AtomicU64,
+    /// Waits of first writes for the cleaner.
+    pub(super) throttled: WaitTimes,
     /// Held by whoever decides whether a checkpoint is due, and takes it.
     pub(super) deciding: Mutex<()>,
     report: RecoveryReport,
@@ -146,7 +155,16 @@ impl Database {
             checkpointer,
             report,
         } = recovered;
+        let next = system.pager.log.next_lsn().get();
+        let options = options.adopt(
+            system.pager.page_size() as u32,
+            system.pager.log.stats().segment_bytes,
+        )?;
         let shared = Arc::new(Shared {
+            live: Live::new(&io, &options),
+            pace: Mutex::new(&io, Pace::new(io.now(), next)),
+            oldest_dirty: AtomicU64::new(next),
+            throttled: WaitTimes::default(),
             system,
             checkpointer,
             status,
@@ -260,7 +278,7 @@ impl Database {
     fn autocommit(&self, table: &Table, key: &[u8], wish: Wish<'_>) -> Result<Outcome> {
         let shared = self.enter()?;
         shared.check_table(table)?;
-        shared.help_if_behind()?;
+        shared.before_first_write(table)?;
         shared.keep_bound(None, table.log_bytes(wish))?;
         if table.is_unlogged() {
             shared.keep_memory(None)?;
@@ -631,7 +649,8 @@ impl Shared {
     pub(super) fn stats(&self) -> Stats {
         let (pager, log) = (&self.system.pager, self.system.pager.log.stats());
         let (pages, pages_free) = pager.page_counts();
-        let (lock_waits, lock_wait_time) = self.system.lock_waits();
+        let (lock_waits, wait_lock) = self.system.lock_waits();
+        let waits = pager.log.waits();
         let (versions, snapshots_too_old) = self.system.version_stats();
         let checkpoints = &self.checkpointer.counters;
         let catalogue = &self.system.catalogue;
@@ -641,6 +660,11 @@ impl Shared {
             let unlogged = unlogged.map_or(0, |pager| counter(&pager.counters).get());
             counter(&pager.counters).get() + unlogged
         };
+        let waited = |times: fn(&Counters) -> &WaitTimes| {
+            let pagers = [Some(pager), unlogged].into_iter().flatten();
+            let all: Vec<_> = pagers.map(|pager| times(&pager.counters)).collect();
+            WaitTimes::told(&all)
+        };
         let (tables, unlogged_tables) = catalogue.counts();
         Stats {
             next_lsn: log.next_lsn.get(),
@@ -649,7 +673,8 @@ impl Shared {
             redo_lsn: self.checkpointer.redo_lsn().map_or(0, Lsn::get),
             checkpoint_lsn: self.checkpointer.checkpoint_lsn().map_or(0, Lsn::get),
             checkpoint_age: self.checkpointer.age(&pager.log),
-            max_wal_size: self.options.max_wal_size,
+            checkpoint_age_max: self.checkpointer.age_max(&pager.log),
+            max_wal_size: self.live.max_wal_size(),
             checkpoints_timed: checkpoints.timed.get(),
             checkpoints_paced: checkpoints.paced.get(),
             checkpoints_forced: checkpoints.forced.get(),
@@ -661,7 +686,6 @@ impl Shared {
             deadlocks: self.system.deadlocks(),
             lock_timeouts: self.system.lock_timeouts(),
             lock_waits,
-            lock_wait_micros: lock_wait_time.as_micros() as u64,
             snapshots: versions.views,
             snapshot_oldest_lsn: versions.oldest_view.map_or(0, Lsn::get),
             snapshots_too_old,
@@ -688,7 +712,13 @@ impl Shared {
             pages_purged: both(|counters| &counters.pages_purged),
             pool_frames: pager.frame_count() as u64,
             pool_dirty: pager.dirty_count() as u64,
-            pool_waits: both(|counters| &counters.evictions_waited),
+            wait_sync: WaitTimes::told(&[&waits.sync]),
+            wait_log_buffer: WaitTimes::told(&[&waits.buffer]),
+            wait_log_space: WaitTimes::told(&[&waits.space]),
+            wait_lock,
+            wait_page_read: waited(|counters| &counters.page_read),
+            wait_clean_frame: waited(|counters| &counters.clean_frame),
+            wait_throttle: WaitTimes::told(&[&self.throttled]),
         }
     }
 }

@@ -4,14 +4,15 @@
 use std::time::Duration;
 
 use afterimage_io::Progress;
+use afterimage_io::sync::atomic::Ordering;
+use afterimage_log::Lsn;
 
 use super::handle::Shared;
-use crate::checkpoint::Cause;
+use super::table::Table;
+use crate::checkpoint::{Cause, Standing, delay, due_checkpoint, forced_at};
 use crate::error::{Error, Result};
-use crate::transaction::{System, after_record};
+use crate::transaction::System;
 
-/// Pages cleaned in one step: little enough that a step is short.
-const CLEAN_BATCH: usize = 64;
 /// Owners' pages freed, and places looked at for merging, in one step.
 const CLEAN_UPS: usize = 16;
 /// Log that gathers without anybody working (heartbeats): no reason for a checkpoint.
@@ -70,76 +71,104 @@ impl Shared {
         }
     }
 
-    /// Keeps the oldest recLSN within three eighths of `max_wal_size`, and a quarter of the pool clean.
+    /// Writes one batch of the pages that are due, and keeps a quarter of the pool clean.
     fn clean_ahead(&self) -> Result<bool> {
         let pager = &self.system.pager;
-        let horizon = self.options.max_wal_size / 8 * 3;
-        let oldest_wanted = pager.log.next_lsn().get().saturating_sub(horizon);
-        let mut cleaned = 0;
-        if let Some(below) = afterimage_log::Lsn::new(oldest_wanted) {
-            cleaned += pager.clean(CLEAN_BATCH, Some(below))?;
-        }
+        let mut cleaned = self.clean_due()?;
         let unlogged = self.system.catalogue.unlogged();
         for pager in [Some(pager), unlogged.map(|file| &file.pager)]
             .into_iter()
             .flatten()
         {
             if pager.dirty_count() > pager.frame_count() / 4 * 3 {
-                cleaned += pager.clean(CLEAN_BATCH, None)?;
+                cleaned += pager.clean(pager.batch(), None)?;
             }
         }
         Ok(cleaned > 0)
     }
 
+    /// Pages go home in the order in which they became dirty, at the pace that keeps the log within its target.
+    fn clean_due(&self) -> Result<usize> {
+        let pager = &self.system.pager;
+        let mut pace = self.pace.lock();
+        let at = self.standing();
+        let due = pace.due(&self.live.limits(), &at);
+        let batch = pager.batch();
+        let pages = pager.oldest_dirty(due.pages.min(batch), Lsn::new(due.below));
+        if pages.is_empty() || (pages.len() < batch && !due.at_once) {
+            return Ok(0);
+        }
+        let cleaned = pager.clean_these(&pages)?;
+        pace.wrote(self.io.now(), cleaned);
+        drop(pace);
+        self.standing();
+        Ok(cleaned)
+    }
+
+    /// Where things stand; the writers learn how old the oldest change is that is not home.
+    fn standing(&self) -> Standing {
+        let log = &self.system.pager.log;
+        // First: what becomes dirty after this look is younger.
+        let next = log.next_lsn().get();
+        let oldest = self.system.pager.oldest_dirty_page();
+        let oldest = oldest.map_or(next, |(_, rec_lsn)| rec_lsn.get());
+        self.oldest_dirty.store(oldest, Ordering::Release);
+        Standing {
+            now: self.io.now(),
+            next,
+            oldest,
+            checkpoint: self.checkpointer.checkpoint_lsn().map_or(0, Lsn::get),
+            redo: self.checkpointer.redo_lsn().map_or(0, Lsn::get),
+            since: self.checkpointer.since_last(&self.io),
+        }
+    }
+
     fn checkpoint_if_due(&self) -> Result<bool> {
         // Decided by one at a time, so that those who come together do not take one checkpoint each.
         let _deciding = self.deciding.lock();
-        let log = &self.system.pager.log;
-        let Some(last) = self.checkpointer.checkpoint_lsn() else {
+        let idle = self.checkpointer.log_since(&self.system.pager.log) <= IDLE_LOG;
+        let (limits, background) = (self.live.limits(), self.options.background);
+        let Some(cause) = due_checkpoint(&limits, &self.standing(), background, idle) else {
             return Ok(false);
         };
-        let since = log.next_lsn().get().saturating_sub(last.get());
-        let age = self.checkpointer.age(log);
-        let max = self.options.max_wal_size;
-        let cause = if age > max / 4 * 3 {
-            Cause::Forced
-        } else if since > max / 8 {
-            Cause::Paced
-        } else if self.checkpointer.log_since(log) > IDLE_LOG
-            && self.checkpointer.since_last(&self.io) >= self.options.checkpoint_timeout
-        {
-            Cause::Timed
-        } else {
-            return Ok(false);
-        };
-        match cause {
-            Cause::Forced => self.system.pager.clean_below(self.half_way_back())?,
-            Cause::Timed => self.system.pager.clean_below(after_record(last))?,
-            _ => {}
+        if cause == Cause::Forced {
+            let at = forced_at(limits.max_wal_size, background);
+            self.system.pager.clean_below(self.back_from(at, 0))?;
         }
         self.checkpointer.take(&self.system, cause)?;
         Ok(true)
     }
 
-    /// Where the redo point should be after a forced checkpoint.
-    pub(super) fn half_way_back(&self) -> afterimage_log::Lsn {
-        let log = &self.system.pager.log;
-        let back = log.next_lsn().get() - self.options.max_wal_size / 4;
-        afterimage_log::Lsn::new(back).unwrap_or(log.next_lsn())
+    /// Where the redo point should be after a checkpoint at the age `at`, with so much log to come: an eighth of
+    /// `max_wal_size` of air. Not more: somebody waits while the pages before it go home.
+    pub(super) fn back_from(&self, at: u64, coming: u64) -> Lsn {
+        let next = self.system.pager.log.next_lsn();
+        let back = (at - self.live.max_wal_size() / 8).saturating_sub(coming);
+        Lsn::new(next.get().saturating_sub(back)).unwrap_or(next)
     }
 
-    /// A writer's first write helps when the background work has fallen behind, or does it all when there is none.
-    /// Holds no latch.
-    pub(super) fn help_if_behind(&self) -> Result<()> {
-        let max = self.options.max_wal_size;
-        let bound = if self.options.background {
-            max / 8 * 7
-        } else {
-            max / 4 * 3
-        };
+    /// To be called before a transaction's first write to `table`. Holds no latch, and none of the transaction's writes
+    /// is there yet for anybody to wait for.
+    pub(super) fn before_first_write(&self, table: &Table) -> Result<()> {
+        match table.is_unlogged() {
+            true => self.system.help_to_merge(),
+            false => self.keep_pace(),
+        }
+    }
+
+    /// A writer waits a moment where pages go home more slowly than log is written; without a background thread it does the
+    /// work itself.
+    pub(super) fn keep_pace(&self) -> Result<()> {
         self.system.help_to_merge()?;
-        let due = self.checkpointer.age(&self.system.pager.log) > bound;
-        if due {
+        let (max, log) = (self.live.max_wal_size(), &self.system.pager.log);
+        if self.options.background {
+            let oldest = self.oldest_dirty.load(Ordering::Acquire);
+            if let Some(delay) = delay(max, log.next_lsn().get().saturating_sub(oldest)) {
+                self.throttled.during(&self.io, || self.io.sleep(delay));
+            }
+            return Ok(());
+        }
+        if self.checkpointer.age(log) > forced_at(max, false) {
             match self.checkpoint_if_due() {
                 Err(Error::DiskFull { .. }) | Ok(_) => {}
                 Err(error) => return Err(error),

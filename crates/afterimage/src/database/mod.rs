@@ -5,6 +5,7 @@ mod create;
 mod handle;
 #[cfg(test)]
 mod lies;
+mod live;
 mod load;
 mod maintenance;
 mod pins;

@@ -1,5 +1,7 @@
 //! What the engine counts, as plain data.
 
+use afterimage_log::Waits;
+
 /// A look at the engine's counters and positions; got by [`Database::stats`](crate::Database::stats), or from the
 /// `status` file of a database that another process has open. Positions are log positions (LSNs), sizes are bytes,
 /// counts are since the database was opened.
@@ -18,6 +20,8 @@ pub struct Stats {
     pub checkpoint_lsn: u64,
     /// Log written since the redo point, in bytes: what a recovery would read.
     pub checkpoint_age: u64,
+    /// The most that this has been: never more than `max_wal_size`.
+    pub checkpoint_age_max: u64,
     /// The setting `max_wal_size`, in bytes.
     pub max_wal_size: u64,
     /// Checkpoints because `checkpoint_timeout` had passed.
@@ -40,10 +44,8 @@ pub struct Stats {
     pub deadlocks: u64,
     /// Waits for a lock that were given up after `lock_timeout`.
     pub lock_timeouts: u64,
-    /// Times a transaction waited for a lock.
+    /// Times a transaction began to wait for a lock.
     pub lock_waits: u64,
-    /// Microseconds spent in those waits.
-    pub lock_wait_micros: u64,
     /// Snapshots open at this moment.
     pub snapshots: u64,
     /// The position that the oldest of them reads at; zero if there is none.
@@ -96,22 +98,54 @@ pub struct Stats {
     pub pool_frames: u64,
     /// Of those, dirty ones.
     pub pool_dirty: u64,
-    /// Times a call had to clean a page before it could have a frame.
-    pub pool_waits: u64,
+    /// Waits for the write and sync that makes a commit as durable as it is to be. The waits of commits are told apart by
+    /// their cause, this one and the six that follow; who did not wait is in none.
+    pub wait_sync: Waits,
+    /// For a full log buffer to be written out.
+    pub wait_log_buffer: Waits,
+    /// For room in the log: a segment that had to be made, or pages that had to go home because of `max_wal_size`.
+    pub wait_log_space: Waits,
+    /// For another transaction's lock; those that are over.
+    pub wait_lock: Waits,
+    /// For a page to be read.
+    pub wait_page_read: Waits,
+    /// For a dirty page to go home, because no frame was clean.
+    pub wait_clean_frame: Waits,
+    /// Before a transaction's first write, because pages went home more slowly than log was written.
+    pub wait_throttle: Waits,
 }
 
 macro_rules! fields {
-    ($($name:ident),* $(,)?) => {
+    ([$($name:ident),* $(,)?], [$($wait:ident),* $(,)?]) => {
         impl Stats {
-            /// Every field's name and value, in a fixed order: for printing, for the `status` file, for metrics.
+            /// Every field's name and value, in a fixed order: for printing, for the `status` file, for metrics. Those of
+            /// waits are named `wait_sync_count`, `wait_sync_micros`, `_p50_micros`, `_p99_micros`, `_max_micros`.
             pub fn fields(&self) -> Vec<(&'static str, u64)> {
-                vec![$((stringify!($name), self.$name)),*]
+                let mut fields = vec![$((stringify!($name), self.$name)),*];
+                $(fields.extend([
+                    (concat!(stringify!($wait), "_count"), self.$wait.count),
+                    (concat!(stringify!($wait), "_micros"), self.$wait.micros),
+                    (concat!(stringify!($wait), "_p50_micros"), self.$wait.p50_micros),
+                    (concat!(stringify!($wait), "_p99_micros"), self.$wait.p99_micros),
+                    (concat!(stringify!($wait), "_max_micros"), self.$wait.max_micros),
+                ]);)*
+                fields
+            }
+
+            /// The waits by their cause: `sync`, `log_buffer`, ...
+            pub fn waits(&self) -> Vec<(&'static str, Waits)> {
+                vec![$((&stringify!($wait)["wait_".len()..], self.$wait)),*]
             }
 
             /// Sets the field of this name; false if there is none.
             pub(crate) fn set(&mut self, name: &str, value: u64) -> bool {
                 match name {
                     $(stringify!($name) => self.$name = value,)*
+                    $(concat!(stringify!($wait), "_count") => self.$wait.count = value,
+                    concat!(stringify!($wait), "_micros") => self.$wait.micros = value,
+                    concat!(stringify!($wait), "_p50_micros") => self.$wait.p50_micros = value,
+                    concat!(stringify!($wait), "_p99_micros") => self.$wait.p99_micros = value,
+                    concat!(stringify!($wait), "_max_micros") => self.$wait.max_micros = value,)*
                     _ => return false,
                 }
                 true
@@ -121,50 +155,60 @@ macro_rules! fields {
 }
 
 fields!(
-    next_lsn,
-    written_lsn,
-    durable_lsn,
-    redo_lsn,
-    checkpoint_lsn,
-    checkpoint_age,
-    max_wal_size,
-    checkpoints_timed,
-    checkpoints_paced,
-    checkpoints_forced,
-    checkpoints_manual,
-    checkpoints_shutdown,
-    commits,
-    rollbacks,
-    active_transactions,
-    deadlocks,
-    lock_timeouts,
-    lock_waits,
-    lock_wait_micros,
-    snapshots,
-    snapshot_oldest_lsn,
-    snapshots_too_old,
-    versions,
-    version_bytes,
-    wal_records,
-    wal_bytes,
-    wal_writes,
-    wal_syncs,
-    wal_sync_micros,
-    wal_slowest_sync_micros,
-    wal_segments,
-    wal_segments_recycled,
-    pages_read,
-    pages_written,
-    pages,
-    pages_free,
-    tables,
-    unlogged_tables,
-    unlogged_pages,
-    unlogged_pages_free,
-    unlogged_kept_bytes,
-    pages_merged,
-    pages_purged,
-    pool_frames,
-    pool_dirty,
-    pool_waits,
+    [
+        next_lsn,
+        written_lsn,
+        durable_lsn,
+        redo_lsn,
+        checkpoint_lsn,
+        checkpoint_age,
+        checkpoint_age_max,
+        max_wal_size,
+        checkpoints_timed,
+        checkpoints_paced,
+        checkpoints_forced,
+        checkpoints_manual,
+        checkpoints_shutdown,
+        commits,
+        rollbacks,
+        active_transactions,
+        deadlocks,
+        lock_timeouts,
+        lock_waits,
+        snapshots,
+        snapshot_oldest_lsn,
+        snapshots_too_old,
+        versions,
+        version_bytes,
+        wal_records,
+        wal_bytes,
+        wal_writes,
+        wal_syncs,
+        wal_sync_micros,
+        wal_slowest_sync_micros,
+        wal_segments,
+        wal_segments_recycled,
+        pages_read,
+        pages_written,
+        pages,
+        pages_free,
+        tables,
+        unlogged_tables,
+        unlogged_pages,
+        unlogged_pages_free,
+        unlogged_kept_bytes,
+        pages_merged,
+        pages_purged,
+        pool_frames,
+        pool_dirty,
+    ],
+    [
+        wait_sync,
+        wait_log_buffer,
+        wait_log_space,
+        wait_lock,
+        wait_page_read,
+        wait_clean_frame,
+        wait_throttle,
+    ]
 );

@@ -173,6 +173,12 @@ mod tests {
         };
         let some = StatusFile::decode(&many.encode()).expect("a whole status");
         assert!(some.pins.len() > 9, "{}", some.pins.len());
+        let mut full = status.clone();
+        for (name, _) in Stats::default().fields() {
+            assert!(full.stats.set(name, u64::MAX), "{name}");
+        }
+        let read = StatusFile::decode(&full.encode()).expect("there is room for it");
+        assert_eq!(read.stats, full.stats);
         assert_eq!(StatusFile::decode(&bytes[..40]), None);
         assert_eq!(StatusFile::decode(&[0; BYTES]), None);
     }

@@ -133,7 +133,7 @@ impl Transaction {
         self.keep_memory(table)?;
         self.with(table, |shared, txn| {
             if !txn.has_written() {
-                shared.help_if_behind()?;
+                shared.before_first_write(table)?;
             }
             check_value_size(len)?;
             let to_log = if table.is_unlogged() { 0 } else { len };
@@ -230,7 +230,7 @@ impl Transaction {
         self.keep_memory(table)?;
         self.with(table, |shared, txn| {
             if !txn.has_written() {
-                shared.help_if_behind()?;
+                shared.before_first_write(table)?;
             }
             shared.keep_bound(Some(txn), table.log_bytes(wish))?;
             shared.system.write(txn, &table.tree, key, wish)

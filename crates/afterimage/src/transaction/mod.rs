@@ -22,7 +22,7 @@ use std::time::Duration;
 use afterimage_io::Io;
 use afterimage_io::planted::{self, Bug};
 use afterimage_io::sync::atomic::{AtomicU64, Ordering};
-use afterimage_log::{Lsn, Reservation};
+use afterimage_log::{Lsn, Reservation, Waits};
 
 pub(crate) use active::ActiveTable;
 pub(crate) use large::{Found, NewValue, failed as read_failed};
@@ -244,8 +244,9 @@ impl System {
         (self.versions.stats(), self.versions.too_old.get())
     }
 
-    pub(crate) fn lock_waits(&self) -> (u64, Duration) {
+    /// Waits for locks that have begun, and those that are over.
+    pub(crate) fn lock_waits(&self) -> (u64, Waits) {
         let stats = self.locks.stats();
-        (stats.waits, stats.wait_time)
+        (stats.waits, stats.waited)
     }
 }

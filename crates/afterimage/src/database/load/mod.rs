@@ -317,7 +317,7 @@ fn check_order(last: Option<&[u8]>, key: &[u8]) -> Result<()> {
 /// inside does not let a close wait for its end.
 fn pace(shared: &Shared) -> Result<()> {
     shared.check_open()?;
-    shared.help_if_behind()?;
+    shared.keep_pace()?;
     shared.keep_bound(
         None,
         structure_bytes_max(shared.system.pager.page_size()) as u64,

@@ -17,7 +17,7 @@ mod tests;
 
 use std::time::Duration;
 
-use afterimage_log::Lsn;
+use afterimage_log::{Lsn, Waits};
 
 use crate::ids::TableId;
 use crate::interval::Interval;
@@ -68,12 +68,12 @@ pub(crate) enum LockError {
 /// Counts for `Stats`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct LockStats {
-    /// Requests that had to wait, since the table was made.
+    /// Requests that had to wait, since the table was made: those that still wait, too.
     pub(crate) waits: u64,
     /// Victims, since the table was made.
     pub(crate) deadlocks: u64,
     /// Waits that were given up after `lock_timeout`.
     pub(crate) timeouts: u64,
-    /// Time spent waiting, all owners together.
-    pub(crate) wait_time: Duration,
+    /// The waits that are over.
+    pub(crate) waited: Waits,
 }

@@ -3,12 +3,10 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use afterimage_io::Io;
 use afterimage_io::sync::Mutex;
-use afterimage_io::sync::atomic::{AtomicU64, Ordering};
-use afterimage_log::Lsn;
+use afterimage_log::{Lsn, WaitTimes};
 
 use super::commits::{Commits, Writers};
 use super::held::Held;
@@ -29,8 +27,8 @@ pub(crate) struct LockTable {
     state: Mutex<State>,
     commits: Commits,
     writers: Writers,
-    /// Nanoseconds that owners have spent waiting, all together.
-    waited: AtomicU64,
+    /// How long owners have waited.
+    waited: WaitTimes,
 }
 
 /// How a request came out before any waiting.
@@ -51,7 +49,7 @@ impl LockTable {
             state: Mutex::new(io, State::default()),
             commits: Commits::new(),
             writers: Writers::new(),
-            waited: AtomicU64::new(0),
+            waited: WaitTimes::default(),
         }
     }
 
@@ -220,7 +218,7 @@ impl LockTable {
             waits: state.waits,
             deadlocks: state.deadlocks,
             timeouts: state.timeouts,
-            wait_time: Duration::from_nanos(self.waited.load(Ordering::Relaxed)),
+            waited: WaitTimes::told(&[&self.waited]),
         }
     }
 
@@ -266,10 +264,7 @@ impl LockTable {
             verdict = self.give_up(owner);
         }
         let waited = self.io.now().saturating_sub(began);
-        self.waited.fetch_add(
-            u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX),
-            Ordering::Relaxed,
-        );
+        self.waited.add(waited);
         match verdict {
             Verdict::Granted => {
                 self.record(&mut owner.held.lock(), name, mode);
