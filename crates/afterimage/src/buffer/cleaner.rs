@@ -16,25 +16,33 @@ struct Batch<'p> {
 }
 
 impl Pager {
-    /// Writes up to `limit` dirty pages home, those with the oldest recLSN first, and only those with a recLSN below
-    /// `below` if one is given. Returns how many went. Waits for I/O; call it without latches.
+    /// Writes one batch of dirty pages home: up to `limit` of those with the oldest recLSN, and only those with a recLSN below
+    /// `below` if one is given, as far as nobody is changing them. Returns how many went. Waits for I/O; call it without
+    /// latches.
     pub(crate) fn clean(&self, limit: usize, below: Option<Lsn>) -> Result<usize> {
-        self.clean_these(&self.pool.dirty().oldest(limit, below))
+        match &self.way_home {
+            WayHome::Logged(doublewrite) => {
+                let mut area = doublewrite.lock();
+                // Chosen when it is this call's turn: whoever was before has written some of them.
+                let pages = self.pool.dirty().oldest(limit.min(self.batch), below);
+                self.clean_batch(&mut area, &pages)
+            }
+            WayHome::Unlogged(writing) => {
+                let _writing = writing.lock();
+                self.clean_straight(&self.pool.dirty().oldest(limit.min(self.batch), below))
+            }
+        }
     }
 
     /// Cleans everything that was dirty with a recLSN below `below`.
     pub(crate) fn clean_below(&self, below: Lsn) -> Result<()> {
-        loop {
-            let mut todo = self.pool.dirty().oldest(usize::MAX, Some(below));
-            if todo.is_empty() {
-                return Ok(());
-            }
-            todo.sort_unstable_by_key(|(_, rec_lsn)| *rec_lsn);
-            if self.clean_these(&todo)? == 0 {
+        while !self.pool.dirty().oldest(1, Some(below)).is_empty() {
+            if self.clean(usize::MAX, Some(below))? == 0 {
                 // Somebody holds the latch of what is left; a moment passes, then it is free.
                 self.io.sleep(std::time::Duration::from_micros(50));
             }
         }
+        Ok(())
     }
 
     /// Everything is written home, durably, and page 0 says which clean stop the file belongs to: the one with this
@@ -60,25 +68,6 @@ impl Pager {
     /// Whole pages in the file, which may be longer than what is in use: room that a full disk gave in part.
     pub(crate) fn file_pages(&self) -> Result<u64> {
         self.store.page_count()
-    }
-
-    /// Writes these pages home, batch by batch, as far as they are still dirty and nobody is changing them. Returns how many went.
-    pub(crate) fn clean_these(&self, pages: &[(PageId, Lsn)]) -> Result<usize> {
-        let doublewrite = match &self.way_home {
-            WayHome::Logged(doublewrite) => doublewrite,
-            WayHome::Unlogged(writing) => {
-                let _writing = writing.lock();
-                return self.clean_straight(pages);
-            }
-        };
-        let (mut cleaned, mut rest) = (0, pages);
-        while !rest.is_empty() {
-            let mut area = doublewrite.lock();
-            let (now, later) = rest.split_at(rest.len().min(area.cells()));
-            cleaned += self.clean_batch(&mut area, now)?;
-            rest = later;
-        }
-        Ok(cleaned)
     }
 
     fn clean_batch(&self, area: &mut Doublewrite, pages: &[(PageId, Lsn)]) -> Result<usize> {

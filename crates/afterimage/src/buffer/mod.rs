@@ -85,6 +85,8 @@ pub(crate) struct Pager {
     way_home: WayHome,
     /// How many pages go home at once.
     batch: usize,
+    /// Held by whoever cleans pages because it found no frame.
+    cleaning: Mutex<()>,
     /// How often a page has changed without a record.
     changes: Counter,
     alloc: Allocator,
@@ -120,6 +122,7 @@ impl Pager {
             store,
             way_home,
             batch,
+            cleaning: Mutex::new(io, ()),
             changes: Counter::default(),
             alloc: Allocator::new(io),
             permits: Permits::new(io, (frames - 2) / FRAMES_PER_OPERATION),
@@ -172,9 +175,9 @@ impl Pager {
         self.pool.dirty().oldest(usize::MAX, None)
     }
 
-    /// Up to `limit` of them, those with the oldest recLSN, and only those with one below `below` if that is given.
-    pub(crate) fn oldest_dirty(&self, limit: usize, below: Option<Lsn>) -> Vec<(PageId, Lsn)> {
-        self.pool.dirty().oldest(limit, below)
+    /// How many of them have a recLSN below `below`; it does not count beyond `limit`.
+    pub(crate) fn count_dirty(&self, limit: usize, below: Option<Lsn>) -> usize {
+        self.pool.dirty().oldest(limit, below).len()
     }
 
     /// How many pages go home with one sync.
@@ -329,15 +332,15 @@ impl Pager {
         }
     }
 
+    /// One cleans a batch, and those who come meanwhile find what it has left.
     fn clean_frame(&self) -> Result<Blank<'_>> {
-        // Enough that the clock finds the next ones soon, and not so many that this call waits long.
-        let few = (self.frame_count() / 4 + 1).min(4 * self.batch);
         loop {
-            if self.clean(few, None)? == 0 {
-                self.io.sleep(std::time::Duration::from_micros(50));
-            }
+            let _turn = self.cleaning.lock();
             if let Some(blank) = self.pool.take_frame() {
                 return Ok(blank);
+            }
+            if self.clean(usize::MAX, None)? == 0 {
+                self.io.sleep(std::time::Duration::from_micros(50));
             }
         }
     }

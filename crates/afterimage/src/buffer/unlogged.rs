@@ -108,11 +108,6 @@ impl Pager {
     pub(super) fn clean_straight(&self, pages: &[(PageId, Lsn)]) -> Result<usize> {
         let mut ids: Vec<PageId> = pages.iter().map(|(page, _)| *page).collect();
         ids.sort_unstable();
-        let batches = ids.chunks(BATCH);
-        batches.map(|batch| self.clean_batch_straight(batch)).sum()
-    }
-
-    fn clean_batch_straight(&self, ids: &[PageId]) -> Result<usize> {
         self.check_running()?;
         let (mut pins, mut runs): (Vec<Pin<'_>>, Vec<(PageId, Vec<u8>)>) = Default::default();
         for pin in ids.iter().filter_map(|id| self.pool.pin(*id)) {

@@ -94,11 +94,12 @@ impl Shared {
         let at = self.standing();
         let due = pace.due(&self.live.limits(), &at);
         let batch = pager.batch();
-        let pages = pager.oldest_dirty(due.pages.min(batch), Lsn::new(due.below));
-        if pages.is_empty() || (pages.len() < batch && !due.at_once) {
+        let (most, below) = (due.pages.min(batch), Lsn::new(due.below));
+        let pages = pager.count_dirty(most, below);
+        if pages == 0 || (pages < batch && !due.at_once) {
             return Ok(0);
         }
-        let cleaned = pager.clean_these(&pages)?;
+        let cleaned = pager.clean(pages, below)?;
         pace.wrote(self.io.now(), cleaned);
         drop(pace);
         self.standing();
