@@ -144,7 +144,8 @@ impl Shared {
     /// `max_wal_size` of air. Not more: somebody waits while the pages before it go home.
     pub(super) fn back_from(&self, at: u64, coming: u64) -> Lsn {
         let next = self.system.pager.log.next_lsn();
-        let back = (at - self.live.max_wal_size() / 8).saturating_sub(coming);
+        let air = self.live.max_wal_size() / 8;
+        let back = at.saturating_sub(air + coming);
         Lsn::new(next.get().saturating_sub(back)).unwrap_or(next)
     }
 
