@@ -18,4 +18,5 @@ fn all_are_listed() {
     }
 }
 mod refused_0a99892e;
+mod refused_a7397ba7;
 mod refused_c9588cdf;
