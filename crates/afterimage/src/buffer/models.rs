@@ -3,6 +3,7 @@
 //!
 //! A page of the models bears its own number as its LSN, so that whoever looks sees whose bytes they are.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use afterimage_io::Io;
@@ -10,8 +11,9 @@ use afterimage_io::sync::atomic::{AtomicU64, Ordering};
 use afterimage_log::Lsn;
 
 use super::pool::Pool;
-use crate::ids::PageId;
+use crate::ids::{PageId, TableId};
 use crate::models::check;
+use crate::page::{Kind, PageOp, apply};
 
 const ONE: PageId = PageId(10);
 const OTHER: PageId = PageId(11);
@@ -47,7 +49,7 @@ fn a_pinned_page_is_not_evicted() {
         let pool = pool(&io);
         let shared = Arc::clone(&pool);
         let loader = io.spawn("loader", move || _ = load(&shared, OTHER));
-        if let Some(page) = pool.pin(ONE).and_then(super::Pin::shared) {
+        if let Some(page) = pool.shared(ONE) {
             assert_eq!(page.lsn(), Some(lsn(ONE.get())), "another page's bytes");
         }
         loader.expect("a thread").join().expect("no panic");
@@ -63,7 +65,7 @@ fn a_dirty_page_is_not_evicted() {
         let pool = pool(&io);
         let shared = Arc::clone(&pool);
         let loader = io.spawn("loader", move || _ = load(&shared, OTHER));
-        let page = pool.pin(ONE).and_then(super::Pin::exclusive);
+        let page = pool.exclusive(ONE);
         let marked = page.map(|page| page.mark_dirty(lsn(700))).is_some();
         loader.expect("a thread").join().expect("no panic");
         let dirty = pool.dirty().oldest(usize::MAX, None);
@@ -82,7 +84,7 @@ fn a_page_is_in_the_table_before_its_record_is_in_the_log() {
         let appended = Arc::new(AtomicU64::new(0));
         let (shared, log) = (Arc::clone(&pool), Arc::clone(&appended));
         let writer = io.spawn("writer", move || {
-            let page = shared.pin(ONE).and_then(super::Pin::exclusive);
+            let page = shared.exclusive(ONE);
             let mut page = page.expect("nobody evicts");
             page.mark_dirty(lsn(700));
             log.store(700, Ordering::Release);
@@ -102,7 +104,7 @@ fn a_change_beside_a_home_write_is_not_forgotten() {
         let io = Io::os();
         let pool = pool(&io);
         let mark = |pool: &Pool, at: u64| {
-            let page = pool.pin(ONE).and_then(super::Pin::exclusive);
+            let page = pool.exclusive(ONE);
             let mut page = page.expect("a dirty page stays");
             page.mark_dirty(lsn(at));
             page.set_lsn(lsn(at));
@@ -110,7 +112,7 @@ fn a_change_beside_a_home_write_is_not_forgotten() {
         mark(&pool, 600);
         let shared = Arc::clone(&pool);
         let writer = io.spawn("writer", move || mark(&shared, 700));
-        let page = pool.pin(ONE).and_then(super::Pin::shared);
+        let page = pool.shared(ONE);
         let page = page.expect("a dirty page stays");
         let copied = page.lsn();
         let write = page.begin_write();
@@ -126,6 +128,52 @@ fn a_change_beside_a_home_write_is_not_forgotten() {
     });
 }
 
+/// Who changes a child and its parent holds both latches: so a guess that holds has led to the child as it was when the parent was copied, or
+/// as somebody has left it who did not touch the parent.
+#[test]
+fn a_guess_holds_as_long_as_the_parent_is_as_it_was() {
+    check(|| {
+        let io = Io::os();
+        let pool = Arc::new(Pool::new(&io, 2, 4096));
+        assert!(load(&pool, ONE) && load(&pool, OTHER));
+        let change = |pool: &Pool, to: u64| {
+            let mut parent = pool.exclusive(ONE).expect("nobody evicts");
+            let mut child = pool.exclusive(OTHER).expect("nobody evicts");
+            parent.set_lsn(lsn(to));
+            child.set_lsn(lsn(to));
+        };
+        {
+            let mut parent = pool.exclusive(ONE).expect("nobody evicts");
+            let above_leaves = PageOp::Format {
+                id: ONE,
+                kind: Kind::Inner,
+                level: 1,
+                tree: TableId::FIRST_USER,
+                low: None,
+                high: None,
+                right: None,
+                cells: [0, 0, 11, 0, 0, 0, 0, 0, 0, 0].as_slice().into(),
+            };
+            apply(&mut parent, &above_leaves).expect("a format always applies");
+        }
+        change(&pool, 600);
+        pool.offer(&pool.shared(ONE).expect("nobody evicts"));
+        let shared = Arc::clone(&pool);
+        let writer = io.spawn("writer", move || change(&shared, 700));
+        let copied = Cell::new(None);
+        let guess = pool.guess(ONE, 0, |page| {
+            copied.set(page.lsn());
+            Some(page.child(0))
+        });
+        if let Some(guess) = guess {
+            assert_eq!((guess.child, copied.get()), (OTHER, Some(lsn(600))));
+            let child = pool.shared(guess.child).expect("nobody evicts");
+            assert!(!guess.holds() || child.lsn() == copied.get());
+        }
+        writer.expect("a thread").join().expect("no panic");
+    });
+}
+
 #[test]
 fn a_load_that_fails_is_seen_by_those_who_wait_for_it() {
     check(|| {
@@ -136,7 +184,7 @@ fn a_load_that_fails_is_seen_by_those_who_wait_for_it() {
             let frame = shared.take_frame().and_then(|blank| blank.install(ONE));
             frame.expect("nobody else loads").discard();
         });
-        let seen = pool.pin(ONE).and_then(super::Pin::shared);
+        let seen = pool.shared(ONE);
         assert!(seen.is_none(), "a page that was not loaded");
         drop(seen);
         loader.expect("a thread").join().expect("no panic");
