@@ -267,12 +267,21 @@ impl Io {
         }
     }
 
+    /// How many lanes are worth having: twice as many as the machine has processors, 64 at most, so that threads that run at the same
+    /// time mostly have different ones. One in a simulated world.
+    pub fn lanes(&self) -> usize {
+        match self.world {
+            World::Sim(_) => 1,
+            _ => os_thread::processors().saturating_mul(2).min(64),
+        }
+    }
+
     /// Which of `lanes` is the calling thread's: threads get them in turns, so that what each writes much can lie apart. Always
     /// the first in a simulated world, where the order in which threads come is not the world's.
     pub fn lane(&self, lanes: usize) -> usize {
         match self.world {
             World::Sim(_) => 0,
-            _ => crate::os_thread::number() % lanes,
+            _ => os_thread::number() % lanes,
         }
     }
 

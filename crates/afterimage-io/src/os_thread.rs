@@ -40,3 +40,8 @@ pub(crate) fn number() -> usize {
     }
     NUMBER.with(|number| *number)
 }
+
+/// How many threads can run at the same time; one where the system does not say.
+pub(crate) fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}

@@ -14,8 +14,6 @@ use foldhash::fast::FixedState;
 use crate::ids::PageId;
 use crate::page::Page;
 
-/// Threads beyond that share: one that finds its lane taken goes by the pages.
-const LANES: usize = if cfg!(any(loom, shuttle)) { 1 } else { 16 };
 /// All lanes together take at most such a part of what the pool takes.
 const POOL_PART: usize = 16;
 /// Memory of one lane, at most: inner pages of some millions of rows.
@@ -44,7 +42,13 @@ pub(super) struct Copy {
 
 impl Copies {
     pub(super) fn new(io: &Io, frames: usize, page_size: usize) -> Copies {
-        let most = (LANE_BYTES_MAX / page_size).min(frames / POOL_PART / LANES);
+        // A model checker has few primitives.
+        let lanes = if cfg!(any(loom, shuttle)) {
+            1
+        } else {
+            io.lanes()
+        };
+        let most = (LANE_BYTES_MAX / page_size).min(frames / POOL_PART / lanes);
         let lane = || Lane {
             copies: HashMap::default(),
             most: most.max(1),
@@ -52,13 +56,13 @@ impl Copies {
         };
         Copies {
             io: io.clone(),
-            lanes: (0..LANES).map(|_| Mutex::new(io, lane())).collect(),
+            lanes: (0..lanes).map(|_| Mutex::new(io, lane())).collect(),
         }
     }
 
-    /// The calling thread's, if nobody is in it. To be held briefly, and over no latch that has to be waited for.
+    /// The calling thread's, if nobody is in it; who finds one goes by the pages. To be held briefly, and over no latch that has to be waited for.
     pub(super) fn lane(&self) -> Option<MutexGuard<'_, Lane>> {
-        self.lanes[self.io.lane(LANES)].try_lock()
+        self.lanes[self.io.lane(self.lanes.len())].try_lock()
     }
 }
 

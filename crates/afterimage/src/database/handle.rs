@@ -60,7 +60,7 @@ struct Handle {
 }
 
 /// Counters in which calls that are inside the engine are counted.
-const LANES: usize = 16;
+const LANES: usize = 64;
 
 /// One of them, alone in its cache line: threads that are counted in different ones do not meet.
 #[derive(Default)]
@@ -175,7 +175,7 @@ impl Database {
             directory: directory.to_owned(),
             instance: io.random(),
             closed: AtomicBool::new(false),
-            inside: Default::default(),
+            inside: std::array::from_fn(|_| Lane::default()),
             lock: Mutex::new(&io, Some(lock)),
             stopping: Mutex::new(&io, false),
             stop: Condvar::new(&io),
