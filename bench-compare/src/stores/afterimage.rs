@@ -13,7 +13,7 @@ pub const KIND: Kind = Kind {
     name: OURS,
     version: "this tree",
     settings: "defaults, but for buffer_pool_size (the cache of the plan), and max_wal_size where the plan limits the log; one \
-               row = Database::put, more = a transaction; reads = Database::get and Snapshot; durable = what a commit is by \
+               row = Database::put, more = a transaction; reads = Database::get_into, Snapshot::get_into and next_row; durable = what a commit is by \
                default; load: Durability::Memory in transactions of 1000 rows, then a durable one; special load = load_table",
     tickets: true,
     loads: true,
@@ -55,6 +55,7 @@ impl Store for Afterimage {
         Ok(Box::new(Seat {
             store: self,
             open: VecDeque::new(),
+            value: Vec::new(),
         }))
     }
 
@@ -107,6 +108,8 @@ impl Store for Afterimage {
 struct Seat<'a> {
     store: &'a Afterimage,
     open: VecDeque<CommitTicket>,
+    /// What was read last.
+    value: Vec<u8>,
 }
 
 impl Session for Seat<'_> {
@@ -147,19 +150,20 @@ impl Session for Seat<'_> {
     }
 
     fn get(&mut self, key: &Key, see: &mut See<'_>) -> Result<bool> {
-        let value = self.store.db.get(self.store.table(Part::Rows), key)?;
-        if let Some(value) = &value {
-            see(key, value);
+        let (db, table) = (&self.store.db, self.store.table(Part::Rows));
+        let there = db.get_into(table, key, &mut self.value)?;
+        if there {
+            see(key, &self.value);
         }
-        Ok(value.is_some())
+        Ok(there)
     }
 
     fn get_many(&mut self, keys: &[Key], see: &mut See<'_>) -> Result<u64> {
         let snapshot = self.store.db.snapshot()?;
         let mut found = 0;
         for key in keys {
-            if let Some(value) = snapshot.get(self.store.table(Part::Rows), key)? {
-                see(key, &value);
+            if snapshot.get_into(self.store.table(Part::Rows), key, &mut self.value)? {
+                see(key, &self.value);
                 found += 1;
             }
         }

@@ -345,3 +345,29 @@ fn an_update_takes_little_log() {
     assert!(part <= 72, "{part} bytes for 8 of 100");
     println!("{whole} bytes of log for an update, {part} where 8 bytes change");
 }
+
+/// Three ways to read, one buffer: what was in it is gone, also where nothing is found, and large values come the same way.
+#[test]
+fn a_buffer_takes_one_value_after_the_other() {
+    let (db, table) = open(&Sim::new(1));
+    let large = vec![7; 40_000];
+    db.put(&table, b"small", b"1").expect("puts");
+    db.put(&table, b"large", &large).expect("puts");
+    let mut tx = db.begin();
+    let snapshot = db.snapshot().expect("opens");
+    type Read<'a> = dyn FnMut(&[u8], &mut Vec<u8>) -> Result<bool> + 'a;
+    let ways: [&mut Read<'_>; 3] = [
+        &mut |key, value| db.get_into(&table, key, value),
+        &mut |key, value| snapshot.get_into(&table, key, value),
+        &mut |key, value| tx.get_into(&table, key, value),
+    ];
+    for read in ways {
+        let mut value = b"left over".to_vec();
+        assert!(read(b"large", &mut value).expect("reads"));
+        assert_eq!(value, large);
+        assert!(read(b"small", &mut value).expect("reads"));
+        assert_eq!(value, b"1");
+        assert!(!read(b"none", &mut value).expect("reads"));
+        assert!(value.is_empty());
+    }
+}

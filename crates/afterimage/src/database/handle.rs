@@ -202,11 +202,37 @@ impl Database {
     ///
     /// [`Error::KeyTooLarge`], [`Error::PageCorrupt`], [`Error::Io`], [`Error::LogFailed`], [`Error::Deadlock`] never.
     pub fn get(&self, table: &Table, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let mut value = Vec::new();
+        let there = self.get_into(table, key, &mut value)?;
+        Ok(there.then_some(value))
+    }
+
+    /// As [`get`](Database::get), into a buffer of the caller's, in place of what is in it; false, and nothing in it, where there is no
+    /// value. For those who read much: a buffer that is used again costs no memory to be taken. After an error what is in it means nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Database::get).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let world = afterimage_io::sim::Sim::new(1);
+    /// # let db = afterimage::Options::new().io(world.io()).background(false).open("bank")?;
+    /// let accounts = db.table("accounts")?;
+    /// db.put(&accounts, b"alice", b"100")?;
+    /// let mut value = Vec::new();
+    /// assert!(db.get_into(&accounts, b"alice", &mut value)?);
+    /// assert_eq!(value, b"100");
+    /// assert!(!db.get_into(&accounts, b"bob", &mut value)?);
+    /// # Ok::<(), afterimage::Error>(())
+    /// ```
+    pub fn get_into(&self, table: &Table, key: &[u8], value: &mut Vec<u8>) -> Result<bool> {
         let shared = self.enter()?;
         shared.check_table(table)?;
-        let (value, seen) = shared.system.read_committed(&table.tree, key)?;
+        let (there, seen) = shared.system.read_committed(&table.tree, key, value)?;
         shared.wait(seen, shared.options.synchronous_commit)?;
-        Ok(value)
+        Ok(there)
     }
 
     /// Makes `value` the value of `key`, in a transaction of its own: when this returns, the change is as durable as

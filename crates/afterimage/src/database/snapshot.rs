@@ -61,15 +61,21 @@ impl Snapshot {
     /// [`Error::SnapshotTooOld`], [`Error::KeyTooLarge`], [`Error::PageCorrupt`], [`Error::Io`]. Not [`Error::LogFailed`], as
     /// long as the pool has room for the page: what a snapshot shows was durable before.
     pub fn get(&self, table: &Table, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let mut value = Vec::new();
+        let there = self.get_into(table, key, &mut value)?;
+        Ok(there.then_some(value))
+    }
+
+    /// As [`get`](Snapshot::get), into a buffer of the caller's, in place of what is in it; false, and nothing in it, where there is no
+    /// value. After an error what is in it means nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Snapshot::get).
+    pub fn get_into(&self, table: &Table, key: &[u8], value: &mut Vec<u8>) -> Result<bool> {
         let inside = self.db.enter()?;
         inside.check_table(table)?;
-        let (system, tree) = (&inside.system, &table.tree);
-        let Some(stored) = system.read_view(&self.view, tree, key)? else {
-            return Ok(None);
-        };
-        let value = system.load(tree, stored);
-        system.check_view(&self.view)?;
-        value.map(Some)
+        inside.system.read_view(&self.view, &table.tree, key, value)
     }
 
     /// The value of `key`, to be read piece by piece: for one that is not to be in memory as a whole.
@@ -81,7 +87,7 @@ impl Snapshot {
         let inside = self.db.enter()?;
         inside.check_table(table)?;
         let (system, tree) = (&inside.system, &table.tree);
-        let Some(stored) = system.read_view(&self.view, tree, key)? else {
+        let Some(stored) = system.stored_in_view(&self.view, tree, key)? else {
             return Ok(None);
         };
         let found = system.found(tree, stored);

@@ -250,8 +250,20 @@ impl Transaction {
     ///
     /// [`Error::KeyTooLarge`], [`Error::Deadlock`], [`Error::PageCorrupt`], [`Error::Io`], [`Error::LogFailed`].
     pub fn get(&mut self, table: &Table, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let mut value = Vec::new();
+        let there = self.get_into(table, key, &mut value)?;
+        Ok(there.then_some(value))
+    }
+
+    /// As [`get`](Transaction::get), into a buffer of the caller's, in place of what is in it; false, and nothing in it, where there is
+    /// no value. After an error what is in it means nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Transaction::get).
+    pub fn get_into(&mut self, table: &Table, key: &[u8], value: &mut Vec<u8>) -> Result<bool> {
         self.with(table, |shared, txn| {
-            shared.system.get(txn, &table.tree, key, false)
+            shared.system.get(txn, &table.tree, key, false, value)
         })
     }
 
@@ -262,9 +274,12 @@ impl Transaction {
     ///
     /// As [`get`](Transaction::get).
     pub fn get_for_update(&mut self, table: &Table, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        self.with(table, |shared, txn| {
-            shared.system.get(txn, &table.tree, key, true)
-        })
+        let mut value = Vec::new();
+        let there = self.with(table, |shared, txn| {
+            let system = &shared.system;
+            system.get(txn, &table.tree, key, true, &mut value)
+        })?;
+        Ok(there.then_some(value))
     }
 
     /// The values of several keys, in the order of `keys`. Locks them in their own order, so that two transactions that do

@@ -63,14 +63,15 @@ impl System {
         }
     }
 
-    /// The value of `key`, locked shared, or exclusively if it is to be updated.
+    /// Puts the value of `key` into `into`, locked shared, or exclusively if it is to be updated. False: there is none.
     pub(crate) fn get(
         &self,
         txn: &mut Txn,
         tree: &Tree,
         key: &[u8],
         update: bool,
-    ) -> Result<Option<Vec<u8>>> {
+        into: &mut Vec<u8>,
+    ) -> Result<bool> {
         self.check_sizes(key, &[])?;
         let mode = if update {
             Mode::Exclusive
@@ -78,13 +79,19 @@ impl System {
             Mode::Shared
         };
         if !update && let Some(weak) = self.read_weakly(tree, key)? {
-            return weak.map(|stored| self.load(tree, stored)).transpose();
+            return self.finish_read(tree, Seen::take(weak, into), into);
         }
         self.lock_row(txn, tree, key, mode)?;
-        let stored = tree.read(self.pager_of(tree), key, |_, value| {
-            value.map(Stored::into_owned)
-        })?;
-        stored.map(|stored| self.load(tree, stored)).transpose()
+        let seen = tree.read(self.pager_of(tree), key, |_, value| Seen::take(value, into))?;
+        self.finish_read(tree, seen, into)
+    }
+
+    /// Fetches what was seen to lie elsewhere. False: there is no value.
+    fn finish_read(&self, tree: &Tree, seen: Seen, into: &mut Vec<u8>) -> Result<bool> {
+        if let Seen::Elsewhere(stored) = &seen {
+            *into = self.load(tree, stored.reborrow())?;
+        }
+        Ok(!matches!(seen, Seen::Nothing))
     }
 
     /// Locks a row for a transaction that can still go on.
@@ -387,7 +394,8 @@ impl System {
         }
     }
 
-    /// The latest committed value of `key`, and up to where the log must be durable before it may be told.
+    /// Puts the latest committed value of `key` into `into`; says whether there is one, and up to where the log must be durable before
+    /// that may be told.
     ///
     /// The lock is momentary: while the leaf is latched, a key that nobody holds exclusively has its last committed
     /// value, for a writer locks before it latches and unlocks after its commit is in the log. Otherwise the call
@@ -396,29 +404,28 @@ impl System {
         &self,
         tree: &Tree,
         key: &[u8],
-    ) -> Result<(Option<Vec<u8>>, Option<Lsn>)> {
+        into: &mut Vec<u8>,
+    ) -> Result<(bool, Option<Lsn>)> {
         self.check_sizes(key, &[])?;
         let looked = tree.read(self.pager_of(tree), key, |_, value| {
             // A large value is not read at once: its key stays locked until it is.
             let large = value.as_ref().is_some_and(|value| value.large);
             let free = !large && !self.locks.is_locked_exclusively(tree.id(), key);
             free.then(|| {
-                (
-                    value.map(|value| value.bytes.into_owned()),
-                    self.locks.last_commit(tree.id(), key),
-                )
+                let there = !matches!(Seen::take(value, into), Seen::Nothing);
+                (there, self.locks.last_commit(tree.id(), key))
             })
         });
         let looked = tree.unless_dropped(looked)?;
         // A rollback that could not be finished has stopped the engine before it let go of its locks.
         self.check_running()?;
-        if let Some((value, seen)) = looked {
-            return Ok((value, seen.map(after_record)));
+        if let Some((there, seen)) = looked {
+            return Ok((there, seen.map(after_record)));
         }
         let mut txn = self.begin(None);
-        let value = self.get(&mut txn, tree, key, false);
+        let there = self.get(&mut txn, tree, key, false, into);
         self.locks.release_all(&txn.owner, None);
-        Ok((value?, txn.seen.map(after_record)))
+        Ok((there?, txn.seen.map(after_record)))
     }
 
     /// The next rows from one end of `within`, at most `limit`, perhaps none, and what is then left of it. Locked is exactly
@@ -486,21 +493,49 @@ impl System {
         Ok(in_view(view, tree, step)?.expect("nobody says no"))
     }
 
-    /// The value of `key` as `view` sees it. Takes no lock, and works on when writing has ended for ever: what is durable
-    /// is true.
+    /// Puts the value of `key` as `view` sees it into `into`. False: there is none.
     pub(crate) fn read_view(
         &self,
         view: &View,
         tree: &Tree,
         key: &[u8],
+        into: &mut Vec<u8>,
+    ) -> Result<bool> {
+        let take = |stored: Option<Stored<'_>>| Seen::take(stored, into);
+        let seen = self.look(view, tree, key, Seen::Nothing, take)?;
+        let there = self.finish_read(tree, seen, into);
+        self.check_view(view)?;
+        there
+    }
+
+    /// What is stored for `key`, as `view` sees it.
+    pub(crate) fn stored_in_view(
+        &self,
+        view: &View,
+        tree: &Tree,
+        key: &[u8],
     ) -> Result<Option<Stored<'static>>> {
+        self.look(view, tree, key, None, |stored| {
+            stored.map(Stored::into_owned)
+        })
+    }
+
+    /// Shows `see` the row of `key` as `view` sees it; `none` is what comes of a table that is not yet there. Takes no lock, and works
+    /// on when writing has ended for ever: what is durable is true.
+    fn look<R>(
+        &self,
+        view: &View,
+        tree: &Tree,
+        key: &[u8],
+        none: R,
+        see: impl FnOnce(Option<Stored<'_>>) -> R,
+    ) -> Result<R> {
         self.check_sizes(key, &[])?;
         if is_before_load(view, tree) {
-            return Ok(None);
+            return Ok(none);
         }
         let value = tree.read(self.pager_of(tree), key, |lsn, value| {
-            let seen = self.see(view, tree, lsn, key, value);
-            seen.map(Stored::into_owned)
+            see(self.see(view, tree, lsn, key, value))
         });
         self.check_view(view)?;
         in_view(view, tree, value)
@@ -597,6 +632,30 @@ impl System {
             appended.end
         };
         Ok((Some(appended.lsn), Some(end)))
+    }
+}
+
+/// What a read has seen of a row, while its leaf was latched.
+enum Seen {
+    Nothing,
+    /// The value, which is where it was to go.
+    Value,
+    /// Where the value lies.
+    Elsewhere(Stored<'static>),
+}
+
+impl Seen {
+    /// Puts a value that stands in its cell into `into`, in place of what was there.
+    fn take(stored: Option<Stored<'_>>, into: &mut Vec<u8>) -> Seen {
+        into.clear();
+        match stored {
+            None => Seen::Nothing,
+            Some(stored) if stored.large => Seen::Elsewhere(stored.into_owned()),
+            Some(stored) => {
+                into.extend_from_slice(&stored.bytes);
+                Seen::Value
+            }
+        }
     }
 }
 
