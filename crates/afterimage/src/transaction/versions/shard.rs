@@ -22,7 +22,14 @@ type Chains = HashMap<Arc<[u8]>, Chain, FixedState>;
 pub(super) struct Shard {
     tables: HashMap<TableId, Chains, FixedState>,
     /// One entry for each version; the row's oldest is meant.
-    order: VecDeque<(TableId, Arc<[u8]>)>,
+    order: VecDeque<Place>,
+}
+
+/// Where a version was put, and by whom: whose end is not yet settled need not be looked for.
+struct Place {
+    table: TableId,
+    key: Arc<[u8]>,
+    by: Arc<Status>,
 }
 
 /// The versions of one row. Mostly there is one.
@@ -121,7 +128,8 @@ impl Shard {
                 (key, bytes)
             }
         };
-        self.order.push_back((table, key));
+        let by = Arc::clone(by);
+        self.order.push_back(Place { table, key, by });
         Sum {
             added: 1,
             bytes_added,
@@ -147,17 +155,24 @@ impl Shard {
     pub(super) fn sweep(&mut self, horizon: Lsn, most: usize) -> Sum {
         let mut sum = Sum::default();
         for _ in 0..most {
-            let Some((table, key)) = self.order.pop_front() else {
+            let Some(place) = self.order.pop_front() else {
                 break;
             };
+            if !place.by.is_settled(horizon) {
+                self.order.push_back(place);
+                continue;
+            }
+            let Place { table, key, by } = place;
             let chains = self.tables.get_mut(&table);
             let chains = chains.expect("VER-3: each place in the order is a version's");
             let Entry::Occupied(mut entry) = chains.entry(key) else {
                 panic!("VER-3: each place in the order is a version's");
             };
             let chain = entry.get_mut();
+            // One before it may not be: a change was taken back above one that is not yet durable.
             if !chain.oldest.by.is_settled(horizon) {
-                self.order.push_back((table, Arc::clone(&chain.key)));
+                let key = Arc::clone(&chain.key);
+                self.order.push_back(Place { table, key, by });
                 continue;
             }
             sum.removed += 1;
