@@ -130,6 +130,25 @@ fn tables_are_dropped_and_renamed() {
 }
 
 #[test]
+fn a_setting_changes_while_the_shell_is_open() {
+    let scratch = Scratch::new();
+    let db = with_rows(&scratch, "a\t1\n");
+    let four = "of max_wal_size, 4 GiB";
+    let changed = shell(&db, "set max_wal_size 4GiB; stats").expect(0).text();
+    assert!(changed.contains(four), "{changed}");
+    for (input, told) in [
+        ("set page_size 4KiB", "setting page_size"),
+        ("set max_wal_sise 4GiB", "did you mean max_wal_size?"),
+        ("set max_wal_size", "set NAME VALUE"),
+    ] {
+        let ended = shell(&db, input);
+        assert!(ended.stderr.contains(told), "{input}: {}", ended.stderr);
+    }
+    let again = shell(&db, "stats").expect(0).text();
+    assert!(!again.contains(four), "{again}");
+}
+
+#[test]
 fn the_first_failure_ends_a_script() {
     let scratch = Scratch::new();
     let db = with_rows(&scratch, "a\t1\n");

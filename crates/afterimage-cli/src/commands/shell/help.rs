@@ -96,6 +96,11 @@ const COMMANDS: &[Command] = &[
         "stats",
         "where the log stands, what commits, waits and checkpoints there were",
     ),
+    plain(
+        "set",
+        "set NAME VALUE",
+        "change a setting, where it can change at any time, until the shell is left",
+    ),
     plain("checkpoint", "checkpoint", "take a checkpoint"),
     plain(
         "verify",

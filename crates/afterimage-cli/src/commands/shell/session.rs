@@ -124,6 +124,7 @@ impl<'a> Session<'a> {
             Statement::RollbackTo(name) => self.rollback_to(&name),
             Statement::Release(name) => self.release(&name),
             Statement::Stats => self.stats(),
+            Statement::Set { name, value } => self.set(&name, &value),
             Statement::Checkpoint => self.checkpoint(),
             Statement::Verify => self.verify(),
             Statement::Timing(on) => {
@@ -381,6 +382,15 @@ impl<'a> Session<'a> {
         let document = fields.map(|(name, value)| (name.to_owned(), json!(value)));
         self.show
             .result(&document.collect(), |show| show.lines(stats::lines(&stats)))
+    }
+
+    /// Until the shell is left: nothing is written down.
+    fn set(&mut self, name: &str, value: &str) -> Result<(), Failure> {
+        self.db.set(name, value).map_err(self.told())?;
+        let settings = self.db.settings();
+        let now = settings.iter().find(|info| info.name == name);
+        let now = now.map_or(value, |info| &info.value);
+        self.show.remark(format_args!("{name} is {now}"))
     }
 
     fn checkpoint(&mut self) -> Result<(), Failure> {

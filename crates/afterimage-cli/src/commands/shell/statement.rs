@@ -53,6 +53,10 @@ pub enum Statement {
     RollbackTo(String),
     Release(String),
     Stats,
+    Set {
+        name: String,
+        value: String,
+    },
     Checkpoint,
     Verify,
     Timing(Option<bool>),
@@ -173,6 +177,10 @@ impl Rest {
             "savepoint" => Statement::Savepoint(self.text()?),
             "release" => Statement::Release(self.text()?),
             "stats" => Statement::Stats,
+            "set" => Statement::Set {
+                name: self.text()?,
+                value: self.text()?,
+            },
             "checkpoint" => Statement::Checkpoint,
             "verify" => Statement::Verify,
             "\\timing" => Statement::Timing(self.one_of(&[("on", true), ("off", false)])?),
