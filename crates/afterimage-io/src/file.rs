@@ -74,6 +74,14 @@ impl File {
         }
     }
 
+    /// Says that `len` bytes from `offset` on will be read soon, so that the system can begin to fetch them. Promises nothing, and
+    /// cannot fail.
+    pub fn will_read(&self, offset: u64, len: u64) {
+        if let Kind::Os(file) = &self.inner.kind {
+            file.will_read(offset, len);
+        }
+    }
+
     /// Fills `buf` from `offset` on.
     ///
     /// # Errors

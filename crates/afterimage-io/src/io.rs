@@ -297,6 +297,16 @@ impl Io {
         }
     }
 
+    /// How many threads can run at the same time; in a simulation always two, so that a seed means the same on every machine.
+    pub fn processors(&self) -> usize {
+        match &self.world {
+            World::Os(_) | World::Overlay(_) => {
+                std::thread::available_parallelism().map_or(1, usize::from)
+            }
+            World::Sim(_) => 2,
+        }
+    }
+
     /// This process's id; a fixed number in a simulation.
     pub fn process_id(&self) -> u32 {
         match &self.world {

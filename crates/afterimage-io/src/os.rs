@@ -167,6 +167,17 @@ impl OsFile {
         read_at(&self.file, offset, buf)
     }
 
+    /// What the system makes of it is its own affair.
+    pub(crate) fn will_read(&self, offset: u64, len: u64) {
+        #[cfg(target_os = "linux")]
+        if let Some(len) = std::num::NonZeroU64::new(len) {
+            let _ =
+                rustix::fs::fadvise(&self.file, offset, Some(len), rustix::fs::Advice::WillNeed);
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = (offset, len);
+    }
+
     pub(crate) fn write_at(&self, offset: u64, buf: &[u8]) -> Result<usize> {
         write_at(&self.file, offset, buf)
     }

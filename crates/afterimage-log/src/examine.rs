@@ -16,6 +16,7 @@ use crate::files::Files;
 use crate::frame::{self, Fault, FrameKind};
 use crate::lsn::Lsn;
 use crate::options::{HEADER_BYTES, check_segment_bytes};
+use crate::reader::FrameView;
 use crate::segment::Header;
 use crate::tail::{Found, Proof, Seen, Stop, Tail, Verdict, decide};
 
@@ -72,10 +73,11 @@ pub(crate) fn examine(
     control: &Control,
     scan_from: Lsn,
     proofs: &[(Proof, Lsn)],
+    see: &mut dyn FnMut(FrameView<'_>),
 ) -> Result<Examination> {
     check_segment_bytes(control.segment_bytes)?;
     let files = Files::read(io, dir, control)?;
-    examine_files(&files, control, scan_from, proofs)
+    examine_files(&files, control, scan_from, proofs, see)
 }
 
 pub(crate) fn examine_files(
@@ -83,8 +85,9 @@ pub(crate) fn examine_files(
     control: &Control,
     scan_from: Lsn,
     proofs: &[(Proof, Lsn)],
+    see: &mut dyn FnMut(FrameView<'_>),
 ) -> Result<Examination> {
-    let walk = walk(files, scan_from)?;
+    let walk = walk(files, scan_from, see)?;
     let mut best: Option<(Proof, Lsn)> = control.durable_lsn.map(|lsn| (Proof::Control, lsn));
     for (proof, lsn) in proofs {
         keep_higher(&mut best, proof.clone(), *lsn);
@@ -151,12 +154,12 @@ fn keep_higher(best: &mut Option<(Proof, Lsn)>, proof: Proof, lsn: Lsn) {
 
 /// How far the watermarks between `from` and the last whole frame prove the log to have been durable.
 pub(crate) fn proven(files: &Files, from: Lsn) -> Result<Lsn> {
-    walk(files, from).map(|walk| walk.watermark)
+    walk(files, from, &mut |_| ()).map(|walk| walk.watermark)
 }
 
 /// The segments that can be read from `from` on; the last one ends where reading stops.
 pub(crate) fn readable(files: &Files, from: Lsn) -> Result<Vec<SegmentInfo>> {
-    walk(files, from).map(|walk| walk.segments)
+    walk(files, from, &mut |_| ()).map(|walk| walk.segments)
 }
 
 /// Every valid watermark of a segment from `offset` on: its own place, and what it says.
@@ -219,8 +222,8 @@ pub(crate) fn cut(files: &Files, at: Lsn) -> Result<Examination> {
     })
 }
 
-/// Walks from `from` along frames and segments to the first place where there is no way on.
-fn walk(files: &Files, from: Lsn) -> Result<Walk> {
+/// Walks from `from` along frames and segments to the first place where there is no way on, and shows each record.
+fn walk(files: &Files, from: Lsn, see: &mut dyn FnMut(FrameView<'_>)) -> Result<Walk> {
     let (mut number, offset) = (
         from.get() / files.segment_bytes,
         from.get() % files.segment_bytes,
@@ -258,7 +261,12 @@ fn walk(files: &Files, from: Lsn) -> Result<Walk> {
             files.segment_bytes,
             offset,
         );
-        let closed = walk_segment(&mut walk, &mut cursor)?;
+        // The segment behind this one most likely follows it.
+        let next = files.segments.range(number + 1..).next();
+        if let Some(Ok(next)) = next.map(|(next, _)| files.open(*next)) {
+            next.will_read(0, files.segment_bytes);
+        }
+        let closed = walk_segment(&mut walk, &mut cursor, see)?;
         walk.segments.push(SegmentInfo {
             number,
             epoch: header.epoch,
@@ -298,7 +306,11 @@ fn no_successor(files: &Files, number: u64) -> String {
 }
 
 /// Walks to the end of one segment; answers whether it is closed.
-fn walk_segment(walk: &mut Walk, cursor: &mut Cursor) -> Result<bool> {
+fn walk_segment(
+    walk: &mut Walk,
+    cursor: &mut Cursor,
+    see: &mut dyn FnMut(FrameView<'_>),
+) -> Result<bool> {
     loop {
         walk.end = cursor.lsn();
         match cursor.step()? {
@@ -311,7 +323,14 @@ fn walk_segment(walk: &mut Walk, cursor: &mut Cursor) -> Result<bool> {
                             .watermark
                             .max(said.map_or(walk.watermark, |(lsn, _)| lsn));
                     }
-                    FrameKind::Data | FrameKind::Batch => walk.records += 1,
+                    FrameKind::Data | FrameKind::Batch => {
+                        walk.records += 1;
+                        see(FrameView {
+                            lsn: here.lsn,
+                            end: here.end,
+                            payload: cursor.payload(&here),
+                        });
+                    }
                     FrameKind::Pad | FrameKind::End => {}
                 }
             }

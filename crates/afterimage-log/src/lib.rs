@@ -55,7 +55,7 @@ pub use log::Log;
 pub use lsn::{Appended, Lsn};
 pub use options::LogOptions;
 pub use positions::Positions;
-pub use reader::{Frame, Reader};
+pub use reader::{Frame, FrameView, Reader};
 pub use scan::{ScanEnd, ScanFrame, ScanReader};
 pub use space::Reservation;
 pub use stats::{LogStats, LogWaits};

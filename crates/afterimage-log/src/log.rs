@@ -22,7 +22,7 @@ use crate::frame::{FrameKind, HEAD, TIMED_HEAD};
 use crate::identity::Identity;
 use crate::lsn::{Appended, Lsn};
 use crate::options::LogOptions;
-use crate::reader::{Frame, Reader};
+use crate::reader::{Frame, FrameView, Reader};
 use crate::scan::ScanReader;
 use crate::shared::Shared;
 use crate::space::Reservation;
@@ -91,7 +91,24 @@ impl Log {
         scan_from: Lsn,
         proofs: &[(Proof, Lsn)],
     ) -> Result<Examination> {
-        examine::examine(io, dir, control, scan_from, proofs)
+        examine::examine(io, dir, control, scan_from, proofs, &mut |_| ())
+    }
+
+    /// As [`Log::examine`], and shows each record on the way: what a recovery wants to know of them costs no reading of its own.
+    /// Whether the log is whole is known only afterwards.
+    ///
+    /// # Errors
+    ///
+    /// As [`Log::examine`].
+    pub fn examine_with(
+        io: &Io,
+        dir: &Path,
+        control: &Control,
+        scan_from: Lsn,
+        proofs: &[(Proof, Lsn)],
+        see: &mut dyn FnMut(FrameView<'_>),
+    ) -> Result<Examination> {
+        examine::examine(io, dir, control, scan_from, proofs, see)
     }
 
     /// As [`Log::examine`], but from the oldest record there is: also what no recovery needs any more is checked.

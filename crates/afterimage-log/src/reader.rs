@@ -34,6 +34,17 @@ pub struct Frame {
     pub batch: bool,
 }
 
+/// One record, seen where it stands: for whoever looks at many and keeps few.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameView<'a> {
+    /// Its first byte.
+    pub lsn: Lsn,
+    /// Its exclusive end.
+    pub end: Lsn,
+    /// What was appended.
+    pub payload: &'a [u8],
+}
+
 impl Frame {
     /// Cuts the payload out of a whole frame.
     pub(crate) fn of(lsn: u64, head: &frame::Head, bytes: &[u8]) -> Frame {
@@ -245,6 +256,31 @@ impl Reader {
 
     /// The next record; none where the end that was set is reached.
     pub(crate) fn advance(&mut self) -> Result<Option<Frame>> {
+        self.advance_to(|head, lsn, payload| Frame {
+            lsn,
+            end: Lsn::at(lsn.get() + head.len as u64),
+            time: head.time,
+            payload: payload.to_vec(),
+            batch: head.kind == FrameKind::Batch,
+        })
+    }
+
+    /// Shows the next record without copying it, and answers what `see` makes of it; none at the end.
+    ///
+    /// # Errors
+    ///
+    /// As reading one: `Corruption`, `Io`.
+    pub fn see_next<T>(&mut self, mut see: impl FnMut(FrameView<'_>) -> T) -> Result<Option<T>> {
+        self.advance_to(|head, lsn, payload| {
+            let end = Lsn::at(lsn.get() + head.len as u64);
+            see(FrameView { lsn, end, payload })
+        })
+    }
+
+    fn advance_to<T>(
+        &mut self,
+        mut make: impl FnMut(&frame::Head, Lsn, &[u8]) -> T,
+    ) -> Result<Option<T>> {
         while self.at < self.upto {
             if self.at >= self.written {
                 self.written = self.log.written.load(Ordering::Acquire);
@@ -253,9 +289,9 @@ impl Reader {
                 }
             }
             let found = if self.at < self.written {
-                self.step_in_file()?
+                self.step_in_file(&mut make)?
             } else {
-                self.step_in_memory()?
+                self.step_in_memory(&mut make)?
             };
             if found.is_some() {
                 return Ok(found);
@@ -265,48 +301,55 @@ impl Reader {
     }
 
     /// One step in the file: a record, or none where the step met something else.
-    fn step_in_file(&mut self) -> Result<Option<Frame>> {
+    fn step_in_file<T>(
+        &mut self,
+        make: &mut impl FnMut(&frame::Head, Lsn, &[u8]) -> T,
+    ) -> Result<Option<T>> {
         let shared = &self.log;
         let number = self.at / shared.segment_bytes;
         let offset = self.at % shared.segment_bytes;
-        let mut cursor = match self.cursor.take().filter(|c| c.number == number) {
-            Some(cursor) => cursor,
-            None if offset < HEADER_BYTES => {
+        let cursor = match &mut self.cursor {
+            Some(cursor) if cursor.number == number => cursor,
+            _ if offset < HEADER_BYTES => {
                 return Err(shared.bad(Lsn::at(self.at), &Fault::Nothing));
             }
-            None => {
+            other => {
                 let file = shared.open_for_reading(Lsn::at(self.at))?;
-                Cursor::new(
+                other.insert(Cursor::new(
                     file,
                     number,
                     shared.seed_at(self.at),
                     shared.segment_bytes,
                     offset,
-                )
+                ))
             }
         };
         cursor.offset = offset;
-        let step = cursor.step()?;
-        let mut found = None;
-        match step {
-            Step::Frame(here) => {
+        match cursor.step() {
+            Ok(Step::Frame(here)) => {
                 self.at = here.end.get();
-                found = here.head.kind.holds_records().then(|| Frame {
-                    lsn: here.lsn,
-                    end: here.end,
-                    time: here.head.time,
-                    payload: cursor.payload(&here).to_vec(),
-                    batch: here.head.kind == FrameKind::Batch,
-                });
+                let found = here.head.kind.holds_records();
+                Ok(found.then(|| make(&here.head, here.lsn, cursor.payload(&here))))
             }
-            Step::Closed => self.at = self.next_segment(number)?,
-            Step::Bad(fault) => return Err(shared.bad(Lsn::at(self.at), &fault)),
+            Ok(Step::Closed) => {
+                self.at = self.next_segment(number)?;
+                Ok(None)
+            }
+            Ok(Step::Bad(fault)) => {
+                self.cursor = None;
+                Err(shared.bad(Lsn::at(self.at), &fault))
+            }
+            Err(error) => {
+                self.cursor = None;
+                Err(error)
+            }
         }
-        self.cursor = Some(cursor);
-        Ok(found)
     }
 
-    fn step_in_memory(&mut self) -> Result<Option<Frame>> {
+    fn step_in_memory<T>(
+        &mut self,
+        make: &mut impl FnMut(&frame::Head, Lsn, &[u8]) -> T,
+    ) -> Result<Option<T>> {
         let shared = &self.log;
         let Some(bytes) = shared.buffer.lock().frame_at(self.at) else {
             // It has been written meanwhile; or the position was never that of a frame.
@@ -321,9 +364,9 @@ impl Reader {
         match head.kind {
             FrameKind::End => self.at = self.next_segment(self.at / shared.segment_bytes)?,
             FrameKind::Data | FrameKind::Batch => {
-                let frame = Frame::of(self.at, &head, &bytes);
-                self.at = frame.end.get();
-                return Ok(Some(frame));
+                let made = make(&head, Lsn::at(self.at), &bytes[head.payload_at..head.len]);
+                self.at += head.len as u64;
+                return Ok(Some(made));
             }
             // A watermark in memory may not have been filled yet.
             FrameKind::Watermark | FrameKind::Pad => self.at += head.len as u64,

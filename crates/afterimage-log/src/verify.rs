@@ -25,7 +25,7 @@ pub(crate) fn verify(
     let here = scan_from.get() / control.segment_bytes;
     let Some(mut oldest) = files.header(here) else {
         // Says what is wrong with the segment that recovery itself needs.
-        return examine_files(&files, control, scan_from, proofs);
+        return examine_files(&files, control, scan_from, proofs, &mut |_| ());
     };
     while let Some(previous) = files
         .header(oldest.previous)
@@ -55,5 +55,11 @@ pub(crate) fn verify(
     // Where recovery begins to read, all before is durable: the control file says so.
     let mut known = proofs.to_vec();
     known.push((Proof::Control, scan_from));
-    examine_files(&files, control, Lsn::at(oldest.first_lsn()), &known)
+    examine_files(
+        &files,
+        control,
+        Lsn::at(oldest.first_lsn()),
+        &known,
+        &mut |_| (),
+    )
 }

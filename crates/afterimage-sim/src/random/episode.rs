@@ -20,7 +20,7 @@ use crate::store::{Store, StoreResult};
 use afterimage::{Database, Options, Progress, Table};
 use afterimage_io::Io;
 use afterimage_io::sim::{Body, DiskState, Image, RunEnd, Sim, Survival, Verdict};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// The most crashes inside recoveries, after the one before: four in a row.
@@ -174,20 +174,46 @@ impl Episode {
             .checkpoint_timeout(self.timeout))
     }
 
-    fn open(&self, io: &Io) -> StoreResult<(Database, Table)> {
-        let told = |e: afterimage::Error| format!("{e} ({e:?})");
-        let database = self
-            .options(io)?
-            .open(&self.layout.directory)
-            .map_err(told)?;
-        let table = database.table(TABLE).map_err(told)?;
-        database.unlogged_table(ECHO).map_err(told)?;
-        Ok((database, table))
+    fn open(&self, io: &Io) -> impl FnOnce() -> StoreResult<(Database, Table)> + Send + 'static {
+        let (options, directory) = (self.options(io), self.layout.directory.clone());
+        move || {
+            let told = |e: afterimage::Error| format!("{e} ({e:?})");
+            let database = options?.open(&directory).map_err(told)?;
+            let table = database.table(TABLE).map_err(told)?;
+            database.unlogged_table(ECHO).map_err(told)?;
+            Ok((database, table))
+        }
+    }
+
+    /// Opens the database: for every other seed in a world with threads, so that recovery has helpers, which the seed schedules.
+    fn reopen(&self, world: &World) -> Result<Outcome<StoreResult<(Database, Table)>>, Mismatch> {
+        let open = self.open(&world.sim.io());
+        if (mix(self.seed) >> 40).is_multiple_of(2) {
+            return world.run("recovery", open);
+        }
+        let slot = Arc::new(Mutex::new(None));
+        let opened = Arc::clone(&slot);
+        let body = move || {
+            let end = outcome::run(open);
+            *opened.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
+        };
+        let bodies: Vec<Body> = vec![("recovery".to_string(), Box::new(body))];
+        match world.run("recovery", || world.sim.run_threads(bodies))? {
+            Outcome::Done(RunEnd::Deadlock(who)) => Err(Mismatch::new(
+                Layer::Deadlock,
+                format!("recovery: everybody waits: {}", who.join(", ")),
+            )),
+            Outcome::Panicked(text) => Ok(Outcome::Panicked(text)),
+            Outcome::Done(_) | Outcome::Crashed => {
+                let end = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+                Ok(end.unwrap_or(Outcome::Crashed))
+            }
+        }
     }
 
     fn birth(&mut self) -> Result<Running, Mismatch> {
         let world = self.world(&DiskState::default());
-        let (database, table) = world.live("birth", || self.open(&world.sim.io()))?;
+        let (database, table) = world.live("birth", self.open(&world.sim.io()))?;
         let rows = opening_rows();
         let mut engine = Engine::with(database.clone(), table.clone());
         world.live("the opening rows", || {
@@ -466,7 +492,7 @@ impl Episode {
             let world = self.world(&disk);
             let noise = self.choices.chance(1, 8).then(|| self.choices.fork());
             trouble.arm(&world.sim, &board, noise);
-            let end = world.run("recovery", || self.open(&world.sim.io()))?;
+            let end = self.reopen(&world)?;
             world.sim.set_hook(None);
             world.oracles.verdict()?;
             let failed = match end {

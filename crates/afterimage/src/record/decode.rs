@@ -49,48 +49,83 @@ fn decode_one<'a>(reader: &mut Reader<'a>) -> Result<Record<'a>, DecodeError> {
     }
 }
 
-fn decode_row<'a>(reader: &mut Reader<'a>) -> Result<RowRecord<'a>, DecodeError> {
+/// What stands before the key in a record of a row.
+pub(super) struct RowHead {
+    pub(super) flags: u8,
+    pub(super) txn: Option<Lsn>,
+    prev: Option<Lsn>,
+    page_prev: Option<Lsn>,
+    table: TableId,
+    pub(super) page: PageId,
+}
+
+/// What stands before the key in a CLR.
+pub(super) struct ClrHead {
+    pub(super) flags: u8,
+    pub(super) txn: Lsn,
+    prev: Lsn,
+    pub(super) undo_next: Option<Lsn>,
+    page_prev: Option<Lsn>,
+    table: TableId,
+    pub(super) page: PageId,
+}
+
+pub(super) fn row_head(reader: &mut Reader<'_>) -> Result<RowHead, DecodeError> {
     let flags = reader.u8()?;
     let txn = Lsn::new(reader.varint()?);
     let prev = match txn {
         Some(txn) => optional_since(reader, txn)?,
         None => None,
     };
-    let page_prev = decode_page_prev(reader, txn)?;
-    let table = decode_table(reader)?;
-    let page = PageId(reader.varint()?);
-    let key = reader.bytes()?.into();
-    let change = decode_change(reader, flags & !COMMITS)?;
-    Ok(RowRecord {
-        commit: flags & COMMITS != 0,
+    Ok(RowHead {
+        flags,
         txn,
         prev,
-        table,
-        page,
-        page_prev,
-        key,
-        change,
+        page_prev: decode_page_prev(reader, txn)?,
+        table: decode_table(reader)?,
+        page: PageId(reader.varint()?),
+    })
+}
+
+pub(super) fn clr_head(reader: &mut Reader<'_>) -> Result<ClrHead, DecodeError> {
+    let flags = reader.u8()?;
+    let (txn, prev) = decode_last(reader)?;
+    Ok(ClrHead {
+        flags,
+        txn,
+        prev,
+        undo_next: optional_since(reader, txn)?,
+        page_prev: decode_page_prev(reader, Some(txn))?,
+        table: decode_table(reader)?,
+        page: PageId(reader.varint()?),
+    })
+}
+
+fn decode_row<'a>(reader: &mut Reader<'a>) -> Result<RowRecord<'a>, DecodeError> {
+    let head = row_head(reader)?;
+    Ok(RowRecord {
+        commit: head.flags & COMMITS != 0,
+        txn: head.txn,
+        prev: head.prev,
+        table: head.table,
+        page: head.page,
+        page_prev: head.page_prev,
+        key: reader.bytes()?.into(),
+        change: decode_change(reader, head.flags & !COMMITS)?,
     })
 }
 
 fn decode_clr<'a>(reader: &mut Reader<'a>) -> Result<ClrRecord<'a>, DecodeError> {
-    let flags = reader.u8()?;
-    let (txn, prev) = decode_last(reader)?;
-    let undo_next = optional_since(reader, txn)?;
-    let page_prev = decode_page_prev(reader, Some(txn))?;
-    let table = decode_table(reader)?;
-    let page = PageId(reader.varint()?);
-    let key = reader.bytes()?.into();
-    let change = decode_change(reader, flags)?;
+    let head = clr_head(reader)?;
     Ok(ClrRecord {
-        txn,
-        prev,
-        undo_next,
-        table,
-        page,
-        page_prev,
-        key,
-        change,
+        txn: head.txn,
+        prev: head.prev,
+        undo_next: head.undo_next,
+        table: head.table,
+        page: head.page,
+        page_prev: head.page_prev,
+        key: reader.bytes()?.into(),
+        change: decode_change(reader, head.flags)?,
     })
 }
 

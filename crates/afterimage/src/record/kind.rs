@@ -12,8 +12,23 @@ macro_rules! kinds {
             Structure(StructureKind),
         }
 
+        /// The place of each in the list.
+        enum Place {
+            $($kind,)*
+        }
+
         impl RecordKind {
             const PLAIN: &'static [RecordKind] = &[$(RecordKind::$kind),*];
+            /// More than any [`index`](RecordKind::index).
+            pub(crate) const INDEXES: usize = RecordKind::PLAIN.len() + 1 + u8::MAX as usize;
+
+            /// A small number that no other kind has: for counting.
+            pub(crate) const fn index(self) -> usize {
+                match self {
+                    $(RecordKind::$kind => Place::$kind as usize,)*
+                    RecordKind::Structure(kind) => RecordKind::PLAIN.len() + kind as usize,
+                }
+            }
 
             /// A name that no other kind has.
             pub(crate) const fn name(self) -> &'static str {
@@ -122,6 +137,10 @@ mod tests {
         let names: Vec<&str> = RecordKind::all().map(RecordKind::name).collect();
         let distinct: std::collections::BTreeSet<_> = names.iter().collect();
         assert_eq!(distinct.len(), names.len(), "{names:?}");
+        let indexes: std::collections::BTreeSet<_> =
+            RecordKind::all().map(RecordKind::index).collect();
+        assert_eq!(indexes.len(), names.len());
+        assert!(indexes.iter().all(|index| *index < RecordKind::INDEXES));
         assert!(names.contains(&"insert large") && names.contains(&"rename table"));
     }
 }

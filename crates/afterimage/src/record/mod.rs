@@ -11,6 +11,7 @@ mod change;
 mod decode;
 mod encode;
 mod kind;
+mod outline;
 mod tables;
 
 #[cfg(test)]
@@ -22,6 +23,7 @@ use afterimage_log::Lsn;
 
 pub(crate) use self::change::Change;
 pub(crate) use self::kind::RecordKind;
+pub(crate) use self::outline::Outline;
 #[allow(
     unused_imports,
     reason = "one list of what the rest of the engine may name"

@@ -1,14 +1,15 @@
-//! The analysis pass: reads the log from the checkpoint on and rebuilds the two tables.
+//! Analysis: rebuilds the two tables from the log behind the checkpoint, while the log is examined anyway: it is read once for both.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use afterimage_io::planted::{self, Bug};
-use afterimage_log::{Frame, Lsn};
+use afterimage_log::{FrameView, Lsn};
+use foldhash::fast::FixedState;
 
 use super::kinds::Kinds;
 use crate::error::{Error, Result};
 use crate::ids::PageId;
-use crate::record::{AttEntry, Record, RecordKind};
+use crate::record::{AttEntry, DecodeError, Outline, Record};
 
 /// What the log says about the moment of the crash.
 #[derive(Debug, Default)]
@@ -19,36 +20,43 @@ pub(crate) struct Analysis {
     /// Between a checkpoint's begin and its end.
     tables_come: bool,
     /// Pages that may be older on disk than in the log, each with the first LSN that may be missing there.
-    pub(crate) dirty: BTreeMap<PageId, Lsn>,
+    dirty: HashMap<PageId, Lsn, FixedState>,
     pub(crate) winners: u64,
     pub(crate) rolled_back: u64,
     pub(crate) records: u64,
     pub(crate) checkpoint_complete: bool,
+    pub(crate) kinds: Kinds,
 }
 
-/// Reads a record; what cannot be read was not written by this version, for its frame was whole.
-pub(super) fn decode(frame: &Frame) -> Result<Record<'_>> {
-    Record::decode(&frame.payload).map_err(|e| {
-        Error::corruption(
-            format!("LSN {}", frame.lsn),
-            format!("a record that cannot be read: {e}"),
-        )
-    })
+/// What to say of a record that cannot be read: it was not written by this version, for its frame was whole.
+pub(super) fn unreadable(lsn: Lsn, error: &DecodeError) -> Error {
+    Error::corruption(
+        format!("LSN {lsn}"),
+        format!("a record that cannot be read: {error}"),
+    )
 }
 
 impl Analysis {
     /// Takes in the next record.
-    pub(crate) fn add(&mut self, frame: &Frame, checkpoint: Lsn, kinds: &mut Kinds) -> Result<()> {
-        let (record, lsn) = (decode(frame)?, frame.lsn);
+    pub(crate) fn add(&mut self, frame: FrameView<'_>, checkpoint: Lsn) -> Result<()> {
+        let lsn = frame.lsn;
+        let outline = Outline::decode(frame.payload).map_err(|e| unreadable(lsn, &e))?;
         self.records += 1;
-        kinds.read(RecordKind::of(&record));
-        for (page, _, _) in record.pages() {
+        self.kinds.read(outline.kind());
+        outline.for_each_page(|page| {
             self.dirty.entry(page).or_insert(lsn);
+        });
+        match outline {
+            Outline::Row { commit: true, .. } => self.winners += 1,
+            Outline::Row { txn, .. } => self.progress(txn.unwrap_or(lsn), lsn, Some(lsn)),
+            Outline::Clr { txn, undo_next, .. } => self.progress(txn, lsn, undo_next),
+            Outline::Other(record) => self.add_other(&record, lsn, checkpoint),
         }
-        match &record {
-            Record::Row(row) if row.commit => self.winners += 1,
-            Record::Row(row) => self.progress(row.txn.unwrap_or(lsn), lsn, Some(lsn)),
-            Record::Clr(clr) => self.progress(clr.txn, lsn, clr.undo_next),
+        Ok(())
+    }
+
+    fn add_other(&mut self, record: &Record<'_>, lsn: Lsn, checkpoint: Lsn) {
+        match record {
             Record::Commit { txn, .. } => {
                 self.winners += 1;
                 self.finish(*txn);
@@ -66,8 +74,8 @@ impl Analysis {
             Record::Begin => self.progress(lsn, lsn, Some(lsn)),
             // Its rows went with the file that they were in.
             Record::UnloggedCommit | Record::Structure(_) => {}
+            Record::Row(_) | Record::Clr(_) => unreachable!("an outline says what these say"),
         }
-        Ok(())
     }
 
     /// Only between its begin and its end do a checkpoint's tables list transactions that have ended since.
@@ -117,8 +125,14 @@ impl Analysis {
         self.unfinished.values().copied().collect()
     }
 
-    /// Where redo starts: nothing before it can be missing from any page.
-    pub(crate) fn redo_from(&self) -> Option<Lsn> {
-        self.dirty.values().min().copied()
+    /// The pages that may be older on disk than in the log, in file order, each with the first LSN that may be missing there.
+    pub(crate) fn dirty(&self) -> Vec<(PageId, Lsn)> {
+        let mut dirty: Vec<_> = self.dirty.iter().map(|(page, lsn)| (*page, *lsn)).collect();
+        dirty.sort_unstable();
+        dirty
+    }
+
+    pub(crate) fn is_dirty(&self, page: PageId) -> bool {
+        self.dirty.contains_key(&page)
     }
 }

@@ -1,7 +1,5 @@
 //! What a recovery met and did, counted by the kinds of records.
 
-use std::collections::BTreeMap;
-
 use crate::record::RecordKind;
 
 /// What a recovery met of one kind of record, and what it did with it.
@@ -25,9 +23,10 @@ pub struct KindReport {
 }
 
 /// The counts of one recovery.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Kinds {
-    counts: BTreeMap<RecordKind, Count>,
+    /// By [`RecordKind::index`].
+    counts: Vec<Count>,
     /// What the last record in the log is.
     pub(crate) last: Option<RecordKind>,
 }
@@ -40,9 +39,18 @@ struct Count {
     undone: u64,
 }
 
+impl Default for Kinds {
+    fn default() -> Kinds {
+        Kinds {
+            counts: vec![Count::default(); RecordKind::INDEXES],
+            last: None,
+        }
+    }
+}
+
 impl Kinds {
     fn count(&mut self, kind: RecordKind) -> &mut Count {
-        self.counts.entry(kind).or_default()
+        &mut self.counts[kind.index()]
     }
 
     pub(crate) fn read(&mut self, kind: RecordKind) {
@@ -64,10 +72,18 @@ impl Kinds {
         self.count(kind).undone += 1;
     }
 
+    /// Takes in what another thread of redo has counted.
+    pub(crate) fn add_redo(&mut self, other: &Kinds) {
+        for (count, other) in self.counts.iter_mut().zip(&other.counts) {
+            count.redone += other.redone;
+            count.already_there += other.already_there;
+        }
+    }
+
     /// A line for every kind there is, those that were not met too.
     pub(crate) fn report(&self) -> Vec<KindReport> {
         let line = |kind: RecordKind| {
-            let count = self.counts.get(&kind).copied().unwrap_or_default();
+            let count = self.counts[kind.index()];
             KindReport {
                 kind: kind.name(),
                 changes_pages: kind.changes_pages(),

@@ -7,14 +7,16 @@ mod redo;
 mod refuse;
 mod report;
 mod undo;
+mod workers;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use afterimage_io::planted::{self, Bug};
 use afterimage_io::{Io, Note, OpenMode};
 use afterimage_log::{
-    Control, ControlFile, Examination, Identity, Log, LogOptions, Lsn, Proof, Tail,
+    Control, ControlFile, Examination, FrameView, Identity, Log, LogOptions, Lsn, Proof, Tail,
 };
 
 pub use kinds::KindReport;
@@ -29,8 +31,7 @@ use crate::page::Page;
 use crate::record::RecordKind;
 use crate::transaction::{System, after_record};
 use analysis::Analysis;
-use kinds::Kinds;
-use redo::Redo;
+use redo::redo;
 use refuse::{check_before_opening, check_mendable, check_stop};
 
 /// A database brought up.
@@ -48,6 +49,8 @@ struct Decided {
     /// Whether the doublewrite area held copies that could not be read.
     copies_lost: bool,
     examination: Examination,
+    /// What the records behind the checkpoint say; nothing after a clean stop.
+    analysis: Analysis,
 }
 
 /// Measures the passes, one after the other.
@@ -168,7 +171,7 @@ pub(crate) fn recover(
         }
     };
     let log_options = log_options(options);
-    let end = decided.examination.end;
+    let (end, analysis) = (decided.examination.end, decided.analysis);
     let log = Log::resume(io, directory, &control, decided.examination, &log_options);
     let log = log.inspect_err(|_| {
         if clean {
@@ -178,15 +181,16 @@ pub(crate) fn recover(
     })?;
     report.secure_time = clock.lap();
 
-    let system = System::new(
+    let system = Arc::new(System::new(
         io,
         Pager::new(io, log, store, doublewrite, options.frames()),
         unlogged_file,
         options.lock_timeout,
         options.version_store_size,
-    );
+    ));
     let checkpointer = Checkpointer::new(io, file, &decided.area);
-    let unlogged = passes(&system, &decided.area, end, clean, &mut report, &mut clock)?;
+    let unlogged = passes(&system, analysis, end, clean, &mut report, &mut clock)?;
+    let system = Arc::into_inner(system).expect("those who redid have ended");
     if unlogged_left.is_none() {
         report.unlogged_emptied = unlogged.len() as u64;
     }
@@ -217,8 +221,24 @@ fn decide(io: &Io, directory: &Path, file: &ControlFile) -> Result<Decided> {
         .iter()
         .map(|copy| (Proof::Doublewrite, after_record(copy.lsn)))
         .collect();
-    let examination = Log::examine(io, directory, &control, area.scan_lsn, &proofs)?;
+    let clean = control.clean_end.is_some();
+    let (mut analysis, mut failed) = (Analysis::default(), None);
+    let see = &mut |frame: FrameView<'_>| {
+        if !clean && frame.lsn >= area.checkpoint_lsn && failed.is_none() {
+            failed = analysis.add(frame, area.checkpoint_lsn).err();
+        }
+    };
+    let examination = Log::examine_with(io, directory, &control, area.scan_lsn, &proofs, see)?;
+    failed.map_or(Ok(()), Err)?;
+    if !clean && !analysis.checkpoint_complete {
+        let what = "CKPT-1: the control file names a checkpoint that has no end record";
+        return Err(Error::corruption(
+            format!("LSN {}", area.checkpoint_lsn),
+            what,
+        ));
+    }
     Ok(Decided {
+        analysis,
         control,
         area,
         copies,
@@ -284,47 +304,30 @@ fn restore_torn_pages(
     store.sync()
 }
 
-/// Step 6: analysis, redo, undo. Returns the unlogged tables, whose rows are no part of it.
+/// Step 6: redo, undo. Returns the unlogged tables, whose rows are no part of it.
 fn passes(
-    system: &System,
-    area: &EngineArea,
+    system: &Arc<System>,
+    analysis: Analysis,
     end: Lsn,
     clean: bool,
     report: &mut RecoveryReport,
     clock: &mut Clock<'_>,
 ) -> Result<Vec<(String, TableId)>> {
     let (pager, log) = (&system.pager, &system.pager.log);
-    let (mut analysis, mut kinds) = (Analysis::default(), Kinds::default());
-    if !clean {
-        for frame in log.reader(area.checkpoint_lsn) {
-            analysis.add(&frame?, area.checkpoint_lsn, &mut kinds)?;
-        }
-        if !analysis.checkpoint_complete {
-            let what = "CKPT-1: the control file names a checkpoint that has no end record";
-            return Err(Error::corruption(
-                format!("LSN {}", area.checkpoint_lsn),
-                what,
-            ));
-        }
-    }
     let losers = analysis.losers();
     report.records = analysis.records;
     report.winners = analysis.winners;
     report.losers = losers.len() as u64;
+    let (dirty, mut kinds) = (analysis.dirty(), analysis.kinds);
     report.analysis_time = clock.lap();
 
-    if let Some(from) = analysis.redo_from() {
-        let ids: Vec<Lsn> = losers.iter().map(|loser| loser.txn).collect();
-        let mut redo = Redo::new(pager, &analysis.dirty, end, &ids);
-        for frame in log.reader(from) {
-            redo.redo(&frame?, &mut kinds)?;
-        }
-        report.redo_lsn = Some(from);
-        report.log_bytes = redo.bytes;
-        report.pages = redo.pages();
-        report.redone = redo.applied;
-        report.already_there = redo.already_there;
-    }
+    report.redo_lsn = dirty.iter().map(|(_, rec_lsn)| *rec_lsn).min();
+    let ids: Vec<Lsn> = losers.iter().map(|loser| loser.txn).collect();
+    let redone = redo(system, dirty, end, &ids, &mut kinds)?;
+    report.log_bytes = redone.bytes;
+    report.pages = redone.pages;
+    report.redone = redone.applied;
+    report.already_there = redone.already_there;
     report.redo_time = clock.lap();
 
     if !clean {

@@ -1,32 +1,119 @@
 //! The redo pass: repeats history. Every record that may be missing from its page is applied again, by the same
 //! `apply` that made the change in the first place; losers' too.
+//!
+//! One thread reads the log and hands what it finds, a stretch at a time, to those who apply it. Each of them has pages of its
+//! own, and of a stretch it takes all that concerns a page at once, in log order: each page's part of a record needs no
+//! other page. Where the pages do not fit the pool all together the log is read again for each lot of neighbouring
+//! pages that do, so that a page is read and written once, not once for each stretch.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+use std::sync::Arc;
 
 use afterimage_io::planted::{self, Bug};
-use afterimage_log::{Frame, Lsn};
+use afterimage_io::sync::Mutex;
+use afterimage_log::{FrameView, Lsn, Reader};
+use foldhash::fast::FixedState;
 
-use super::analysis::decode;
+use super::analysis::unreadable;
 use super::kinds::Kinds;
-use crate::buffer::Pager;
+use super::workers::Workers;
 use crate::error::Result;
 use crate::ids::PageId;
-use crate::page::{PageOp, apply, check_op};
-use crate::record::{Record, RecordKind};
+use crate::page::apply;
+use crate::record::{Outline, Record, RecordKind};
+use crate::transaction::System;
 
-/// Redo in progress.
-pub(crate) struct Redo<'a> {
-    pager: &'a Pager,
-    dirty: &'a BTreeMap<PageId, Lsn>,
+/// Bytes of records that are handed on at once, at most: many records of a page are found together in so much.
+const STRETCH_BYTES: usize = 32 << 20;
+/// The share of the pool that a stretch may be; there are up to four of them at a time.
+const STRETCH_SHARE: usize = 16;
+/// Pages whose records are kept together: so few that they, and their records in a stretch, are all in the processor's cache.
+const BUCKET_PAGES: usize = 128;
+/// How often the log may be read again for pages that do not fit the pool. Beyond that pages come and go as they are needed.
+const LOTS_MAX: usize = 64;
+/// More threads than this would wait for the one that reads.
+const WORKERS_MAX: usize = 16;
+
+/// What redo did.
+#[derive(Debug, Default)]
+pub(crate) struct Redone {
+    /// Changes applied again.
+    pub(crate) applied: u64,
+    /// Changes found on their pages.
+    pub(crate) already_there: u64,
+    /// Pages looked at.
+    pub(crate) pages: u64,
+    /// Bytes of the records from where redo began.
+    pub(crate) bytes: u64,
+}
+
+/// What those who redo have in common.
+pub(super) struct Work {
+    system: Arc<System>,
+    /// The pages that may be older on disk than in the log, in file order, each with the first LSN that may be missing there.
+    pages: Vec<(PageId, Lsn)>,
     /// The log ends here; no page can be from beyond.
     end: Lsn,
-    /// Pages that have been marked dirty already: once is enough, they have been home since.
-    marked: BTreeSet<PageId>,
-    /// Transactions not to be redone: a planted bug, nothing else.
-    skipped: BTreeSet<Lsn>,
-    pub(crate) applied: u64,
-    pub(crate) already_there: u64,
-    pub(crate) bytes: u64,
+    /// Neighbouring pages that have a bucket of a stretch in common.
+    bucket_pages: usize,
+    workers: usize,
+    /// Records of several pages, until all their parts have been looked at.
+    parted: Mutex<BTreeMap<Lsn, Parted>>,
+    /// Stretches that have been used, for their memory.
+    used: Mutex<Vec<Stretch>>,
+}
+
+/// A record of several pages.
+struct Parted {
+    kind: RecordKind,
+    /// Parts that are still to be looked at.
+    left: usize,
+    /// Whether one of the others had to be applied.
+    applied: bool,
+}
+
+/// Some log, as those who apply it need it: sorted into buckets by page, and in each in log order.
+pub(super) struct Stretch {
+    /// Changes, each a [`Head`] and the record's payload. Bucket n is for worker n, counted round.
+    buckets: Vec<Vec<u8>>,
+    bytes: usize,
+}
+
+/// What stands in a bucket before each payload.
+#[derive(Clone, Copy)]
+struct Head {
+    lsn: Lsn,
+    /// Which of the pages.
+    page: u32,
+    len: u32,
+    /// Whether the record has parts in other pages, to be counted together.
+    parted: bool,
+}
+
+impl Head {
+    const BYTES: usize = 16;
+    const PARTED: u32 = 1 << 31;
+
+    fn push(self, bucket: &mut Vec<u8>) {
+        let len = self.len | if self.parted { Head::PARTED } else { 0 };
+        bucket.extend_from_slice(&self.lsn.get().to_le_bytes());
+        bucket.extend_from_slice(&self.page.to_le_bytes());
+        bucket.extend_from_slice(&len.to_le_bytes());
+    }
+
+    /// The change at the beginning of these bytes of a bucket; none at its end.
+    fn read(bytes: &[u8]) -> Option<Head> {
+        let (lsn, rest) = bytes.split_first_chunk()?;
+        let (page, rest) = rest.split_first_chunk()?;
+        let len = u32::from_le_bytes(*rest.first_chunk()?);
+        Some(Head {
+            lsn: Lsn::new(u64::from_le_bytes(*lsn))?,
+            page: u32::from_le_bytes(*page),
+            len: len & !Head::PARTED,
+            parted: len & Head::PARTED != 0,
+        })
+    }
 }
 
 /// What to do with one page's part of a record.
@@ -55,109 +142,363 @@ fn decide(
     }
 }
 
-impl<'a> Redo<'a> {
-    pub(crate) fn new(
-        pager: &'a Pager,
-        dirty: &'a BTreeMap<PageId, Lsn>,
-        end: Lsn,
-        losers: &[Lsn],
-    ) -> Redo<'a> {
-        let skipped = if planted::active(Bug::LosersNotRedone) {
-            losers.iter().copied().collect()
-        } else {
-            BTreeSet::new()
+/// Redoes everything from `from` to `end` that is missing from `pages`.
+pub(crate) fn redo(
+    system: &Arc<System>,
+    pages: Vec<(PageId, Lsn)>,
+    end: Lsn,
+    losers: &[Lsn],
+    kinds: &mut Kinds,
+) -> Result<Redone> {
+    let Some(from) = pages.iter().map(|(_, rec_lsn)| *rec_lsn).min() else {
+        return Ok(Redone::default());
+    };
+    let frames = system.pager.frame_count();
+    let io = &system.pager.io;
+    let workers = io.processors().min(WORKERS_MAX).min(frames / 4).max(1);
+    // Where pages come and go there are always some clean ones.
+    let lots = pages.len().div_ceil(frames / 4 * 3).min(LOTS_MAX);
+    let lot = pages.len().div_ceil(lots);
+    let work = Arc::new(Work {
+        system: Arc::clone(system),
+        end,
+        bucket_pages: lot.div_ceil(4 * workers).min(BUCKET_PAGES),
+        workers,
+        parted: Mutex::new(io, BTreeMap::new()),
+        used: Mutex::new(io, Vec::new()),
+        pages,
+    });
+    let mut sorter = Sorter::new(&work, losers);
+    let mut workers = Workers::start(io, &work, workers);
+    let read = sorter.read_lots(&work, from, lot, &mut workers);
+    let mut redone = workers.finish(kinds)?;
+    read?;
+    redone.bytes = sorter.bytes;
+    Ok(redone)
+}
+
+/// Which of the pages a page is.
+enum Index {
+    /// By the number of the page, from this one on: most of the pages there are between the first and the last.
+    Dense(u64, Vec<u32>),
+    Sparse(HashMap<PageId, u32, FixedState>),
+}
+
+impl Index {
+    /// Stands for a page that is none of them.
+    const NONE: u32 = u32::MAX;
+
+    fn of(pages: &[(PageId, Lsn)]) -> Index {
+        let place = |n: usize| u32::try_from(n).expect("a log names fewer pages");
+        let ids = pages.iter().map(|(id, _)| *id).enumerate();
+        let (first, last) = match pages {
+            [(first, _), .., (last, _)] => (first.get(), last.get()),
+            _ => (0, u64::MAX),
         };
-        Redo {
-            pager,
-            dirty,
-            end,
-            marked: BTreeSet::new(),
-            skipped,
-            applied: 0,
-            already_there: 0,
+        if (last - first) / 4 < pages.len() as u64 {
+            let mut index = vec![Index::NONE; (last - first) as usize + 1];
+            ids.for_each(|(n, id)| index[(id.get() - first) as usize] = place(n));
+            return Index::Dense(first, index);
+        }
+        Index::Sparse(ids.map(|(n, id)| (id, place(n))).collect())
+    }
+
+    fn get(&self, page: PageId) -> Option<u32> {
+        match self {
+            Index::Dense(first, index) => {
+                let n = page.get().checked_sub(*first)?;
+                let found = index.get(usize::try_from(n).ok()?).copied();
+                found.filter(|n| *n != Index::NONE)
+            }
+            Index::Sparse(index) => index.get(&page).copied(),
+        }
+    }
+}
+
+/// Reads the log, and finds out whose each record is.
+struct Sorter {
+    index: Index,
+    /// Transactions not to be redone: a planted bug, nothing else.
+    skipped: Vec<Lsn>,
+    /// Bytes of records seen in the first lot.
+    bytes: u64,
+}
+
+impl Sorter {
+    fn new(work: &Work, losers: &[Lsn]) -> Sorter {
+        Sorter {
+            index: Index::of(&work.pages),
+            skipped: match planted::active(Bug::LosersNotRedone) {
+                true => losers.to_vec(),
+                false => Vec::new(),
+            },
             bytes: 0,
         }
     }
 
-    /// Pages brought up to date, or found so.
-    pub(crate) fn pages(&self) -> u64 {
-        self.marked.len() as u64
-    }
-
-    pub(crate) fn redo(&mut self, frame: &Frame, kinds: &mut Kinds) -> Result<()> {
-        let (record, lsn) = (decode(frame)?, frame.lsn);
-        self.bytes += frame.end.get() - lsn.get();
-        if record
-            .txn(lsn)
-            .is_some_and(|txn| self.skipped.contains(&txn))
-        {
-            return Ok(());
-        }
-        if planted::active(Bug::ClrsNotRedone) && matches!(record, Record::Clr(_)) {
-            return Ok(());
-        }
-        let before = (self.applied, self.already_there);
-        record.try_for_each_page(|page, previous, op| match self.dirty.get(&page) {
-            Some(&rec_lsn) if rec_lsn <= lsn => self.redo_page(lsn, page, rec_lsn, previous, &op),
-            _ => Ok(()),
-        })?;
-        if (self.applied, self.already_there) != before {
-            kinds.redo(RecordKind::of(&record), self.applied != before.0);
+    /// Hands everything to the workers, for one lot of pages after the other.
+    fn read_lots(
+        &mut self,
+        work: &Work,
+        from: Lsn,
+        lot: usize,
+        workers: &mut Workers,
+    ) -> Result<()> {
+        let pager = &work.system.pager;
+        let bytes = STRETCH_BYTES.min(pager.frame_count() * pager.page_size() / STRETCH_SHARE);
+        for first in (0..work.pages.len()).step_by(lot) {
+            let lot = first as u32..(first + lot).min(work.pages.len()) as u32;
+            let mut reader = pager.log.reader(from);
+            let mut more = true;
+            while more {
+                let mut stretch = work.stretch(&lot);
+                while more && stretch.bytes < bytes {
+                    more = self.sort_next(work, &mut reader, &lot, &mut stretch)?;
+                }
+                if !workers.give(stretch) {
+                    // One of them has met an error, and says so when all have ended.
+                    return Ok(());
+                }
+            }
         }
         Ok(())
     }
 
-    fn redo_page(
+    /// Takes in the next record; false at the end.
+    fn sort_next(
         &mut self,
-        lsn: Lsn,
-        id: PageId,
-        rec_lsn: Lsn,
-        previous: Option<Lsn>,
-        op: &PageOp<'_>,
+        work: &Work,
+        reader: &mut Reader,
+        lot: &Range<u32>,
+        stretch: &mut Stretch,
+    ) -> Result<bool> {
+        let sorted = reader.see_next(|frame| self.sort(work, frame, lot, stretch))?;
+        sorted.transpose().map(|sorted| sorted.is_some())
+    }
+
+    fn sort(
+        &mut self,
+        work: &Work,
+        frame: FrameView<'_>,
+        lot: &Range<u32>,
+        stretch: &mut Stretch,
     ) -> Result<()> {
-        let (mut page, unreadable) = self.pager.fetch_for_redo(id)?;
-        if let Some(what) = &unreadable
-            && !op.makes_whole_page()
-        {
-            page.discard();
-            return Err(self
-                .pager
-                .corrupt(id, format!("{what}; redo at LSN {lsn} needs it whole")));
+        let (lsn, payload) = (frame.lsn, frame.payload);
+        if lot.start == 0 {
+            self.bytes += frame.end.get() - lsn.get();
         }
-        if page.lsn() >= Some(self.end) {
+        let outline = Outline::decode(payload).map_err(|e| unreadable(lsn, &e))?;
+        let skipped = !self.skipped.is_empty()
+            && (outline.txn(lsn)).is_some_and(|txn| self.skipped.contains(&txn));
+        let forgotten =
+            planted::active(Bug::ClrsNotRedone) && matches!(outline, Outline::Clr { .. });
+        if skipped || forgotten {
+            return Ok(());
+        }
+        let mut push = |page: Option<u32>, parted| {
+            if let Some(page) = page.filter(|page| lot.contains(page)) {
+                let len = payload.len() as u32;
+                let bucket = (page - lot.start) as usize / work.bucket_pages;
+                let bucket = &mut stretch.buckets[bucket];
+                let head = Head {
+                    lsn,
+                    page,
+                    len,
+                    parted,
+                };
+                head.push(bucket);
+                bucket.extend_from_slice(payload);
+                stretch.bytes += Head::BYTES + payload.len();
+            }
+        };
+        let Outline::Other(record) = &outline else {
+            outline.for_each_page(|page| push(self.index.get(page), false));
+            return Ok(());
+        };
+        let missing = |page: PageId| {
+            let n = self.index.get(page)?;
+            (work.pages[n as usize].1 <= lsn).then_some(n)
+        };
+        let parts = record
+            .pages()
+            .filter(|(page, _, _)| missing(*page).is_some());
+        let left = parts.count();
+        if left > 1 {
+            let parted = Parted {
+                kind: outline.kind(),
+                left,
+                applied: false,
+            };
+            work.parted.lock().entry(lsn).or_insert(parted);
+        }
+        record.for_each_page(|page, _, _| push(missing(page), left > 1));
+        Ok(())
+    }
+}
+
+impl Work {
+    /// An empty stretch for this lot of pages.
+    fn stretch(&self, lot: &Range<u32>) -> Stretch {
+        let used = self.used.lock().pop();
+        let mut stretch = used.unwrap_or(Stretch {
+            buckets: Vec::new(),
+            bytes: 0,
+        });
+        stretch.buckets.iter_mut().for_each(Vec::clear);
+        let buckets = lot.len().div_ceil(self.bucket_pages);
+        stretch.buckets.resize_with(buckets, Vec::new);
+        stretch.bytes = 0;
+        stretch
+    }
+
+    /// Somebody has done with a stretch: the last of them leaves its memory for another one.
+    pub(super) fn used(&self, stretch: Arc<Stretch>) {
+        if let Some(stretch) = Arc::into_inner(stretch) {
+            self.used.lock().push(stretch);
+        }
+    }
+}
+
+/// One worker's pages, and what it has done to them.
+pub(super) struct Share {
+    work: Arc<Work>,
+    /// Which worker this is.
+    which: usize,
+    /// Which pages have been marked dirty already: once is enough, they may have been home since.
+    marked: Vec<bool>,
+    /// Where the changes of a bucket are, by page, then by LSN.
+    order: Vec<u64>,
+    pub(super) redone: Redone,
+    pub(super) kinds: Kinds,
+}
+
+/// An error of redo, and the record that it was met at.
+pub(super) type Failed = (Lsn, crate::Error);
+
+impl Share {
+    pub(super) fn new(work: &Arc<Work>, which: usize) -> Share {
+        Share {
+            work: Arc::clone(work),
+            which,
+            marked: vec![false; work.pages.len()],
+            order: Vec::new(),
+            redone: Redone::default(),
+            kinds: Kinds::default(),
+        }
+    }
+
+    /// Redoes what a stretch holds for this worker.
+    pub(super) fn redo(&mut self, stretch: &Stretch) -> std::result::Result<(), Failed> {
+        let mine = stretch.buckets.iter().skip(self.which);
+        let mut mine = mine.step_by(self.work.workers);
+        mine.try_for_each(|bucket| self.redo_bucket(bucket))
+    }
+
+    fn redo_bucket(&mut self, bucket: &[u8]) -> std::result::Result<(), Failed> {
+        let mut order = std::mem::take(&mut self.order);
+        order.clear();
+        let mut at = 0;
+        while let Some(head) = Head::read(&bucket[at..]) {
+            order.push(u64::from(head.page) << 32 | at as u64);
+            at += Head::BYTES + head.len as usize;
+        }
+        order.sort_unstable();
+        let of_one_page = |a: &u64, b: &u64| a >> 32 == b >> 32;
+        let done = order.chunk_by(of_one_page).try_for_each(|places| {
+            let changes = places.iter().filter_map(|place| {
+                let change = &bucket[*place as u32 as usize..];
+                let head = Head::read(change)?;
+                Some((head, &change[Head::BYTES..][..head.len as usize]))
+            });
+            self.redo_page((places[0] >> 32) as usize, changes)
+        });
+        self.order = order;
+        done
+    }
+
+    /// Redoes these changes of one page.
+    fn redo_page<'a>(
+        &mut self,
+        page: usize,
+        changes: impl Iterator<Item = (Head, &'a [u8])>,
+    ) -> std::result::Result<(), Failed> {
+        let work = Arc::clone(&self.work);
+        let (pager, (id, rec_lsn)) = (&work.system.pager, work.pages[page]);
+        let mut changes = (changes.filter(|(head, _)| rec_lsn <= head.lsn)).peekable();
+        let Some(first) = changes.peek().map(|(head, _)| head.lsn) else {
+            return Ok(());
+        };
+        let (mut frame, mut unwhole) = pager.fetch_for_redo(id).map_err(|e| (first, e))?;
+        if frame.lsn() >= Some(work.end) {
             let what = format!(
                 "its LSN {:?} is from beyond the end of the log, {}",
-                page.lsn(),
-                self.end
+                frame.lsn(),
+                work.end
             );
-            return Err(self.pager.corrupt(id, what));
+            return Err((first, pager.corrupt(id, what)));
         }
-        let decision = decide(page.lsn(), lsn, previous, op.makes_whole_page());
-        // Also where it is there already: what was read may be in a page cache and nowhere else (T12).
-        if self.marked.insert(id) {
-            page.mark_dirty(rec_lsn);
-        } else if decision == Decision::Apply {
-            page.mark_dirty(lsn);
-        }
-        match decision {
-            Decision::AlreadyThere => self.already_there += 1,
-            Decision::Apply => {
-                check_op(&page, op)
-                    .map_err(|e| self.pager.corrupt(id, format!("redo at LSN {lsn}: {e}")))?;
-                apply(&mut page, op).expect("checked just before");
-                page.set_lsn(lsn);
-                self.applied += 1;
+        // Nobody copies the page while its latch is held: marked once, it stays so.
+        let mut marked = false;
+        for (Head { lsn, parted, .. }, payload) in changes {
+            let record = Record::decode(payload).map_err(|e| (lsn, unreadable(lsn, &e)))?;
+            let (_, previous, op) = (record.pages().find(|(page, _, _)| *page == id))
+                .expect("the record was sorted by its pages");
+            if let Some(what) = unwhole.take()
+                && !op.makes_whole_page()
+            {
+                frame.discard();
+                let what = format!("{what}; redo at LSN {lsn} needs it whole");
+                return Err((lsn, pager.corrupt(id, what)));
             }
-            Decision::LogMissing => {
-                let what = format!(
-                    "PAGE-3: its LSN is {:?}, but the record at LSN {lsn} changed it from {previous:?}: a write was \
-                     lost, or log is missing",
-                    page.lsn()
-                );
-                return Err(self.pager.corrupt(id, what));
+            let decision = decide(frame.lsn(), lsn, previous, op.makes_whole_page());
+            // Also where it is there already: what was read may be in a page cache and nowhere else (T12).
+            if !self.marked[page] {
+                frame.mark_dirty(rec_lsn);
+                (self.marked[page], marked) = (true, true);
+                self.redone.pages += 1;
+            } else if !marked && decision == Decision::Apply {
+                frame.mark_dirty(lsn);
+                marked = true;
+            }
+            match decision {
+                Decision::AlreadyThere => self.redone.already_there += 1,
+                Decision::Apply => {
+                    apply(&mut frame, &op)
+                        .map_err(|e| (lsn, pager.corrupt(id, format!("redo at LSN {lsn}: {e}"))))?;
+                    frame.set_lsn(lsn);
+                    self.redone.applied += 1;
+                }
+                Decision::LogMissing => {
+                    let what = format!(
+                        "PAGE-3: its LSN is {:?}, but the record at LSN {lsn} changed it from {previous:?}: a write was \
+                         lost, or log is missing",
+                        frame.lsn()
+                    );
+                    return Err((lsn, pager.corrupt(id, what)));
+                }
+            }
+            let applied = decision == Decision::Apply;
+            if parted {
+                self.count_part(lsn, applied);
+            } else {
+                self.kinds.redo(RecordKind::of(&record), applied);
             }
         }
         Ok(())
+    }
+
+    /// A record of several pages counts when all its parts have been looked at.
+    fn count_part(&mut self, lsn: Lsn, applied: bool) {
+        let mut parted = self.work.parted.lock();
+        let Some(record) = parted.get_mut(&lsn) else {
+            return;
+        };
+        record.left -= 1;
+        record.applied |= applied;
+        if record.left == 0 {
+            self.kinds.redo(record.kind, record.applied);
+            parted.remove(&lsn);
+        }
     }
 }
 

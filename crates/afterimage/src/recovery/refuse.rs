@@ -7,14 +7,14 @@ use afterimage_io::Io;
 use afterimage_log::{Frame, FrameKind, Log, Lsn};
 
 use super::Decided;
-use super::analysis::{Analysis, decode};
-use super::kinds::Kinds;
+use super::analysis::unreadable;
 use crate::buffer::{Found, Store};
 use crate::checkpoint::Stop;
 use crate::error::{Error, Result};
 use crate::ids::PageId;
 use crate::limits::map_pages;
 use crate::page::{Kind, Page};
+use crate::record::Record;
 
 /// After a clean stop every page is home, so whatever would make this open fail can be seen before anything is written:
 /// the file header, the allocation maps, the catalogue.
@@ -95,10 +95,6 @@ pub(super) fn check_mendable(
             Err(error) => Some(Err(Error::from(error))),
         }))
     };
-    let (mut analysis, mut kinds) = (Analysis::default(), Kinds::default());
-    for frame in frames(decided.area.checkpoint_lsn)? {
-        analysis.add(&frame?, decided.area.checkpoint_lsn, &mut kinds)?;
-    }
     let mended: BTreeSet<PageId> = decided.copies.iter().map(|copy| copy.page).collect();
     let refusal = |id, what: &str| {
         store.corrupt(
@@ -117,18 +113,18 @@ pub(super) fn check_mendable(
             Found::Good | Found::Never => None,
         })
     };
-    if !analysis.dirty.contains_key(&head)
+    if !decided.analysis.is_dirty(head)
         && !mended.contains(&head)
         && !head_is_good
         && let Some(what) = look(head)?
     {
         return Err(refusal(head, &what));
     }
-    for (id, rec_lsn) in &analysis.dirty {
-        if !mended.contains(id)
-            && let Some(what) = look(*id)?
+    for (id, rec_lsn) in decided.analysis.dirty() {
+        if !mended.contains(&id)
+            && let Some(what) = look(id)?
         {
-            bad.insert(*id, (*rec_lsn, what));
+            bad.insert(id, (rec_lsn, what));
         }
     }
     let Some(from) = bad.values().map(|(rec_lsn, _)| *rec_lsn).min() else {
@@ -136,7 +132,8 @@ pub(super) fn check_mendable(
     };
     for frame in frames(from)? {
         let frame: Frame = frame?;
-        decode(&frame)?.try_for_each_page(|id, _, op| match bad.get(&id) {
+        let record = Record::decode(&frame.payload).map_err(|e| unreadable(frame.lsn, &e))?;
+        record.try_for_each_page(|id, _, op| match bad.get(&id) {
             Some((rec_lsn, _)) if *rec_lsn > frame.lsn => Ok(()),
             Some((_, what)) if !op.makes_whole_page() => Err(refusal(id, what)),
             _ => {

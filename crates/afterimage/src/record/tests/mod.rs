@@ -9,8 +9,8 @@ use afterimage_log::Lsn;
 use proptest::prelude::*;
 
 use super::{
-    AttEntry, Change, ClrRecord, PagePart, Record, RowRecord, Structure, StructureKind,
-    encode_tables,
+    AttEntry, Change, ClrRecord, Outline, PagePart, Record, RecordKind, RowRecord, Structure,
+    StructureKind, encode_tables,
 };
 use crate::ids::{PageId, TableId};
 use crate::page::{Address, Extent, Page, PageOp, Stored, any_op, apply, cases};
@@ -150,6 +150,24 @@ fn pages_of(record: &Record<'_>) -> Vec<(PageId, Option<Lsn>, PageOp<'static>)> 
 
 proptest! {
     #![proptest_config(cases(3000))]
+
+    #[test]
+    fn an_outline_says_what_the_record_says(record in record(), own in any_lsn()) {
+        let mut payload = Vec::new();
+        record.encode(&mut payload);
+        let outline = Outline::decode(&payload).expect("decodes");
+        prop_assert_eq!(outline.kind(), RecordKind::of(&record));
+        prop_assert_eq!(outline.txn(own), record.txn(own));
+        let mut pages = Vec::new();
+        outline.for_each_page(|page| pages.push(page));
+        prop_assert_eq!(pages, record.pages().map(|(page, _, _)| page).collect::<Vec<_>>());
+        match (&outline, &record) {
+            (Outline::Row { commit, .. }, Record::Row(row)) => prop_assert_eq!(*commit, row.commit),
+            (Outline::Clr { undo_next, .. }, Record::Clr(clr)) => prop_assert_eq!(*undo_next, clr.undo_next),
+            (Outline::Other(other), _) => prop_assert_eq!(other, &record),
+            _ => prop_assert!(false, "{:?}", outline),
+        }
+    }
 
     #[test]
     fn records_come_back(record in record()) {
