@@ -108,6 +108,8 @@ bugs! {
     NewestCopyOnly = "T26c", "What may be given up is reckoned from the newer copy of the control file alone.";
     RedoAsksForNothing = "redo-always", "Redo applies a record whatever the page says of itself.";
     ClrsNotRedone = "T29b", "Redo skips what was taken back already, and undo does not take it back again.";
+    OnePartRedone = "redo-part", "Of a record of several pages redo applies one page's part.";
+    LotsForgotten = "redo-lots", "Where the pages do not fit the pool, redo ends behind those that do.";
     LosersForgotten = "losers", "Analysis does not take in the transactions that a checkpoint lists.";
     ChainToWrongRecord = "TXN-1", "A record names its transaction's first record as the one before it.";
     WaitNotSeen = "wait-unseen", "A wait for a lock is not looked at for a deadlock.";

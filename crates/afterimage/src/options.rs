@@ -90,7 +90,7 @@ impl Options {
     /// again and again. Too large: the machine swaps.
     ///
     /// All the memory the engine uses is this, and: twice `unlogged_pool_size` where there are unlogged tables, log not yet written (`wal_buffers`, 4 MiB, and as much again while it is being
-    /// written), one batch of the doublewrite area (at most 167 pages), about 200 bytes for each key that a transaction
+    /// written), one batch of the doublewrite area (at most 167 pages), during a recovery a quarter of the pool (at most 128 MiB), about 200 bytes for each key that a transaction
     /// has locked, the names of the tables, and 128 KiB of fixed tables.
     pub fn buffer_pool_size(mut self, bytes: u64) -> Options {
         self.buffer_pool_size = bytes;

@@ -52,11 +52,11 @@ pub struct RecoveryReport {
     pub pages_torn: u64,
     /// Unlogged tables that are empty now: the last stop was not clean, or their file is not the one that it left.
     pub unlogged_emptied: u64,
-    /// Time to read and decide; nothing was written until then.
+    /// Time to read the log and decide; nothing was written until then. Analysis looked on.
     pub decide_time: Duration,
     /// Time to make what was read safe against a page cache that lies.
     pub secure_time: Duration,
-    /// Time of the analysis pass.
+    /// Time until what analysis found could be used: nearly all of it is in `decide_time`.
     pub analysis_time: Duration,
     /// Time of the redo pass.
     pub redo_time: Duration,
