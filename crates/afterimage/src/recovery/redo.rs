@@ -322,11 +322,12 @@ impl Sorter {
             let n = self.index.get(page)?;
             (work.pages[n as usize].1 <= lsn).then_some(n)
         };
-        let parts = record
-            .pages()
-            .filter(|(page, _, _)| missing(*page).is_some());
-        let left = parts.count();
-        if left > 1 {
+        let (mut left, mut here) = (0, false);
+        for page in record.pages().filter_map(|(page, _, _)| missing(page)) {
+            left += 1;
+            here |= lot.contains(&page);
+        }
+        if left > 1 && here {
             let parted = Parted {
                 kind: outline.kind(),
                 left,
