@@ -38,6 +38,7 @@ pub struct Options {
     /// Pages a second; `u64::MAX` for as many as there are.
     pub(crate) io_capacity: u64,
     pub(crate) io_capacity_max: u64,
+    pub(crate) target_recovery_time: Duration,
     pub(crate) lock_timeout: Duration,
     pub(crate) version_store_size: u64,
     pub(crate) synchronous_commit: Durability,
@@ -68,6 +69,7 @@ impl Options {
             completion_target: 900,
             io_capacity: u64::MAX,
             io_capacity_max: u64::MAX,
+            target_recovery_time: Duration::from_secs(30),
             lock_timeout: Duration::from_secs(10),
             version_store_size: 64 << 20,
             synchronous_commit: Durability::Disk,
@@ -156,6 +158,14 @@ impl Options {
     pub fn io_capacity_max(mut self, pages: u64) -> Options {
         self.io_capacity_max = pages;
         self.given("io_capacity_max")
+    }
+
+    /// How long a recovery may take: 100 ms to 1 day, default 30 s. Pages are written and checkpoints taken so that it is
+    /// reckoned to take no longer ([`Stats::estimated_recovery_micros`](crate::Stats::estimated_recovery_micros)); what would have
+    /// to be taken back of unfinished transactions comes on top. `max_wal_size` holds as well.
+    pub fn target_recovery_time(mut self, time: Duration) -> Options {
+        self.target_recovery_time = time;
+        self.given("target_recovery_time")
     }
 
     /// How long a commit at [`Durability::Memory`] stays in memory before it is written and synced: 1 ms to 10 s, default

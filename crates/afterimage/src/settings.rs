@@ -26,7 +26,6 @@ const LATER: &[&str] = &[
     "idle_replication_slot_timeout",
     "max_slot_wal_keep_size",
     "recycle_behind_slots",
-    "target_recovery_time",
     "wal_level",
 ];
 
@@ -135,6 +134,19 @@ const TABLE: &[Setting<Options>] = &[
         fixed_at_creation: false,
         get: |o| o.io_capacity_max,
         set: |o, value| o.io_capacity_max = value,
+    },
+    Setting {
+        name: "target_recovery_time",
+        what: "how long a recovery may take, as far as that can be reckoned; pages are written so that it holds",
+        kind: Kind::Duration(Duration::from_millis(100), Duration::from_secs(86_400)),
+        word: None,
+        also: "",
+        too_low: "pages are written home again and again",
+        too_high: "only max_wal_size bounds how long a recovery takes",
+        changes_while_running: false,
+        fixed_at_creation: false,
+        get: |o| u64::try_from(o.target_recovery_time.as_nanos()).unwrap_or(u64::MAX),
+        set: |o, value| o.target_recovery_time = Duration::from_nanos(value),
     },
     Setting {
         name: "lock_timeout",

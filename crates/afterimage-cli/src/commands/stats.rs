@@ -140,6 +140,13 @@ fn table(stats: &Stats) -> Vec<(&'static str, String)> {
         ("redo point", stats.redo_lsn.to_string()),
         ("last checkpoint LSN", stats.checkpoint_lsn.to_string()),
         ("checkpoint age", age),
+        (
+            "a recovery now",
+            format!(
+                "about {}",
+                duration(Duration::from_micros(stats.estimated_recovery_micros))
+            ),
+        ),
         ("checkpoints", checkpoints),
         ("commits", count(stats.commits)),
         ("rollbacks", count(stats.rollbacks)),

@@ -2,6 +2,7 @@
 
 use afterimage_log::Lsn;
 
+use super::estimate::Speed;
 use crate::codec::Reader;
 use crate::error::{Error, Result};
 use crate::limits::is_page_size;
@@ -21,6 +22,8 @@ pub(crate) struct EngineArea {
     pub(crate) scan_lsn: Lsn,
     /// How the last clean stop has left the pages; none before the first, or where an older version has made it.
     pub(crate) stop: Option<Stop>,
+    /// How fast the last recovery was; none before there was one to learn from. Advice: a recovery does not ask.
+    pub(crate) speed: Option<Speed>,
 }
 
 /// What tells the file `pages` of a clean stop from an older one: each page of that is sound, and was once the right one.
@@ -44,6 +47,10 @@ impl EngineArea {
             area[40..48].copy_from_slice(&stop.lsn.get().to_le_bytes());
             area[48..56].copy_from_slice(&stop.pages.to_le_bytes());
         }
+        if let Some(speed) = &self.speed {
+            area[56..60].copy_from_slice(&speed.permille.to_le_bytes());
+            area[60..64].copy_from_slice(&speed.fixed_micros.to_le_bytes());
+        }
         area
     }
 
@@ -64,6 +71,14 @@ impl EngineArea {
             stop: match (Lsn::new(number()?), number()?) {
                 (Some(lsn), pages) => Some(Stop { lsn, pages }),
                 (None, _) => None,
+            },
+            speed: {
+                let both = number()?;
+                let (permille, fixed_micros) = (both as u32, (both >> 32) as u32);
+                (permille > 0).then_some(Speed {
+                    fixed_micros,
+                    permille,
+                })
             },
         };
         if !is_page_size(page_size as usize) {
@@ -95,9 +110,17 @@ mod tests {
                 lsn: lsn(900),
                 pages: 77,
             }),
+            speed: Some(Speed {
+                fixed_micros: 1234,
+                permille: 890,
+            }),
         };
         assert_eq!(EngineArea::decode(&area.encode()).expect("decodes"), area);
-        let older = EngineArea { stop: None, ..area };
+        let older = EngineArea {
+            stop: None,
+            speed: None,
+            ..area
+        };
         assert_eq!(EngineArea::decode(&older.encode()).expect("decodes"), older);
         let backwards = EngineArea {
             redo_lsn: lsn(901),

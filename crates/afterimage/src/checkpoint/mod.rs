@@ -4,8 +4,10 @@
 //! control file. Nothing stops, no page is forced. Behind it the log that nobody needs any more is given up.
 
 mod area;
+mod estimate;
 mod pace;
 
+use std::ops::Range;
 use std::time::Duration;
 
 use afterimage_io::Io;
@@ -15,13 +17,17 @@ use afterimage_io::sync::atomic::{AtomicU64, Ordering};
 use afterimage_log::{Control, ControlFile, Log, Lsn, Reservation};
 
 pub(crate) use area::{EngineArea, Stop};
+pub(crate) use estimate::{Load, Speed};
 pub(crate) use pace::{Limits, Pace, Standing, delay, due_checkpoint, forced_at};
 
-use crate::buffer::Counter;
+use crate::buffer::{Counter, Pager};
 use crate::error::Result;
 use crate::limits::TABLES_CHUNK_BYTES_MAX;
 use crate::record::{Record, encode_tables};
 use crate::transaction::System;
+
+/// Bytes that a record is taken to have before there are enough to ask.
+const USUAL_RECORD: u64 = 150;
 
 /// Why a checkpoint was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +71,13 @@ pub(crate) struct Checkpointer {
     inner: Mutex<Inner>,
     checkpoint_lsn: AtomicU64,
     redo_lsn: AtomicU64,
+    scan_lsn: AtomicU64,
+    /// Pages that had been written home when its tables were taken.
+    pages_written: AtomicU64,
+    /// Positions that hold no log, between the end that a recovery found and where it went on.
+    skipped: Mutex<Range<u64>>,
+    /// How fast a recovery is; none before the first that there was something to learn from.
+    speed: Mutex<Option<Speed>>,
     /// From where on the two control copies need log.
     kept_lsn: AtomicU64,
     /// Where the log ended behind the last one.
@@ -86,6 +99,7 @@ impl Checkpointer {
     /// Takes over the control file of a database that was just recovered or cleanly closed.
     pub(crate) fn new(io: &Io, control: ControlFile, area: &EngineArea) -> Checkpointer {
         let checkpointer = Checkpointer::with(io, control, None);
+        *checkpointer.speed.lock() = area.speed;
         checkpointer.publish(io, area, area.checkpoint_lsn);
         checkpointer
     }
@@ -107,6 +121,10 @@ impl Checkpointer {
             inner: Mutex::new(io, Inner { control, space }),
             checkpoint_lsn: AtomicU64::new(0),
             redo_lsn: AtomicU64::new(0),
+            scan_lsn: AtomicU64::new(0),
+            pages_written: AtomicU64::new(0),
+            skipped: Mutex::new(io, 0..0),
+            speed: Mutex::new(io, None),
             kept_lsn: AtomicU64::new(0),
             end_lsn: AtomicU64::new(0),
             taken_at: AtomicU64::new(io.now().as_micros() as u64),
@@ -151,6 +169,52 @@ impl Checkpointer {
         self.most.load(Ordering::Relaxed).max(self.age(log))
     }
 
+    /// How long a recovery would take, and of what, if it came now.
+    pub(crate) fn recovery(&self, pager: &Pager) -> (Speed, Load) {
+        let (next, stats) = (pager.log.next_lsn().get(), pager.log.stats());
+        let record_bytes = match stats.records {
+            0..1000 => USUAL_RECORD,
+            records => (stats.bytes / records).max(1),
+        };
+        let skipped = Range::clone(&self.skipped.lock());
+        let since = |lsn: &AtomicU64| {
+            let lsn = lsn.load(Ordering::Acquire);
+            let nothing = match skipped.start >= lsn {
+                true => skipped.end - skipped.start,
+                false => 0,
+            };
+            next.saturating_sub(lsn).saturating_sub(nothing) / record_bytes
+        };
+        let (examined, redone) = (since(&self.scan_lsn), since(&self.redo_lsn));
+        // Each page that the checkpoint has in its table, or that has become dirty since, is dirty, or was written since.
+        let written = pager.counters.pages_written.get();
+        let written = written.saturating_sub(self.pages_written.load(Ordering::Acquire));
+        let pages = (pager.dirty_count() as u64 + written).min(redone);
+        let load = Load {
+            examined,
+            redone,
+            record_bytes,
+            pages,
+        };
+        (self.speed.lock().unwrap_or_default(), load)
+    }
+
+    /// Between these positions there is no log.
+    pub(crate) fn skip(&self, from: Lsn, to: Lsn) {
+        *self.skipped.lock() = from.get()..to.get().max(from.get());
+    }
+
+    /// A recovery of this load took so long for what depends on the log, and so long for the rest. The next checkpoint writes
+    /// down what that says of the next one.
+    pub(crate) fn learn(&self, load: &Load, took: Duration, rest: Duration) {
+        let mut speed = self.speed.lock();
+        let known = speed.unwrap_or_default();
+        let learnt = known.learn(load, took, rest);
+        if learnt != known {
+            *speed = Some(learnt);
+        }
+    }
+
     /// Takes a checkpoint, points the control file at it, and gives up the log that is no longer needed.
     ///
     /// # Errors
@@ -160,10 +224,13 @@ impl Checkpointer {
     pub(crate) fn take(&self, system: &System, cause: Cause) -> Result<()> {
         let mut inner = self.inner.lock();
         let mut control = inner.control.current().clone();
+        let written = system.pager.counters.pages_written.get();
         let area = EngineArea {
             stop: EngineArea::decode(&control.client)?.stop,
+            speed: *self.speed.lock(),
             ..write_records(system, &mut inner.space)?
         };
+        self.pages_written.store(written, Ordering::Release);
         control.client = area.encode();
         control.durable_lsn = Some(system.pager.log.durable_lsn());
         control.clean_end = None;
@@ -187,6 +254,7 @@ impl Checkpointer {
         let unlogged = system.catalogue.unlogged();
         // Before the control file says that the stop was clean: a crash in between leaves it an unclean one.
         system.pager.leave(area.checkpoint_lsn)?;
+        area.speed = *self.speed.lock();
         area.stop = Some(Stop {
             lsn: area.checkpoint_lsn,
             pages: system.pager.file_pages()?,
@@ -238,6 +306,7 @@ impl Checkpointer {
         self.checkpoint_lsn
             .store(area.checkpoint_lsn.get(), Ordering::Release);
         self.redo_lsn.store(area.redo_lsn.get(), Ordering::Release);
+        self.scan_lsn.store(area.scan_lsn.get(), Ordering::Release);
         self.end_lsn.store(end.get(), Ordering::Release);
         self.taken_at
             .store(io.now().as_micros() as u64, Ordering::Release);
@@ -321,6 +390,7 @@ fn write_records(system: &System, kept: &mut Option<Reservation>) -> Result<Engi
         redo_lsn: redo,
         scan_lsn: redo.min(undo),
         stop: None,
+        speed: None,
     })
 }
 

@@ -5,7 +5,8 @@
 //! nearly nothing while the age is small, as fast at half of `max_wal_size`, faster beyond (the idea, and the exponent, are
 //! InnoDB's). So the age settles near its target, nothing is written where nothing is logged, and what became dirty
 //! at one moment is spread over the time that there is. Beside it a checkpoint by time has its pages home after
-//! `checkpoint_completion_target` of `checkpoint_timeout`, at an even pace.
+//! `checkpoint_completion_target` of `checkpoint_timeout`, at an even pace. Where `target_recovery_time` allows less log than
+//! `max_wal_size`, pages and checkpoints go by that; who waits, and what is forced, goes by `max_wal_size` alone.
 //!
 //! ```text
 //! age, in parts of max_wal_size   0 ........ 1/2 .. 9/16 ..... 13/16 ... 7/8 .. 15/16
@@ -22,12 +23,21 @@ use super::Cause;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) max_wal_size: u64,
+    /// Log that a recovery reads within `target_recovery_time`: the pace keeps to the smaller of the two.
+    pub(crate) horizon: u64,
     pub(crate) checkpoint_timeout: Duration,
     /// In thousandths.
     pub(crate) completion_target: u64,
     /// Pages a second; `u64::MAX` for as many as there are.
     pub(crate) io_capacity: u64,
     pub(crate) io_capacity_max: u64,
+}
+
+impl Limits {
+    /// What the pace keeps to.
+    fn bound(&self) -> u64 {
+        self.max_wal_size.min(self.horizon)
+    }
 }
 
 /// Where things stand. All but the times are positions in the log.
@@ -88,14 +98,14 @@ impl Pace {
 
     /// What is due now; to be called again and again.
     pub(crate) fn due(&mut self, limits: &Limits, at: &Standing) -> Due {
-        let target = (limits.max_wal_size / 2) as f64;
+        let target = (limits.bound() / 2) as f64;
         let share = |from: u64| at.next.saturating_sub(from) as f64 / target;
         let goal = self.goal.max(at.oldest);
         let pressure = share(goal) * share(goal).sqrt();
         let logged = at.next.saturating_sub(self.next) as f64;
         let goal = goal.saturating_add((logged * pressure) as u64);
         // However slow it was until now: what is this far back is due.
-        let farthest = at.next.saturating_sub(limits.max_wal_size / 8 * 5);
+        let farthest = at.next.saturating_sub(limits.bound() / 8 * 5);
         let goal = goal.max(farthest).min(at.next);
         self.goal = goal.max(by_time(limits, at));
         self.next = self.next.max(at.next);
@@ -168,9 +178,10 @@ pub(crate) fn due_checkpoint(
     if at.next.saturating_sub(at.redo) > forced_at(max, background) {
         return Some(Cause::Forced);
     }
-    let late = at.next.saturating_sub(at.redo) > max / 8 * 5;
-    let helps = at.oldest.saturating_sub(at.redo) > max / 16;
-    if at.next.saturating_sub(at.checkpoint) > max / 8 || (late && helps) {
+    let bound = limits.bound();
+    let late = at.next.saturating_sub(at.redo) > bound / 8 * 5;
+    let helps = at.oldest.saturating_sub(at.redo) > bound / 16;
+    if at.next.saturating_sub(at.checkpoint) > bound / 8 || (late && helps) {
         return Some(Cause::Paced);
     }
     // Where nothing was written since, one more brings the redo point to the last one, whose pages are home by now.
@@ -188,6 +199,7 @@ mod tests {
     fn limits() -> Limits {
         Limits {
             max_wal_size: MAX,
+            horizon: u64::MAX,
             checkpoint_timeout: Duration::from_secs(300),
             completion_target: 900,
             io_capacity: u64::MAX,

@@ -700,6 +700,7 @@ impl Shared {
             checkpoint_lsn: self.checkpointer.checkpoint_lsn().map_or(0, Lsn::get),
             checkpoint_age: self.checkpointer.age(&pager.log),
             checkpoint_age_max: self.checkpointer.age_max(&pager.log),
+            estimated_recovery_micros: self.estimated_recovery().as_micros() as u64,
             max_wal_size: self.live.max_wal_size(),
             checkpoints_timed: checkpoints.timed.get(),
             checkpoints_paced: checkpoints.paced.get(),

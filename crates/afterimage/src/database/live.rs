@@ -59,6 +59,7 @@ impl Live {
         let timeout = self.checkpoint_timeout.load(Ordering::Relaxed);
         Limits {
             max_wal_size: self.max_wal_size(),
+            horizon: u64::MAX,
             checkpoint_timeout: Duration::from_nanos(timeout),
             completion_target: self.completion_target.load(Ordering::Relaxed),
             io_capacity: self.io_capacity.load(Ordering::Relaxed),

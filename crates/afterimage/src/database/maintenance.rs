@@ -92,7 +92,7 @@ impl Shared {
         let pager = &self.system.pager;
         let mut pace = self.pace.lock();
         let at = self.standing();
-        let due = pace.due(&self.live.limits(), &at);
+        let due = pace.due(&self.limits(), &at);
         let batch = pager.batch();
         let (most, below) = (due.pages.min(batch), Lsn::new(due.below));
         let pages = pager.count_dirty(most, below);
@@ -128,7 +128,7 @@ impl Shared {
         // Decided by one at a time, so that those who come together do not take one checkpoint each.
         let _deciding = self.deciding.lock();
         let idle = self.checkpointer.log_since(&self.system.pager.log) <= IDLE_LOG;
-        let (limits, background) = (self.live.limits(), self.options.background);
+        let (limits, background) = (self.limits(), self.options.background);
         let Some(cause) = due_checkpoint(&limits, &self.standing(), background, idle) else {
             return Ok(false);
         };

@@ -3,6 +3,7 @@
 mod bound;
 mod create;
 mod handle;
+mod horizon;
 #[cfg(test)]
 mod lies;
 mod live;

@@ -22,6 +22,9 @@ pub struct Stats {
     pub checkpoint_age: u64,
     /// The most that this has been: never more than `max_wal_size`.
     pub checkpoint_age_max: u64,
+    /// How long a recovery would take now, in microseconds, reckoned from the log, the dirty pages and how long the last one in this
+    /// directory has taken. What would have to be taken back of unfinished transactions comes on top.
+    pub estimated_recovery_micros: u64,
     /// The setting `max_wal_size`, in bytes.
     pub max_wal_size: u64,
     /// Checkpoints because `checkpoint_timeout` had passed.
@@ -163,6 +166,7 @@ fields!(
         checkpoint_lsn,
         checkpoint_age,
         checkpoint_age_max,
+        estimated_recovery_micros,
         max_wal_size,
         checkpoints_timed,
         checkpoints_paced,

@@ -3,6 +3,7 @@
 mod calibrate;
 mod clients;
 pub mod commit;
+pub mod recovery;
 
 use crate::failure::Failure;
 use crate::out::Out;
@@ -13,11 +14,14 @@ use crate::settings::Settings;
 pub enum Command {
     /// Durable commits a second, at several numbers of clients, as multiples of one single durable write
     Commit(commit::Args),
+    /// Recoveries of logs of several sizes, each beside what it was said to take
+    Recovery(recovery::Args),
 }
 
 /// Runs the measurement asked for.
 pub fn run(command: &Command, settings: &Settings, out: &mut Out) -> Result<(), Failure> {
     match command {
         Command::Commit(args) => commit::run(args, settings, out),
+        Command::Recovery(args) => recovery::run(args, settings, out),
     }
 }

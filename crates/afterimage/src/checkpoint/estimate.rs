@@ -1,0 +1,153 @@
+//! How long a recovery would take: reckoned from what it would have to do, and set right by how long the last one in this
+//! directory has taken.
+
+use std::time::Duration;
+
+/// What a recovery has to do, as far as its time depends on it. What it would take back of unfinished transactions is not
+/// in it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Load {
+    /// Records to be examined.
+    pub(crate) examined: u64,
+    /// Records to be redone, of those.
+    pub(crate) redone: u64,
+    /// Bytes that a record takes, on the average.
+    pub(crate) record_bytes: u64,
+    /// Pages to be read and brought up to date.
+    pub(crate) pages: u64,
+}
+
+/// Measured, on two processors: nanoseconds for a record that is examined, one that is redone, and a page.
+const EXAMINED: u64 = 120;
+const REDONE: u64 = 330;
+const PAGE: u64 = 12_000;
+/// Less than this says nothing about the speed.
+const LEARNT_FROM: Duration = Duration::from_millis(150);
+
+/// How fast this machine recovers this database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Speed {
+    /// What a recovery takes whatever the log holds, in microseconds.
+    pub(crate) fixed_micros: u32,
+    /// What the rest takes, in thousandths of what is reckoned.
+    pub(crate) permille: u32,
+}
+
+impl Default for Speed {
+    fn default() -> Speed {
+        Speed {
+            fixed_micros: 150_000,
+            permille: 1000,
+        }
+    }
+}
+
+impl Load {
+    fn reckoned(&self) -> Duration {
+        let nanos = (self.examined.saturating_mul(EXAMINED))
+            .saturating_add(self.redone.saturating_mul(REDONE))
+            .saturating_add(self.pages.saturating_mul(PAGE));
+        Duration::from_nanos(nanos)
+    }
+}
+
+impl Speed {
+    /// How long a recovery of this would take.
+    pub(crate) fn time(self, load: &Load) -> Duration {
+        self.fixed() + load.reckoned().mul_f64(f64::from(self.permille) / 1000.0)
+    }
+
+    /// How much log there may be for a recovery to take no longer than `target`, where everything else is as in `load`. Never
+    /// less than `least`: there is always something that the last moments have changed.
+    pub(crate) fn log_within(self, target: Duration, load: &Load, least: u64) -> u64 {
+        // An estimate is one: a fifth is kept.
+        let left = (target * 4 / 5).saturating_sub(self.time(&Load {
+            examined: 0,
+            redone: 0,
+            ..*load
+        }));
+        let record = EXAMINED + REDONE;
+        let record = record as f64 * f64::from(self.permille.max(1)) / 1000.0;
+        let records = left.as_nanos() as f64 / record;
+        ((records * load.record_bytes as f64) as u64).max(least)
+    }
+
+    /// What a recovery has taught that took so long for what depends on the log, and so long for the rest.
+    pub(crate) fn learn(self, load: &Load, took: Duration, rest: Duration) -> Speed {
+        let bounded = |n: u128| u32::try_from(n).unwrap_or(u32::MAX);
+        let fixed_micros = match bounded(rest.as_micros()) {
+            0 => self.fixed_micros,
+            micros => micros,
+        };
+        let reckoned = load.reckoned();
+        let permille = match reckoned < LEARNT_FROM || took.is_zero() {
+            true => self.permille,
+            false => bounded(took.as_micros() * 1000 / reckoned.as_micros()).max(1),
+        };
+        Speed {
+            fixed_micros,
+            permille,
+        }
+    }
+
+    fn fixed(self) -> Duration {
+        Duration::from_micros(u64::from(self.fixed_micros))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOAD: Load = Load {
+        examined: 7_000_000,
+        redone: 3_500_000,
+        record_bytes: 150,
+        pages: 20_000,
+    };
+
+    #[test]
+    fn what_a_recovery_took_is_what_the_next_is_said_to_take() {
+        let (took, rest) = (Duration::from_secs(7), Duration::from_millis(200));
+        let speed = Speed::default().learn(&LOAD, took, rest);
+        let said = speed.time(&LOAD).as_secs_f64();
+        assert!((said - 7.2).abs() < 0.02, "{said}");
+        // Too little to learn from, but for what does not depend on it.
+        let little = Load {
+            examined: 7000,
+            redone: 7000,
+            pages: 10,
+            ..LOAD
+        };
+        let next = speed.learn(&little, Duration::from_secs(1), Duration::from_millis(100));
+        assert_eq!(
+            (next.fixed_micros, next.permille),
+            (100_000, speed.permille)
+        );
+        assert_eq!(speed.learn(&LOAD, Duration::ZERO, Duration::ZERO), speed);
+    }
+
+    #[test]
+    fn so_much_log_as_is_allowed_takes_no_longer_than_allowed() {
+        let speed = Speed {
+            fixed_micros: 100_000,
+            permille: 3000,
+        };
+        for target in [1, 2, 10, 30, 3600].map(Duration::from_secs) {
+            let log = speed.log_within(target, &LOAD, 1 << 20);
+            let then = Load {
+                examined: log / LOAD.record_bytes,
+                redone: log / LOAD.record_bytes,
+                ..LOAD
+            };
+            let time = speed.time(&then);
+            assert!(time <= target, "{target:?}: {time:?}");
+            assert!(
+                time * 3 > target * 2 || log == 1 << 20,
+                "{target:?}: {time:?}"
+            );
+        }
+        let short = speed.log_within(Duration::from_millis(50), &LOAD, 1 << 20);
+        assert_eq!(short, 1 << 20);
+    }
+}

@@ -1,0 +1,79 @@
+//! The promise: a database says how long a recovery would take, and keeps its log so short that it would not take longer than it may.
+
+use std::time::Duration;
+
+use afterimage::{Database, Options, Progress};
+use afterimage_io::sim::{Sim, Survival};
+
+fn options(sim: &Sim, target: Duration) -> Options {
+    Options::new()
+        .io(sim.io())
+        .background(false)
+        .page_size(4096)
+        .buffer_pool_size(1024 * 4096)
+        .wal_segment_size(64 << 10)
+        .max_wal_size(16 << 20)
+        .target_recovery_time(target)
+}
+
+/// Changes rows at random until there are `bytes` of log, with as much background work as there is to do.
+fn work(db: &Database, bytes: u64) {
+    let table = db.table("rows").expect("a table");
+    let begin = db.stats().wal_bytes;
+    let mut n = 1u64;
+    while db.stats().wal_bytes - begin < bytes {
+        n = n
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        let key = (n >> 33) % 2000;
+        db.put(&table, &key.to_be_bytes(), &[n as u8; 100])
+            .expect("puts");
+        while db.step().expect("works") == Progress::Worked {}
+    }
+}
+
+#[test]
+fn a_short_target_keeps_the_log_short() {
+    let age = |target| {
+        let sim = Sim::new(3);
+        let db = options(&sim, target).open("d").expect("opens");
+        work(&db, 2 << 20);
+        let stats = db.stats();
+        assert_eq!(stats.checkpoints_forced, 0, "{stats:?}");
+        assert!(stats.estimated_recovery_micros > 0);
+        stats.checkpoint_age
+    };
+    let (short, long) = (
+        age(Duration::from_millis(100)),
+        age(Duration::from_secs(30)),
+    );
+    assert!(short <= 128 << 10, "{short} bytes");
+    assert!(long > 1 << 20, "{long} bytes");
+}
+
+#[test]
+fn the_estimate_grows_with_what_there_is_to_do_and_a_checkpoint_takes_it_back() {
+    let sim = Sim::new(4);
+    let db = options(&sim, Duration::from_secs(30))
+        .open("d")
+        .expect("opens");
+    let said = || db.stats().estimated_recovery_micros;
+    let empty = said();
+    work(&db, 256 << 10);
+    let little = said();
+    work(&db, 1 << 20);
+    let more = said();
+    assert!(empty < little && little < more, "{empty} {little} {more}");
+    let again = Sim::from_image(5, &sim.snapshot().crash(&Survival::All));
+    let db = options(&again, Duration::from_secs(30))
+        .open("d")
+        .expect("recovers");
+    // What the recovery had to do is still to be done by another one: no page is home yet.
+    let recovered = db.stats();
+    assert!(recovered.checkpoint_age > 1 << 20, "{recovered:?}");
+    for _ in 0..2 {
+        db.checkpoint().expect("checkpoints");
+    }
+    let settled = db.stats().estimated_recovery_micros;
+    assert!(settled < recovered.estimated_recovery_micros, "{settled}");
+}
