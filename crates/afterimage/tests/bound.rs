@@ -291,3 +291,26 @@ fn a_rollback_that_finds_the_disk_full_is_finished_when_there_is_room() {
     }
     assert!(db.verify().expect("looks").is_clean());
 }
+
+/// A put that finds no room for its page has kept the row's old version by then: that goes again, or it would hold back all later ones.
+#[test]
+fn a_put_that_finds_the_disk_full_leaves_no_version() {
+    let sim = Sim::new(8);
+    let db = options(&sim).max_wal_size(4 * MAX).open("db");
+    let db = db.expect("opens");
+    let table = db.table("t").expect("creates");
+    let settle = || while db.step().expect("works") == afterimage::Progress::Worked {};
+    for n in 0..50_u64 {
+        db.put(&table, &n.to_be_bytes(), &[1; 900]).expect("puts");
+    }
+    settle();
+    let used: u64 = sim.snapshot().files().map(|(_, len)| len).sum();
+    sim.set_quota(Some(used));
+    let mut more = (50_u64..).map(|n| db.put(&table, &n.to_be_bytes(), &[1; 900]));
+    let refused = more.find_map(Result::err).expect("it is full");
+    assert!(matches!(refused, Error::DiskFull { .. }), "{refused}");
+    sim.set_quota(None);
+    db.put(&table, b"later", b"1").expect("there is room");
+    settle();
+    assert_eq!(db.stats().versions, 0, "nobody needs any");
+}

@@ -497,3 +497,17 @@ fn a_crash_leaves_the_table_whole_or_not_at_all() {
     }
     assert!(seen.iter().all(|&times| times > 0), "{seen:?}");
 }
+
+/// A snapshot that is older than a loaded table sees it empty, and leaves nothing in a buffer that it reads into.
+#[test]
+fn an_older_snapshot_reads_nothing_into_a_buffer() {
+    let db = open(&Sim::new(1));
+    let snapshot = db.snapshot().expect("opens");
+    load(&db, "new", LoadOptions::new(), &rows(0..10));
+    let table = db.table("new").expect("is there");
+    let mut value = b"left over".to_vec();
+    let there = snapshot.get_into(&table, &row(3).0, &mut value);
+    assert!(!there.expect("reads") && value.is_empty());
+    assert!(db.get_into(&table, &row(3).0, &mut value).expect("reads"));
+    assert_eq!(value, row(3).1);
+}

@@ -14,7 +14,7 @@ use foldhash::fast::FixedState;
 use crate::ids::PageId;
 use crate::page::Page;
 
-/// All lanes together take at most such a part of what the pool takes.
+/// All lanes together take at most such a part of what the pool takes, or a page each.
 const POOL_PART: usize = 16;
 /// Memory of one lane, at most: inner pages of some millions of rows.
 const LANE_BYTES_MAX: usize = 1 << 20;
@@ -36,7 +36,7 @@ pub(super) struct Lane {
 
 pub(super) struct Copy {
     pub(super) frame: usize,
-    pub(super) version: u32,
+    pub(super) version: u64,
     pub(super) page: Page,
 }
 
@@ -76,7 +76,7 @@ impl Lane {
     }
 
     /// Keeps a copy of a page, which the caller holds latched, if there is room.
-    pub(super) fn offer(&mut self, id: PageId, frame: usize, version: u32, page: &Page) {
+    pub(super) fn offer(&mut self, id: PageId, frame: usize, version: u64, page: &Page) {
         if let Some(copy) = self.copies.get_mut(&id) {
             if (copy.frame, copy.version) != (frame, version) {
                 copy.page.copy_from(page);
@@ -89,7 +89,9 @@ impl Lane {
             if !self.offers.is_multiple_of(TURN) {
                 return;
             }
-            if let Some(&other) = self.copies.keys().next() {
+            // Another one each time, so that those of pages that are gone go too.
+            let turn = (self.offers / TURN) as usize % self.copies.len().max(1);
+            if let Some(&other) = self.copies.keys().nth(turn) {
                 self.copies.remove(&other);
             }
         }

@@ -32,7 +32,7 @@ pub(super) struct Frame {
     page: AtomicU64,
     used: AtomicBool,
     /// Another number each time that the latch is taken exclusively.
-    version: AtomicU32,
+    version: AtomicU64,
     pins: AtomicU32,
     /// The recLSN once more, 0 for none: for those who only look.
     rec_lsn: AtomicU64,
@@ -45,7 +45,7 @@ impl Frame {
             latch: RwLock::new(io, Page::default()),
             page: AtomicU64::new(NO_PAGE),
             used: AtomicBool::new(false),
-            version: AtomicU32::new(0),
+            version: AtomicU64::new(0),
             pins: AtomicU32::new(0),
             rec_lsn: AtomicU64::new(0),
             dirtiness: Mutex::new(io, Dirtiness::default()),
@@ -75,13 +75,12 @@ impl Frame {
     /// Called with the latch held exclusively, before anything is changed.
     fn count_version(&self) {
         let version = self.version.load(Ordering::Relaxed);
-        self.version
-            .store(version.wrapping_add(1), Ordering::Release);
+        self.version.store(version + 1, Ordering::Release);
     }
 
     /// A number that is another one when the frame's bytes, or its page, may have changed since. Of two looks, the first is taken
     /// under the latch, and the second after that of a page which whoever changes this one latches too.
-    pub(super) fn version(&self) -> u32 {
+    pub(super) fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
     }
 
@@ -123,11 +122,18 @@ impl Frame {
 
     /// Takes a frame that holds no page; false if somebody has it.
     pub(super) fn claim_empty(&self) -> bool {
-        self.page().is_none()
-            && self
-                .pins
-                .compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed)
-                .is_ok()
+        let claimed = self
+            .pins
+            .compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed);
+        if claimed.is_err() {
+            return false;
+        }
+        // Looked at behind the claim: who had it before may have put a page into it, and let it go.
+        let empty = self.page().is_none();
+        if !empty {
+            self.unpin();
+        }
+        empty
     }
 
     /// The second chance of the clock: was the frame used since the hand last came by?

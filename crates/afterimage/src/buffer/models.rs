@@ -27,6 +27,7 @@ fn load(pool: &Pool, page: PageId) -> bool {
     let Some(mut frame) = pool.take_frame().and_then(|blank| blank.install(page)) else {
         return false;
     };
+    frame.clear();
     frame.set_lsn(lsn(page.get()));
     true
 }
@@ -171,6 +172,33 @@ fn a_guess_holds_as_long_as_the_parent_is_as_it_was() {
             assert!(!guess.holds() || child.lsn() == copied.get());
         }
         writer.expect("a thread").join().expect("no panic");
+    });
+}
+
+/// Whoever takes an empty frame has it alone, though others look at it while it is filled.
+#[test]
+fn two_who_want_the_last_frame_do_not_both_get_it() {
+    check(|| {
+        let io = Io::os();
+        let pool = Arc::new(Pool::new(&io, 1, 4096));
+        let shared = Arc::clone(&pool);
+        let loader = io.spawn("loader", move || _ = load(&shared, OTHER));
+        load(&pool, ONE);
+        loader.expect("a thread").join().expect("no panic");
+        let found = [ONE, OTHER].map(|page| {
+            let pinned = pool.pin(page);
+            pinned.map(|pin| pin.shared().and_then(|page| page.lsn()))
+        });
+        for (page, found) in [ONE, OTHER].iter().zip(found) {
+            assert!(
+                found.is_none_or(|lsn| lsn.map(Lsn::get) == Some(page.get())),
+                "{found:?}"
+            );
+        }
+        assert!(
+            found[0].is_some() != found[1].is_some(),
+            "one frame holds one page: {found:?}"
+        );
     });
 }
 

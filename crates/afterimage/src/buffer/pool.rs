@@ -87,21 +87,22 @@ impl Pool {
         Some(self.place(page, index))
     }
 
-    /// Latches `page` shared if it is in memory. Writes nothing that other pages' readers read.
+    /// Latches `page` shared if it is in memory. Writes nothing that other pages' readers read, unless it has to wait: only what is pinned
+    /// is waited for, or it could have become another page's frame by then, with a latch that must not be waited for.
     pub(crate) fn shared(&self, page: PageId) -> Option<Shared<'_>> {
-        loop {
-            if let Some(shared) = self.find(page)?.shared() {
-                return Some(shared);
-            }
+        let place = self.find(page)?;
+        match place.frame().try_read().filter(|_| place.latched()) {
+            Some(guard) => Some(Shared { guard, place }),
+            None => self.pin(page)?.shared(),
         }
     }
 
-    /// Latches `page` exclusively if it is in memory.
+    /// As [`Pool::shared`], exclusively.
     pub(crate) fn exclusive(&self, page: PageId) -> Option<Exclusive<'_>> {
-        loop {
-            if let Some(exclusive) = self.find(page)?.exclusive() {
-                return Some(exclusive);
-            }
+        let place = self.find(page)?;
+        match place.frame().try_write().filter(|_| place.latched()) {
+            Some(guard) => Some(Exclusive { guard, place }),
+            None => self.pin(page)?.exclusive(),
         }
     }
 
@@ -237,7 +238,7 @@ impl<'p> Place<'p> {
 /// A child that was the right one when its parent was copied.
 pub(crate) struct Guess<'p> {
     frame: &'p Frame,
-    version: u32,
+    version: u64,
     pub(crate) child: PageId,
 }
 

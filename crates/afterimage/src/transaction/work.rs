@@ -366,7 +366,12 @@ impl System {
             undoing: false,
             purgeable: &|ghost| self.is_purgeable(tree, ghost),
         };
-        let written = tree.write_row(&self.pager, &mut space, &mut write)?;
+        let written = tree.write_row(&self.pager, &mut space, &mut write);
+        if !matches!(written, Ok(Some(_))) {
+            // It may have come as far as keeping a version, and then no farther.
+            status.take_back();
+        }
+        let written = written?;
         if let Some(page) = written.as_ref().and_then(|written| written.ghost_on) {
             self.sparse.note(tree.id(), page, key);
         }
@@ -501,6 +506,7 @@ impl System {
         key: &[u8],
         into: &mut Vec<u8>,
     ) -> Result<bool> {
+        into.clear();
         let take = |stored: Option<Stored<'_>>| Seen::take(stored, into);
         let seen = self.look(view, tree, key, Seen::Nothing, take)?;
         let there = self.finish_read(tree, seen, into);

@@ -99,7 +99,8 @@ impl Writers {
     /// False: nobody holds the key exclusively who can have changed it by now. Asked under the latch of the key's page.
     pub(super) fn may_hold(&self, table: TableId, key: &[u8]) -> bool {
         let is_held = |count: &AtomicU32| count.load(Ordering::Acquire) > 0;
-        is_held(&self.ranges) || is_held(bucket(&self.keys, (table, key)))
+        // The key first: an owner goes over from keys to a range that holds them, and is counted there before it is not counted here.
+        is_held(bucket(&self.keys, (table, key))) || is_held(&self.ranges)
     }
 }
 

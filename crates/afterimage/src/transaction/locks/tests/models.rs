@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use afterimage_io::Io;
+use afterimage_io::sync::atomic::{AtomicBool, Ordering};
 use afterimage_log::Lsn;
 
 use crate::ids::TableId;
@@ -50,6 +51,35 @@ fn a_deadlock_has_one_victim() {
         younger.join().expect("no panic");
         assert!(locks.stats().deadlocks <= 1);
         assert_nothing_left(&locks);
+    });
+}
+
+/// An owner of many keys goes over to one range while somebody asks whether a key of it is free: at no moment is it.
+#[test]
+fn a_key_that_goes_over_into_a_range_is_held_all_the_time() {
+    check(|| {
+        let io = Io::os();
+        let shared = Arc::new((LockTable::new(&io), AtomicBool::new(false)));
+        let writing = Arc::clone(&shared);
+        let writer = move || {
+            let (locks, holds) = &*writing;
+            let owner = locks.owner(1);
+            locks.lock(&owner, &key("a"), X).expect("nobody else");
+            holds.store(true, Ordering::Release);
+            for name in ["b", "c"] {
+                locks.lock(&owner, &key(name), X).expect("nobody else");
+            }
+            holds.store(false, Ordering::Release);
+            locks.release_all(&owner, None);
+        };
+        let writer = io.spawn("writer", writer).expect("a thread");
+        let (locks, holds) = &*shared;
+        if holds.load(Ordering::Acquire) {
+            let held = locks.is_locked_exclusively(TABLE, b"a");
+            assert!(held || !holds.load(Ordering::Acquire), "held, and not seen");
+        }
+        writer.join().expect("no panic");
+        assert_nothing_left(locks);
     });
 }
 
