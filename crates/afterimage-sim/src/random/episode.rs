@@ -20,6 +20,7 @@ use crate::store::{Store, StoreResult};
 use afterimage::{Database, Options, Progress, Table};
 use afterimage_io::Io;
 use afterimage_io::sim::{Body, DiskState, Image, RunEnd, Sim, Survival, Verdict};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -265,7 +266,14 @@ impl Episode {
         let (begun, acknowledged) = self.history.counts();
         self.tally.transactions += begun as u64;
         self.tally.acknowledged += acknowledged as u64;
-        let crashed = end? == RunEnd::Crashed;
+        let crashed = match end {
+            Ok(end) => end == RunEnd::Crashed,
+            Err(mismatch) => {
+                // What is broken may break once more as it is closed. That is no news.
+                let _ = catch_unwind(AssertUnwindSafe(move || drop(running)));
+                return Err(mismatch);
+            }
+        };
         let failed = board.trouble() && !crashed;
         self.tally.stops += u64::from(failed);
         if crashed || failed || self.choices.chance(2, 3) {
