@@ -38,14 +38,14 @@ fn a_page_in_the_wrong_place_is_an_error() {
 fn a_lost_write_is_noticed_by_the_records_behind_it() {
     let sim = Sim::new(22);
     let db = open(&sim).expect("opens");
-    (0..120).for_each(|n| put(&db, n, b'1'));
+    (0..300).for_each(|n| put(&db, n, b'1'));
     db.checkpoint().expect("takes a checkpoint");
     db.checkpoint().expect("takes a checkpoint");
     let before = sim.snapshot().crash(&Survival::None);
-    (0..120).for_each(|n| put(&db, n, b'2'));
+    (0..300).for_each(|n| put(&db, n, b'2'));
     db.checkpoint().expect("takes a checkpoint");
     db.checkpoint().expect("takes a checkpoint");
-    (0..120).for_each(|n| put(&db, n, b'3'));
+    (0..300).for_each(|n| put(&db, n, b'3'));
     let right = rows(&db).expect("reads");
     sim.crash_now();
     drop(afterimage_sim::outcome::run(move || drop(db)));
