@@ -9,6 +9,7 @@ mod control;
 mod create;
 mod cursor;
 mod durability;
+mod durations;
 mod error;
 mod examine;
 mod files;
@@ -39,7 +40,6 @@ mod tail;
 mod ticket;
 pub mod units;
 mod verify;
-mod waits;
 mod wakers;
 mod wal;
 
@@ -47,6 +47,7 @@ pub use afterimage_io::{DurableWrites, Io, Progress, SyncMethod};
 pub use choice::SyncChoice;
 pub use control::{Control, ControlFile};
 pub use durability::Durability;
+pub use durations::{Durations, Histogram};
 pub use error::{Error, Result};
 pub use examine::{Examination, SegmentInfo};
 pub use frame::FrameKind;
@@ -58,10 +59,9 @@ pub use positions::Positions;
 pub use reader::{Frame, FrameView, Reader};
 pub use scan::{ScanEnd, ScanFrame, ScanReader};
 pub use space::Reservation;
-pub use stats::{LogStats, LogWaits};
+pub use stats::{LogStats, LogTimes};
 pub use tail::{Proof, Tail};
 pub use ticket::Ticket;
-pub use waits::{WaitTimes, Waits};
 pub use wal::{
     CutOff, Follower, Horizon, Overview, Record, Records, Salvage, Slot, SlotInfo, SlotLoss,
     SlotState, Start, Wal, WalReader,

@@ -26,7 +26,7 @@ use crate::reader::{Frame, FrameView, Reader};
 use crate::scan::ScanReader;
 use crate::shared::Shared;
 use crate::space::Reservation;
-use crate::stats::{LogStats, LogWaits};
+use crate::stats::{LogStats, LogTimes};
 use crate::tail::Proof;
 use crate::ticket::Ticket;
 use crate::{create, resume, verify};
@@ -335,10 +335,10 @@ impl Log {
         self.shared.note_unforced();
     }
 
-    /// For what the log's users have waited; an engine over it adds its own waits for log space.
+    /// How long syncs took, and for what the log's users have waited; an engine over it adds its own waits for log space.
     #[must_use]
-    pub fn waits(&self) -> &LogWaits {
-        &self.shared.waits
+    pub fn times(&self) -> &LogTimes {
+        &self.shared.times
     }
 
     /// Changes a setting by its name while the log is open: one of those that say so of themselves. Not written down

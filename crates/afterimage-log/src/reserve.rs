@@ -40,11 +40,11 @@ impl Shared {
             if full {
                 self.counters.buffers_full.fetch_add(1, Ordering::Relaxed);
                 let write = || self.write_to(self.next.load(Ordering::Acquire));
-                let written = self.waits.buffer.during(&self.io, write);
+                let written = self.times.wait_buffer.during(&self.io, write);
                 written.or_else(|_| self.check())?;
             } else {
                 let prepare = || self.prepare_one(made);
-                self.waits.space.during(&self.io, prepare)?;
+                self.times.wait_space.during(&self.io, prepare)?;
             }
         }
     }

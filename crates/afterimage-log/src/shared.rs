@@ -22,7 +22,7 @@ use crate::lsn::Lsn;
 use crate::options::LogOptions;
 use crate::positions::Publisher;
 use crate::settings;
-use crate::stats::{Counters, LogStats, LogWaits};
+use crate::stats::{Counters, LogStats, LogTimes};
 use crate::units::{micros, nanos};
 use crate::wakers::Wakers;
 
@@ -59,9 +59,8 @@ pub(crate) struct Shared {
     pub written_wakers: Wakers,
     /// Tells other processes where the log stands.
     pub publisher: Publisher,
-    /// How long a sync takes, in nanoseconds: a moving average, and the longest.
+    /// How long a sync takes, in nanoseconds: a moving average.
     pub sync_nanos: AtomicU64,
-    pub slowest_sync: AtomicU64,
     pub failed: AtomicBool,
     pub failure: Mutex<Option<String>>,
     /// What background work last met with, until it goes well again.
@@ -73,7 +72,7 @@ pub(crate) struct Shared {
     /// When the last batch became durable, in microseconds of the monotonic clock.
     pub last_flush: AtomicU64,
     pub counters: Counters,
-    pub waits: LogWaits,
+    pub times: LogTimes,
 }
 
 /// The settings that may change while the log is open.
@@ -182,7 +181,6 @@ impl Shared {
             written_wakers: Wakers::new(io),
             publisher,
             sync_nanos: AtomicU64::new(0),
-            slowest_sync: AtomicU64::new(0),
             failed: AtomicBool::new(false),
             failure: Mutex::new(io, None),
             background_error: Mutex::new(io, None),
@@ -191,7 +189,7 @@ impl Shared {
             flusher: Flusher::new(io, options.wal_writer_delay),
             last_flush: AtomicU64::new(micros(io.now())),
             counters: Counters::default(),
-            waits: LogWaits::default(),
+            times: LogTimes::default(),
         };
         Arc::new(shared)
     }
@@ -289,10 +287,13 @@ impl Shared {
             segments_prepared: count(&self.counters.prepared),
             segments_recycled: count(&self.counters.recycled),
             segments_removed: count(&self.counters.removed),
+            flushes: count(&self.counters.flushes),
+            flush_commits: count(&self.counters.flush_commits),
+            flush_writers: count(&self.counters.flush_writers),
             wal_buffers_full: count(&self.counters.buffers_full),
             slots_lost: count(&self.counters.slots_lost),
             sync_micros: count(&self.sync_nanos) / 1000,
-            slowest_sync_micros: count(&self.slowest_sync) / 1000,
+            slowest_sync_micros: micros(self.times.sync.longest()),
             background_error: self.background_error.lock().clone(),
             segments: buffer.live.len() as u64,
             spare_segments: buffer.prepared.len() as u64,

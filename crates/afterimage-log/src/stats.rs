@@ -3,8 +3,8 @@
 use afterimage_io::sync::atomic::AtomicU64;
 
 use crate::choice::SyncChoice;
+use crate::durations::Durations;
 use crate::lsn::Lsn;
-use crate::waits::WaitTimes;
 
 /// A look at the log's counters and positions. Counters begin at zero when the log is opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +25,12 @@ pub struct LogStats {
     pub segments_recycled: u64,
     /// Segments removed.
     pub segments_removed: u64,
+    /// Flushes begun, each with one write or sync for each segment that it touches.
+    pub flushes: u64,
+    /// Commits that waited for a flush, by the flush that carried them: over [`flushes`](LogStats::flushes) what one sync serves.
+    pub flush_commits: u64,
+    /// Commits on their way when a flush began, in it or in others: over [`flushes`](LogStats::flushes) how many commit at a time.
+    pub flush_writers: u64,
     /// How often a reservation had to wait because the buffer was full.
     pub wal_buffers_full: u64,
     /// Slots that were given up at a limit or for a full disk.
@@ -62,19 +68,24 @@ pub(crate) struct Counters {
     pub prepared: AtomicU64,
     pub recycled: AtomicU64,
     pub removed: AtomicU64,
+    pub flushes: AtomicU64,
+    pub flush_commits: AtomicU64,
+    pub flush_writers: AtomicU64,
     pub buffers_full: AtomicU64,
     pub slots_lost: AtomicU64,
     /// How many segments were made ready, by whatever way; tells a waiter that someone else has.
     pub made: AtomicU64,
 }
 
-/// For what those who use the log have waited.
+/// How long syncs took, and how long those who use the log have waited, by what for.
 #[derive(Debug, Default)]
-pub struct LogWaits {
-    /// For a write and sync that makes what was appended as durable as was asked.
-    pub sync: WaitTimes,
-    /// For a full buffer to be written out.
-    pub buffer: WaitTimes,
-    /// For room in the log: a segment that had to be made first, or older log that had to become needless.
-    pub space: WaitTimes,
+pub struct LogTimes {
+    /// The writes or syncs that made batches durable.
+    pub sync: Durations,
+    /// Waits for the write and sync that makes what was appended as durable as was asked.
+    pub wait_sync: Durations,
+    /// Waits for a full buffer to be written out.
+    pub wait_buffer: Durations,
+    /// Waits for room in the log: a segment that had to be made first, or older log that had to become needless.
+    pub wait_space: Durations,
 }

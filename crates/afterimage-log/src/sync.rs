@@ -43,7 +43,7 @@ impl Shared {
                 self.note_unforced();
                 if self.written.load(Ordering::Acquire) < upto {
                     let write = || self.write_to(upto);
-                    self.waits.sync.during(&self.io, write)?;
+                    self.times.wait_sync.during(&self.io, write)?;
                 }
             }
             Durability::Disk => self.acknowledge(upto)?,
@@ -66,7 +66,7 @@ impl Shared {
     pub(crate) fn acknowledge(&self, upto: u64) -> Result<()> {
         if self.durable.load(Ordering::Acquire) < upto {
             let flush = || self.flush_to(upto);
-            self.waits.sync.during(&self.io, flush)?;
+            self.times.wait_sync.during(&self.io, flush)?;
         }
         self.io.note(afterimage_io::Note::Acknowledged { upto });
         Ok(())
@@ -230,6 +230,7 @@ impl Shared {
         } else {
             0
         };
+        self.count_flush(&group, waiters + me);
         group.flights.push_back(Flight {
             epoch,
             end: batch
@@ -268,6 +269,18 @@ impl Shared {
             self.buffer.lock().landed(batch);
         }
         Ok(())
+    }
+
+    /// A flush begins that carries so many commits, beside those under way.
+    fn count_flush(&self, group: &Group, commits: u32) {
+        let beside: u32 = group.flights.iter().map(|flight| flight.commits).sum();
+        for (counter, n) in [
+            (&self.counters.flushes, 1),
+            (&self.counters.flush_commits, commits),
+            (&self.counters.flush_writers, commits + beside),
+        ] {
+            counter.fetch_add(u64::from(n), Ordering::Relaxed);
+        }
     }
 
     /// Gives others time to join: for `commit_delay`, if that is set and at least `commit_siblings` wait; else until
@@ -394,7 +407,7 @@ impl Shared {
             average - average / 8 + took / 8
         };
         self.sync_nanos.store(average, Ordering::Relaxed);
-        self.slowest_sync.fetch_max(took, Ordering::Relaxed);
+        self.times.sync.add(Duration::from_nanos(took));
     }
 
     /// One flush is synced: the durable LSN passes it when all before it are.

@@ -28,10 +28,10 @@ mod tree;
 
 pub use afterimage_io::{Io, Progress};
 pub use afterimage_log::settings::{SettingInfo, Source};
-pub use afterimage_log::{Lsn, Waits};
+pub use afterimage_log::{Histogram, Lsn};
 pub use database::{
-    CommitTicket, Database, LoadOptions, Pin, PinHolder, Scan, Snapshot, Stats, StatusFile, Table,
-    TableLoad, Transaction, ValueReader, VerifyFinding, VerifyReport,
+    CommitTicket, Database, LoadOptions, Pin, PinHolder, RecordStats, Scan, Snapshot, Stats,
+    StatusFile, Table, TableLoad, Transaction, ValueReader, VerifyFinding, VerifyReport,
 };
 pub use error::{Error, Result};
 pub use options::{Durability, Options};

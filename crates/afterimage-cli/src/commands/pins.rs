@@ -71,36 +71,10 @@ fn holder(pin: &Pin) -> String {
 }
 
 fn document(status: &StatusFile, age: Duration, state: &str) -> Value {
-    let pins: Vec<Value> = status
-        .pins
-        .iter()
-        .map(|pin| {
-            let mut value = json!({ "lsn": pin.lsn, "bytes": pin.bytes });
-            match &pin.holder {
-                PinHolder::Transaction {
-                    label,
-                    age,
-                    own_bytes,
-                } => {
-                    value["holder"] = json!("transaction");
-                    value["label"] = json!(label);
-                    value["age_seconds"] = json!(age.as_secs_f64());
-                    value["own_bytes"] = json!(own_bytes);
-                }
-                PinHolder::DirtyPage { page } => {
-                    value["holder"] = json!("dirty page");
-                    value["page"] = json!(page);
-                }
-                PinHolder::Checkpoint => value["holder"] = json!("checkpoint"),
-                _ => value["holder"] = json!("unknown"),
-            }
-            value
-        })
-        .collect();
     json!({
         "age_seconds": age.as_secs_f64(),
         "holder": { "pid": status.pid, "state": state },
         "max_wal_size": status.stats.max_wal_size,
-        "pins": pins,
+        "pins": afterimage_server::json::pins(&status.pins),
     })
 }

@@ -7,8 +7,9 @@ use crate::failure::Failure;
 use crate::open::{self, from_engine};
 use crate::out::Out;
 use crate::units::{count, duration, size};
-use afterimage::{Stats, StatusFile, Waits, inspect};
+use afterimage::{Histogram, Stats, StatusFile, inspect};
 use afterimage_io::Io;
+use afterimage_server::json::checkpoint_age_percent;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -44,23 +45,27 @@ pub fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
 /// The numbers, one a line.
 pub fn lines(stats: &Stats) -> impl Iterator<Item = String> + use<> {
     let rows = table(stats).into_iter();
-    let waits = stats.waits().into_iter().filter(|(_, w)| w.count > 0);
-    let waits: Vec<_> = waits.map(|(cause, waits)| waited(cause, &waits)).collect();
-    rows.map(|(name, value)| line(name, &value)).chain(waits)
+    let times = stats.histograms().into_iter();
+    let times = times.filter(|(_, times)| times.count() > 0);
+    let times: Vec<_> = times.map(|(name, times)| took(name, times)).collect();
+    rows.map(|(name, value)| line(name, &value)).chain(times)
 }
 
-/// What waited for one cause; a cause that nobody waited for is left out.
-fn waited(cause: &str, waits: &Waits) -> String {
-    let time = |micros| duration(Duration::from_micros(micros));
+/// How long something took, or was waited for; what never happened is left out.
+fn took(name: &str, times: &Histogram) -> String {
     let value = format!(
         "{} (half of them {}, 1 in 100 {}, {} the longest; {} in all)",
-        count(waits.count),
-        time(waits.p50_micros),
-        time(waits.p99_micros),
-        time(waits.max_micros),
-        time(waits.micros)
+        count(times.count()),
+        duration(times.permille(500)),
+        duration(times.permille(990)),
+        duration(times.max()),
+        duration(times.total())
     );
-    line(&format!("waits: {}", cause.replace('_', " ")), &value)
+    let (kind, name) = match name.strip_prefix("wait_") {
+        Some(cause) => ("waits", cause),
+        None => ("times", name),
+    };
+    line(&format!("{kind}: {}", name.replace('_', " ")), &value)
 }
 
 fn line(name: &str, value: &str) -> String {
@@ -108,7 +113,7 @@ fn table(stats: &Stats) -> Vec<(&'static str, String)> {
     let age = format!(
         "{} ({:.1} % of max_wal_size, {}; {} the most)",
         size(stats.checkpoint_age),
-        percent(stats),
+        checkpoint_age_percent(stats),
         size(stats.max_wal_size),
         size(stats.checkpoint_age_max)
     );
@@ -203,19 +208,10 @@ fn table(stats: &Stats) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn percent(stats: &Stats) -> f64 {
-    stats.checkpoint_age as f64 * 100.0 / stats.max_wal_size.max(1) as f64
-}
-
-/// Every counter by its own name, and what is known about them.
+/// The document of the library, and what is known of who wrote the status.
 fn document(status: &StatusFile, age: Duration, state: &str) -> Value {
-    let mut document = json!({
-        "age_seconds": age.as_secs_f64(),
-        "holder": { "pid": status.pid, "state": state },
-        "checkpoint_age_percent": percent(&status.stats),
-    });
-    for (name, value) in status.stats.fields() {
-        document[name] = json!(value);
-    }
+    let mut document = afterimage_server::json::status(status);
+    document["age_seconds"] = json!(age.as_secs_f64());
+    document["holder"] = json!({ "pid": status.pid, "state": state });
     document
 }

@@ -132,17 +132,18 @@ impl Pager {
             );
         }
         self.check_running()?;
-        area.write()?;
+        let (write, sync) = (&self.counters.write_nanos, &self.counters.sync_nanos);
+        self.timed(write, || area.write())?;
         if planted::active(Bug::HomeBeforeDoublewrite) {
             self.write_homes(area, batch)?;
             area.sync()?;
         } else {
-            area.sync()?;
+            self.timed(sync, || area.sync())?;
             self.check_running()?;
-            self.write_homes(area, batch)?;
+            self.timed(write, || self.write_homes(area, batch))?;
         }
         if !planted::active(Bug::CopiesOverwritten) {
-            self.store.sync()?;
+            self.timed(sync, || self.store.sync())?;
         }
         for (_, pin) in &batch.pages {
             pin.end_write();

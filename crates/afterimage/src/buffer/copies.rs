@@ -11,6 +11,7 @@ use afterimage_io::Io;
 use afterimage_io::sync::{Mutex, MutexGuard};
 use foldhash::fast::FixedState;
 
+use super::Counter;
 use crate::ids::PageId;
 use crate::page::Page;
 
@@ -25,6 +26,8 @@ const TURN: u32 = 64;
 pub(super) struct Copies {
     io: Io,
     lanes: Box<[Mutex<Lane>]>,
+    /// Descents that found somebody in their lane.
+    beside: Counter,
 }
 
 /// The copies of some threads.
@@ -32,6 +35,8 @@ pub(super) struct Lane {
     copies: HashMap<PageId, Copy, FixedState>,
     most: usize,
     offers: u32,
+    /// Descents that began here.
+    descents: u64,
 }
 
 pub(super) struct Copy {
@@ -53,16 +58,34 @@ impl Copies {
             copies: HashMap::default(),
             most: most.max(1),
             offers: 0,
+            descents: 0,
         };
         Copies {
             io: io.clone(),
             lanes: (0..lanes).map(|_| Mutex::new(io, lane())).collect(),
+            beside: Counter::default(),
         }
     }
 
     /// The calling thread's, if nobody is in it; who finds one goes by the pages. To be held briefly, and over no latch that has to be waited for.
     pub(super) fn lane(&self) -> Option<MutexGuard<'_, Lane>> {
         self.lanes[self.io.lane(self.lanes.len())].try_lock()
+    }
+
+    /// As [`Copies::lane`], for a descent, which is counted.
+    pub(super) fn descend(&self) -> Option<MutexGuard<'_, Lane>> {
+        let mut lane = self.lane();
+        match &mut lane {
+            Some(lane) => lane.descents += 1,
+            None => self.beside.add(1),
+        }
+        lane
+    }
+
+    /// Descents until now.
+    pub(super) fn descents(&self) -> u64 {
+        let in_lanes = self.lanes.iter().map(|lane| lane.lock().descents);
+        in_lanes.sum::<u64>() + self.beside.get()
     }
 }
 

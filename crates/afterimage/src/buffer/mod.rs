@@ -22,7 +22,7 @@ use std::path::Path;
 use afterimage_io::sync::Mutex;
 use afterimage_io::sync::atomic::{AtomicU64, Ordering};
 use afterimage_io::{Io, OpenMode};
-use afterimage_log::{Log, Lsn, WaitTimes};
+use afterimage_log::{Durations, Log, Lsn};
 
 pub(crate) use alloc::Claimed;
 pub(crate) use doublewrite::{Copy as DoublewriteCopy, Doublewrite};
@@ -34,6 +34,7 @@ pub(crate) use unlogged::UnloggedFile;
 use crate::error::Result;
 use crate::ids::PageId;
 use crate::page::Page;
+use crate::record::KindCounts;
 use alloc::Allocator;
 use permits::Permits;
 use pool::Pool;
@@ -58,11 +59,14 @@ impl Counter {
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     /// Calls that had to read a page first.
-    pub(crate) page_read: WaitTimes,
+    pub(crate) page_read: Durations,
     /// Calls that had to clean pages before they could have a frame.
-    pub(crate) clean_frame: WaitTimes,
+    pub(crate) clean_frame: Durations,
     pub(crate) pages_read: Counter,
     pub(crate) pages_written: Counter,
+    /// How long their writes took, copies included, and the syncs behind these, in nanoseconds.
+    pub(crate) write_nanos: Counter,
+    pub(crate) sync_nanos: Counter,
     pub(crate) pages_merged: Counter,
     pub(crate) pages_purged: Counter,
 }
@@ -92,6 +96,8 @@ pub(crate) struct Pager {
     alloc: Allocator,
     permits: Permits,
     pub(crate) counters: Counters,
+    /// The records that were appended.
+    pub(crate) records: KindCounts,
 }
 
 impl Pager {
@@ -127,6 +133,7 @@ impl Pager {
             alloc: Allocator::new(io),
             permits: Permits::new(io, (frames - 2) / FRAMES_PER_OPERATION),
             counters: Counters::default(),
+            records: KindCounts::default(),
         }
     }
 
@@ -244,6 +251,20 @@ impl Pager {
     /// Latches `page` exclusively if it is in memory.
     pub(crate) fn exclusive(&self, page: PageId) -> Option<Exclusive<'_>> {
         self.pool.exclusive(page)
+    }
+
+    /// How often a leaf was looked for: it was in memory, or was read.
+    pub(crate) fn lookups(&self) -> u64 {
+        self.pool.lookups()
+    }
+
+    /// Does what is to be timed, in `counter`.
+    fn timed<R>(&self, counter: &Counter, work: impl FnOnce() -> Result<R>) -> Result<R> {
+        let began = self.io.now();
+        let result = work();
+        let took = self.io.now().saturating_sub(began);
+        counter.add(took.as_nanos() as u64);
+        result
     }
 
     /// As [`Pool::guess`].

@@ -10,7 +10,7 @@ use afterimage_log::{Appended, Log, Lsn, Reservation};
 use super::{Exclusive, Pager};
 use crate::error::{Error, Result};
 use crate::page::{apply, check_op};
-use crate::record::Record;
+use crate::record::{Record, RecordKind};
 
 impl Pager {
     /// Log space for `record`, got before any latch. Ends by I/O alone.
@@ -53,14 +53,42 @@ impl Pager {
         if !planted::active(Bug::RecLsnTooLate) {
             mark_dirty(pages, self.log.next_lsn());
         }
-        let mut payload = Vec::with_capacity(256);
-        record.encode(&mut payload);
-        let appended = self.log.append(reservation, &payload, timed, inside)?;
+        let appended = self.append(reservation, record, timed, inside)?;
         if planted::active(Bug::RecLsnTooLate) {
             mark_dirty(pages, self.log.next_lsn());
         }
         apply_to(record, pages, Some(appended.lsn));
         Ok(Some(appended))
+    }
+
+    /// Appends `record`, and counts it by its kind; `inside` as in [`Log::append`].
+    pub(crate) fn append(
+        &self,
+        reservation: &mut Reservation,
+        record: &Record<'_>,
+        timed: bool,
+        inside: impl FnOnce(Lsn, u64),
+    ) -> Result<Appended> {
+        let mut payload = Vec::with_capacity(256);
+        record.encode(&mut payload);
+        let kind = RecordKind::of(record);
+        self.append_encoded(reservation, (kind, &payload), timed, inside)
+    }
+
+    /// As [`Pager::append`], for a record that is bytes already. Every record of the engine comes through here.
+    pub(crate) fn append_encoded(
+        &self,
+        reservation: &mut Reservation,
+        (kind, payload): (RecordKind, &[u8]),
+        timed: bool,
+        inside: impl FnOnce(Lsn, u64),
+    ) -> Result<Appended> {
+        let bytes = Log::frame_bytes(payload.len(), timed) as u64;
+        let appended = self.log.append(reservation, payload, timed, |lsn, time| {
+            self.records.count(kind, bytes);
+            inside(lsn, time);
+        })?;
+        Ok(appended)
     }
 
     fn check(&self, record: &Record<'_>, pages: &[&mut Exclusive<'_>]) -> Result<()> {

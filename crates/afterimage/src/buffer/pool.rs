@@ -114,7 +114,7 @@ impl Pool {
         level: u8,
         step: impl Fn(&Page) -> Option<PageId>,
     ) -> Option<Guess<'_>> {
-        let mut lane = self.copies.lane()?;
+        let mut lane = self.copies.descend()?;
         let (mut page, mut above) = (root, u8::MAX);
         loop {
             let copy = lane.get(page)?;
@@ -139,6 +139,11 @@ impl Pool {
             }
             (page, above) = (child, here);
         }
+    }
+
+    /// How often a descent to a page of a tree has begun.
+    pub(super) fn lookups(&self) -> u64 {
+        self.copies.descents()
     }
 
     /// Keeps a copy of an inner page that somebody went through, for the next one.

@@ -129,10 +129,13 @@ impl Pager {
         if pins.is_empty() {
             return Ok(0);
         }
-        let written = runs
-            .iter()
-            .try_for_each(|(first, run)| self.store.write_run(*first, run))
-            .and_then(|()| self.store.sync());
+        let write = || {
+            runs.iter()
+                .try_for_each(|(first, run)| self.store.write_run(*first, run))
+        };
+        let written = self
+            .timed(&self.counters.write_nanos, write)
+            .and_then(|()| self.timed(&self.counters.sync_nanos, || self.store.sync()));
         written.inspect_err(|error| {
             self.log.fail(format!("writing unlogged pages: {error}"));
         })?;

@@ -14,7 +14,7 @@ use afterimage_io::Io;
 use afterimage_io::planted::{self, Bug};
 use afterimage_io::sync::Mutex;
 use afterimage_io::sync::atomic::{AtomicU64, Ordering};
-use afterimage_log::{Control, ControlFile, Log, Lsn, Reservation};
+use afterimage_log::{Control, ControlFile, Durations, Log, Lsn, Reservation};
 
 pub(crate) use area::{EngineArea, Stop};
 pub(crate) use estimate::{Load, Speed};
@@ -23,7 +23,7 @@ pub(crate) use pace::{Limits, Pace, Standing, delay, due_checkpoint, forced_at};
 use crate::buffer::{Counter, Pager};
 use crate::error::Result;
 use crate::limits::TABLES_CHUNK_BYTES_MAX;
-use crate::record::{Record, encode_tables};
+use crate::record::{Record, RecordKind, encode_tables};
 use crate::transaction::System;
 
 /// Bytes that a record is taken to have before there are enough to ask.
@@ -51,10 +51,15 @@ pub(crate) struct Counters {
     pub(crate) forced: Counter,
     pub(crate) manual: Counter,
     pub(crate) shutdown: Counter,
+    /// How long each took, the pages that it brought home included.
+    pub(crate) took: Durations,
+    /// How long after the one before, of those that nobody asked for.
+    pub(crate) apart: Durations,
 }
 
 impl Counters {
-    fn count(&self, cause: Cause) {
+    fn count(&self, cause: Cause, took: Duration) {
+        self.took.add(took);
         let counter = match cause {
             Cause::Timed => &self.timed,
             Cause::Paced => &self.paced,
@@ -222,6 +227,17 @@ impl Checkpointer {
     /// `DiskFull`: the checkpoint did not come about, the one before stands. `Io` from giving up log: the checkpoint stands.
     /// Anything else has stopped the engine.
     pub(crate) fn take(&self, system: &System, cause: Cause) -> Result<()> {
+        self.take_since(system, cause, system.pager.io.now())
+    }
+
+    /// As [`take`](Checkpointer::take), once every page is home that was dirty with a recLSN below `below`.
+    pub(crate) fn take_behind(&self, system: &System, cause: Cause, below: Lsn) -> Result<()> {
+        let began = system.pager.io.now();
+        system.pager.clean_below(below)?;
+        self.take_since(system, cause, began)
+    }
+
+    fn take_since(&self, system: &System, cause: Cause, began: Duration) -> Result<()> {
         let mut inner = self.inner.lock();
         let mut control = inner.control.current().clone();
         let written = system.pager.counters.pages_written.get();
@@ -234,14 +250,19 @@ impl Checkpointer {
         control.client = area.encode();
         control.durable_lsn = Some(system.pager.log.durable_lsn());
         control.clean_end = None;
+        if matches!(cause, Cause::Timed | Cause::Paced | Cause::Forced) {
+            self.counters.apart.add(self.since_last(&system.pager.io));
+        }
         self.point_at(system, &mut inner, &control, &area)?;
-        self.counters.count(cause);
+        let took = system.pager.io.now().saturating_sub(began);
+        self.counters.count(cause, took);
         self.truncate(system, &inner)
     }
 
     /// The last checkpoint of a clean stop: every page is home, nobody is active, the log ends where the control file
     /// says.
     pub(crate) fn close(&self, system: &System) -> Result<()> {
+        let began = system.pager.io.now();
         system.pager.clean_below(system.pager.log.next_lsn())?;
         assert_eq!(
             system.pager.dirty_count(),
@@ -269,7 +290,8 @@ impl Checkpointer {
         control.durable_lsn = Some(system.pager.log.durable_lsn());
         control.clean_end = Some(system.pager.log.next_lsn());
         self.point_at(system, &mut inner, &control, &area)?;
-        self.counters.count(Cause::Shutdown);
+        let took = system.pager.io.now().saturating_sub(began);
+        self.counters.count(Cause::Shutdown, took);
         if planted::active(Bug::UnloggedNotSynced)
             && let Some(unlogged) = unlogged
         {
@@ -346,7 +368,8 @@ fn write_records(system: &System, kept: &mut Option<Reservation>) -> Result<Engi
     };
     let too_early = planted::active(Bug::TablesBeforeBegin)
         .then(|| (system.active.snapshot(), system.pager.dirty_pages()));
-    let begin = append(log, &mut space, &Record::CheckpointBegin)?;
+    let pager = &system.pager;
+    let begin = pager.append(&mut space, &Record::CheckpointBegin, false, |_, _| ())?;
     // Read after the begin record has its place: every effect of the records before it is in the tables.
     let (att, mut dpt) =
         too_early.unwrap_or_else(|| (system.active.snapshot(), system.pager.dirty_pages()));
@@ -363,13 +386,14 @@ fn write_records(system: &System, kept: &mut Option<Reservation>) -> Result<Engi
         if space.bytes() < Log::frame_bytes(chunk.len(), false) + END_BYTES {
             space.absorb(log.reserve(Log::frame_bytes(chunk.len(), false) + END_BYTES)?);
         }
-        end = log.append(&mut space, &chunk, false, |_, _| ())?;
+        let chunk = (RecordKind::CheckpointTables, &*chunk);
+        end = pager.append_encoded(&mut space, chunk, false, |_, _| ())?;
     }
     let last = Record::CheckpointEnd {
         begin: begin.lsn,
         last_commit_time: 0,
     };
-    let appended = append(log, &mut space, &last)?;
+    let appended = pager.append(&mut space, &last, false, |_, _| ())?;
     debug_assert!(appended.lsn >= end.lsn);
     if !planted::active(Bug::ControlBeforeTables) {
         log.wait_durable(appended.end)?;
@@ -401,13 +425,3 @@ fn space_needed(system: &System) -> usize {
 
 /// Space for the begin record, or for the end record.
 const END_BYTES: usize = 64;
-
-fn append(
-    log: &Log,
-    space: &mut Reservation,
-    record: &Record<'_>,
-) -> Result<afterimage_log::Appended> {
-    let mut payload = Vec::new();
-    record.encode(&mut payload);
-    Ok(log.append(space, &payload, false, |_, _| ())?)
-}

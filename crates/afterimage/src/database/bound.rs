@@ -28,7 +28,7 @@ impl Shared {
         if !self.is_over(self.needed_from.load(Ordering::Acquire), coming) {
             return Ok(());
         }
-        let space = &self.system.pager.log.waits().space;
+        let space = &self.system.pager.log.times().wait_space;
         space.during(&self.io, || self.make_room(me, coming))
     }
 
@@ -120,8 +120,8 @@ impl Shared {
         let max = self.live.max_wal_size();
         let reserved = self.system.pager.log.reserved_bytes();
         let below = self.back_from(max - max / MARGIN_PART, reserved + coming);
-        self.system.pager.clean_below(below)?;
-        self.checkpointer.take(&self.system, Cause::Forced)
+        self.checkpointer
+            .take_behind(&self.system, Cause::Forced, below)
     }
 
     /// Rolls back the transaction whose first record is `first`, or lets it get out of the way by itself.

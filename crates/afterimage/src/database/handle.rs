@@ -8,24 +8,25 @@ use std::time::Duration;
 use afterimage_io::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use afterimage_io::sync::{Condvar, Mutex};
 use afterimage_io::{Io, JoinHandle, LockAttempt, LockFile, Note, Progress};
-use afterimage_log::{ControlFile, Lsn, WaitTimes};
+use afterimage_log::{ControlFile, Durations, Lsn};
 
+use super::busiest::Busiest;
+use super::commits::Commits;
 use super::create::{self, Contents};
 use super::live::Live;
 use super::load;
 use super::maintenance::REST;
 use super::snapshot::Snapshot;
 use super::stats::Stats;
-use super::status::StatusWriter;
+use super::status::{StatusFile, StatusWriter};
 use super::table::Table;
 use super::transaction::Transaction;
 use super::verify::{self, VerifyReport};
-use crate::buffer::{Counter, Counters, Pager};
 use crate::checkpoint::{Cause, Checkpointer, Pace};
 use crate::error::{Error, Result};
 use crate::options::{Durability, Options};
 use crate::recovery::{Recovered, RecoveryReport, recover};
-use crate::transaction::{Outcome, System, Wish};
+use crate::transaction::{Done, Outcome, System, Wish};
 
 /// How often [`Database::transact`] runs its body.
 const TRANSACT_ATTEMPTS: u32 = 100;
@@ -85,7 +86,11 @@ pub(super) struct Shared {
     /// Where the oldest change that is not home began, by the cleaner's last look.
     pub(super) oldest_dirty: AtomicU64,
     /// Waits of first writes for the cleaner.
-    pub(super) throttled: WaitTimes,
+    pub(super) throttled: Durations,
+    pub(super) commits: Commits,
+    pub(super) busiest: Mutex<Busiest>,
+    /// When it was opened, by the world's clock.
+    pub(super) opened_at: Duration,
     /// Held by whoever decides whether a checkpoint is due, and takes it.
     pub(super) deciding: Mutex<()>,
     report: RecoveryReport,
@@ -164,7 +169,10 @@ impl Database {
             live: Live::new(&io, &options),
             pace: Mutex::new(&io, Pace::new(io.now(), next)),
             oldest_dirty: AtomicU64::new(next),
-            throttled: WaitTimes::default(),
+            throttled: Durations::default(),
+            commits: Commits::new(&io),
+            busiest: Mutex::new(&io, Busiest::default()),
+            opened_at: io.now(),
             system,
             checkpointer,
             status,
@@ -304,13 +312,23 @@ impl Database {
     fn autocommit(&self, table: &Table, key: &[u8], wish: Wish<'_>) -> Result<Outcome> {
         let shared = self.enter()?;
         shared.check_table(table)?;
+        let began = shared.io.now();
         shared.before_first_write(table)?;
         shared.keep_bound(None, table.log_bytes(wish))?;
         if table.is_unlogged() {
             shared.keep_memory(None)?;
         }
-        let (outcome, end) = shared.system.autocommit(&table.tree, key, wish)?;
-        shared.wait(end, shared.options.synchronous_commit)?;
+        let done = shared.system.autocommit(&table.tree, key, wish)?;
+        let Done {
+            outcome,
+            has_committed,
+            end,
+        } = done;
+        let level = shared.options.synchronous_commit;
+        shared.wait(end, level)?;
+        if has_committed {
+            shared.commits.acknowledged(level, began);
+        }
         Ok(outcome)
     }
 
@@ -377,11 +395,10 @@ impl Database {
     pub fn checkpoint(&self) -> Result<()> {
         let shared = self.enter()?;
         shared.system.check_running()?;
+        let (system, below) = (&shared.system, shared.system.pager.log.next_lsn());
         shared
-            .system
-            .pager
-            .clean_below(shared.system.pager.log.next_lsn())?;
-        shared.checkpointer.take(&shared.system, Cause::Manual)
+            .checkpointer
+            .take_behind(system, Cause::Manual, below)
     }
 
     /// Gives free pages at the end of the file `pages` back to the file system, but for a few; returns how many bytes. Moves no
@@ -410,10 +427,10 @@ impl Database {
         shared.system.check_running()?;
         let (system, pager) = (&shared.system, &shared.system.pager);
         pager.shrink_file(|| {
-            pager.clean_below(pager.log.next_lsn())?;
             // One for each copy of the control file.
-            shared.checkpointer.take(system, Cause::Manual)?;
-            shared.checkpointer.take(system, Cause::Manual)
+            let (taken, below) = (&shared.checkpointer, pager.log.next_lsn());
+            taken.take_behind(system, Cause::Manual, below)?;
+            taken.take(system, Cause::Manual)
         })
     }
 
@@ -425,6 +442,12 @@ impl Database {
     /// The counters and positions of this moment.
     pub fn stats(&self) -> Stats {
         self.handle.shared.stats()
+    }
+
+    /// Counters, settings and pins of this moment: what other processes read in the `status` file, where it is up to half a second old.
+    pub fn status(&self) -> StatusFile {
+        let shared = &self.handle.shared;
+        shared.status_now(shared.closed.load(Ordering::Acquire))
     }
 
     /// The database's directory.
@@ -670,83 +693,6 @@ impl Shared {
             return Ok(());
         };
         Ok(log.wait(end, durability)?)
-    }
-
-    pub(super) fn stats(&self) -> Stats {
-        let (pager, log) = (&self.system.pager, self.system.pager.log.stats());
-        let (pages, pages_free) = pager.page_counts();
-        let (lock_waits, wait_lock) = self.system.lock_waits();
-        let waits = pager.log.waits();
-        let (versions, snapshots_too_old) = self.system.version_stats();
-        let checkpoints = &self.checkpointer.counters;
-        let catalogue = &self.system.catalogue;
-        let unlogged = catalogue.unlogged().map(|file| &file.pager);
-        let unlogged_pages = unlogged.map_or((0, 0), Pager::page_counts);
-        let both = |counter: fn(&Counters) -> &Counter| {
-            let unlogged = unlogged.map_or(0, |pager| counter(&pager.counters).get());
-            counter(&pager.counters).get() + unlogged
-        };
-        let waited = |times: fn(&Counters) -> &WaitTimes| {
-            let pagers = [Some(pager), unlogged].into_iter().flatten();
-            let all: Vec<_> = pagers.map(|pager| times(&pager.counters)).collect();
-            WaitTimes::told(&all)
-        };
-        let (tables, unlogged_tables) = catalogue.counts();
-        Stats {
-            next_lsn: log.next_lsn.get(),
-            written_lsn: log.written_lsn.get(),
-            durable_lsn: log.durable_lsn.get(),
-            redo_lsn: self.checkpointer.redo_lsn().map_or(0, Lsn::get),
-            checkpoint_lsn: self.checkpointer.checkpoint_lsn().map_or(0, Lsn::get),
-            checkpoint_age: self.checkpointer.age(&pager.log),
-            checkpoint_age_max: self.checkpointer.age_max(&pager.log),
-            estimated_recovery_micros: self.estimated_recovery().as_micros() as u64,
-            max_wal_size: self.live.max_wal_size(),
-            checkpoints_timed: checkpoints.timed.get(),
-            checkpoints_paced: checkpoints.paced.get(),
-            checkpoints_forced: checkpoints.forced.get(),
-            checkpoints_manual: checkpoints.manual.get(),
-            checkpoints_shutdown: checkpoints.shutdown.get(),
-            commits: self.system.counters.commits.get(),
-            rollbacks: self.system.counters.rollbacks.get(),
-            active_transactions: self.system.active.count() as u64,
-            deadlocks: self.system.deadlocks(),
-            lock_timeouts: self.system.lock_timeouts(),
-            lock_waits,
-            snapshots: versions.views,
-            snapshot_oldest_lsn: versions.oldest_view.map_or(0, Lsn::get),
-            snapshots_too_old,
-            versions: versions.versions,
-            version_bytes: versions.bytes,
-            wal_records: log.records,
-            wal_bytes: log.bytes,
-            wal_writes: log.writes,
-            wal_syncs: log.syncs,
-            wal_sync_micros: log.sync_micros,
-            wal_slowest_sync_micros: log.slowest_sync_micros,
-            wal_segments: log.segments,
-            wal_segments_recycled: log.segments_recycled,
-            pages_read: both(|counters| &counters.pages_read),
-            pages_written: both(|counters| &counters.pages_written),
-            pages,
-            pages_free,
-            tables,
-            unlogged_tables,
-            unlogged_pages: unlogged_pages.0,
-            unlogged_pages_free: unlogged_pages.1,
-            unlogged_kept_bytes: self.system.kept_bytes(),
-            pages_merged: both(|counters| &counters.pages_merged),
-            pages_purged: both(|counters| &counters.pages_purged),
-            pool_frames: pager.frame_count() as u64,
-            pool_dirty: pager.dirty_count() as u64,
-            wait_sync: WaitTimes::told(&[&waits.sync]),
-            wait_log_buffer: WaitTimes::told(&[&waits.buffer]),
-            wait_log_space: WaitTimes::told(&[&waits.space]),
-            wait_lock,
-            wait_page_read: waited(|counters| &counters.page_read),
-            wait_clean_frame: waited(|counters| &counters.clean_frame),
-            wait_throttle: WaitTimes::told(&[&self.throttled]),
-        }
     }
 }
 

@@ -55,6 +55,11 @@ impl Live {
         self.max_wal_size.load(Ordering::Relaxed)
     }
 
+    /// All of them, with where each came from.
+    pub(super) fn settings(&self) -> Vec<SettingInfo> {
+        self.shown.lock().settings()
+    }
+
     pub(super) fn limits(&self) -> Limits {
         let timeout = self.checkpoint_timeout.load(Ordering::Relaxed);
         Limits {
@@ -94,7 +99,7 @@ impl Database {
 
     /// The settings as they are now, and where each came from.
     pub fn settings(&self) -> Vec<SettingInfo> {
-        self.shared().live.shown.lock().settings()
+        self.shared().live.settings()
     }
 }
 

@@ -8,6 +8,7 @@ use afterimage_io::sync::atomic::Ordering;
 use afterimage_log::Lsn;
 
 use super::handle::Shared;
+use super::status::StatusFile;
 use super::table::Table;
 use crate::checkpoint::{Cause, Standing, delay, due_checkpoint, forced_at};
 use crate::error::{Error, Result};
@@ -58,8 +59,22 @@ impl Shared {
 
     /// Rewrites the status file.
     pub(super) fn write_status(&self, closed: bool) {
-        let pins = self.pins();
-        self.status.write(&self.io, self.stats(), pins, closed);
+        self.status.write(&self.status_now(closed));
+    }
+
+    /// What there is to be told of this moment.
+    pub(super) fn status_now(&self, closed: bool) -> StatusFile {
+        let settings = self.live.settings().into_iter();
+        StatusFile {
+            pid: self.io.process_id(),
+            written_at_micros: self.io.wall_clock(),
+            closed,
+            stats: self.stats(),
+            settings: settings
+                .map(|info| (info.name.to_owned(), info.value))
+                .collect(),
+            pins: self.pins(),
+        }
     }
 
     fn refresh_status(&self) {
@@ -134,9 +149,11 @@ impl Shared {
         };
         if cause == Cause::Forced {
             let at = forced_at(limits.max_wal_size, background);
-            self.system.pager.clean_below(self.back_from(at, 0))?;
+            let below = self.back_from(at, 0);
+            self.checkpointer.take_behind(&self.system, cause, below)?;
+        } else {
+            self.checkpointer.take(&self.system, cause)?;
         }
-        self.checkpointer.take(&self.system, cause)?;
         Ok(true)
     }
 

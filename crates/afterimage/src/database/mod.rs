@@ -1,6 +1,8 @@
 //! The public handles, thin over the layers below.
 
 mod bound;
+mod busiest;
+mod commits;
 mod create;
 mod handle;
 mod horizon;
@@ -25,7 +27,7 @@ pub use load::{LoadOptions, TableLoad};
 pub use pins::{Pin, PinHolder};
 pub use scan::Scan;
 pub use snapshot::Snapshot;
-pub use stats::Stats;
+pub use stats::{RecordStats, Stats};
 pub use status::StatusFile;
 pub use table::Table;
 pub use transaction::{CommitTicket, Transaction};

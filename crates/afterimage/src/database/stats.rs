@@ -1,13 +1,21 @@
-//! What the engine counts, as plain data.
+//! What the engine counts, as plain data, and where it is looked up.
 
-use afterimage_log::Waits;
+use std::time::Duration;
+
+use afterimage_log::{Durations, Histogram, Lsn};
+
+use super::commits::Level;
+use super::handle::Shared;
+use crate::buffer::{Counter, Counters, Pager};
 
 /// A look at the engine's counters and positions; got by [`Database::stats`](crate::Database::stats), or from the
 /// `status` file of a database that another process has open. Positions are log positions (LSNs), sizes are bytes,
-/// counts are since the database was opened.
+/// times are microseconds, counts are since the database was opened.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
+    /// How long the database has been open, in microseconds: what counts are a rate over.
+    pub uptime_micros: u64,
     /// Where the next record goes.
     pub next_lsn: u64,
     /// Up to where the log has been handed to the operating system.
@@ -25,6 +33,11 @@ pub struct Stats {
     /// How long a recovery would take now, in microseconds, reckoned from the log, the dirty pages and how long the last one in this
     /// directory has taken. What would have to be taken back of unfinished transactions comes on top.
     pub estimated_recovery_micros: u64,
+    /// The setting `target_recovery_time`, in microseconds.
+    pub target_recovery_micros: u64,
+    /// Log that a recovery within `target_recovery_time` is reckoned to read, in bytes: pages and checkpoints keep to the smaller of it and
+    /// `max_wal_size`.
+    pub target_recovery_bytes: u64,
     /// The setting `max_wal_size`, in bytes.
     pub max_wal_size: u64,
     /// Checkpoints because `checkpoint_timeout` had passed.
@@ -37,8 +50,23 @@ pub struct Stats {
     pub checkpoints_manual: u64,
     /// Checkpoints at a clean stop or at the end of a recovery.
     pub checkpoints_shutdown: u64,
+    /// How long ago the last checkpoint was.
+    pub checkpoint_since_micros: u64,
+    /// How long writing pages home took, in all: copies for the doublewrite area, and homes. Pages go home all the time, not only in
+    /// checkpoints; this is all of it.
+    pub checkpoint_write_micros: u64,
+    /// How long the syncs behind these writes took, in all.
+    pub checkpoint_sync_micros: u64,
     /// Transactions committed, those of one row included.
     pub commits: u64,
+    /// Of those, acknowledged at level `Memory`: a crash of the process can lose the last `wal_writer_delay` of them.
+    pub commits_memory: u64,
+    /// Acknowledged at level `Os`: a power failure can lose the last `wal_writer_delay` of them.
+    pub commits_os: u64,
+    /// Acknowledged at level `Disk`.
+    pub commits_disk: u64,
+    /// For which a ticket was given.
+    pub commits_ticket: u64,
     /// Transactions rolled back.
     pub rollbacks: u64,
     /// Transactions unfinished at this moment that have written something.
@@ -59,23 +87,47 @@ pub struct Stats {
     pub versions: u64,
     /// The memory that they take, in bytes.
     pub version_bytes: u64,
+    /// The setting `version_store_size`, in bytes.
+    pub version_store_size: u64,
     /// Records appended to the log.
     pub wal_records: u64,
     /// Bytes appended to the log.
     pub wal_bytes: u64,
+    /// The most of them within one `checkpoint_timeout`.
+    pub wal_busiest_bytes: u64,
+    /// Bytes written for them, whole blocks.
+    pub wal_bytes_written: u64,
     /// Writes of the log.
     pub wal_writes: u64,
     /// Syncs of the log.
     pub wal_syncs: u64,
+    /// Flushes of the log that were begun for commits, each with one sync, or two where it crosses into a new segment.
+    pub wal_flushes: u64,
+    /// Commits that waited for a flush, by the flush that carried them: over `wal_flushes` how many share one.
+    pub wal_flush_commits: u64,
+    /// Commits on their way as a flush began, in it or in others: over `wal_flushes` how many commit at a time.
+    pub wal_flush_writers: u64,
+    /// How often a write waited for a full log buffer to be written out, `wal_buffers`.
+    pub wal_buffers_full: u64,
     /// Microseconds that a sync of the log takes: a moving average.
     pub wal_sync_micros: u64,
     /// The longest of them, in microseconds: every commit that waited then waited as long.
     pub wal_slowest_sync_micros: u64,
-    /// Log segments there are, spare ones included.
+    /// The number of the segment that is being written.
+    pub wal_segment: u64,
+    /// Bytes in a segment.
+    pub wal_segment_size: u64,
+    /// Log segments that hold log.
     pub wal_segments: u64,
+    /// Log segments that are prepared for it, beside these.
+    pub wal_segments_spare: u64,
     /// Log segments used again instead of made anew.
     pub wal_segments_recycled: u64,
-    /// Pages read from the disk.
+    /// Bytes in a page.
+    pub page_size: u64,
+    /// Times that a page of rows was looked for; it was in memory then, or was waited for in `wait_page_read`.
+    pub page_lookups: u64,
+    /// Pages read from the disk, by a recovery too.
     pub pages_read: u64,
     /// Pages written home.
     pub pages_written: u64,
@@ -101,54 +153,110 @@ pub struct Stats {
     pub pool_frames: u64,
     /// Of those, dirty ones.
     pub pool_dirty: u64,
+    /// The records of the log by their kind, most bytes first. What they do not add up to of `wal_bytes` is the log's own: watermarks,
+    /// and what ends a segment.
+    pub records: Vec<RecordStats>,
+    /// The syncs of the log, each with the write that it makes durable where that is one call.
+    pub sync: Histogram,
+    /// Commits that were waited for, from the call to its return, at whichever level. Of a one-row write it is the whole call.
+    pub commit: Histogram,
+    /// Checkpoints, the pages that they had to bring home included.
+    pub checkpoint: Histogram,
+    /// The time from one checkpoint to the next, of those that nobody asked for.
+    pub checkpoint_interval: Histogram,
     /// Waits for the write and sync that makes a commit as durable as it is to be. The waits of commits are told apart by
     /// their cause, this one and the six that follow; who did not wait is in none.
-    pub wait_sync: Waits,
+    pub wait_sync: Histogram,
     /// For a full log buffer to be written out.
-    pub wait_log_buffer: Waits,
+    pub wait_log_buffer: Histogram,
     /// For room in the log: a segment that had to be made, or pages that had to go home because of `max_wal_size`.
-    pub wait_log_space: Waits,
+    pub wait_log_space: Histogram,
     /// For another transaction's lock; those that are over.
-    pub wait_lock: Waits,
+    pub wait_lock: Histogram,
     /// For a page to be read.
-    pub wait_page_read: Waits,
+    pub wait_page_read: Histogram,
     /// For a dirty page to go home, because no frame was clean.
-    pub wait_clean_frame: Waits,
+    pub wait_clean_frame: Histogram,
     /// Before a transaction's first write, because pages went home more slowly than log was written.
-    pub wait_throttle: Waits,
+    pub wait_throttle: Histogram,
+}
+
+/// The records of one kind.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecordStats {
+    /// What they are: `insert`, `commit`, `split`, ...
+    pub kind: String,
+    /// How many were appended.
+    pub records: u64,
+    /// Their bytes in the log.
+    pub bytes: u64,
+}
+
+impl Stats {
+    /// The part of lookups that found their page in memory: 1 is all. `None` before there was one.
+    pub fn buffer_hit_rate(&self) -> Option<f64> {
+        let missed = self.wait_page_read.count().min(self.page_lookups);
+        (self.page_lookups > 0).then(|| 1.0 - missed as f64 / self.page_lookups as f64)
+    }
+
+    /// Commits that one flush of the log served. `None` before there was one.
+    pub fn commits_per_sync(&self) -> Option<f64> {
+        (self.wal_flushes > 0).then(|| self.wal_flush_commits as f64 / self.wal_flushes as f64)
+    }
 }
 
 macro_rules! fields {
-    ([$($name:ident),* $(,)?], [$($wait:ident),* $(,)?]) => {
+    ([$($name:ident),* $(,)?], [$($histogram:ident),* $(,)?]) => {
         impl Stats {
-            /// Every field's name and value, in a fixed order: for printing, for the `status` file, for metrics. Those of
-            /// waits are named `wait_sync_count`, `wait_sync_micros`, `_p50_micros`, `_p99_micros`, `_max_micros`.
+            /// Every number's name and value, in a fixed order: for printing, for metrics. Those of a histogram are named
+            /// `wait_sync_count`, `wait_sync_micros`, `_p50_micros`, `_p99_micros`, `_max_micros`; all of it is in
+            /// [`histograms`](Stats::histograms).
             pub fn fields(&self) -> Vec<(&'static str, u64)> {
-                let mut fields = vec![$((stringify!($name), self.$name)),*];
-                $(fields.extend([
-                    (concat!(stringify!($wait), "_count"), self.$wait.count),
-                    (concat!(stringify!($wait), "_micros"), self.$wait.micros),
-                    (concat!(stringify!($wait), "_p50_micros"), self.$wait.p50_micros),
-                    (concat!(stringify!($wait), "_p99_micros"), self.$wait.p99_micros),
-                    (concat!(stringify!($wait), "_max_micros"), self.$wait.max_micros),
-                ]);)*
+                let mut fields = self.numbers();
+                $({
+                    let times = &self.$histogram;
+                    fields.extend([
+                        (concat!(stringify!($histogram), "_count"), times.count()),
+                        (concat!(stringify!($histogram), "_micros"), micros(times.total())),
+                        (concat!(stringify!($histogram), "_p50_micros"), micros(times.permille(500))),
+                        (concat!(stringify!($histogram), "_p99_micros"), micros(times.permille(990))),
+                        (concat!(stringify!($histogram), "_max_micros"), micros(times.max())),
+                    ]);
+                })*
                 fields
             }
 
-            /// The waits by their cause: `sync`, `log_buffer`, ...
-            pub fn waits(&self) -> Vec<(&'static str, Waits)> {
-                vec![$((&stringify!($wait)["wait_".len()..], self.$wait)),*]
+            /// Those that are no histogram's.
+            pub(crate) fn numbers(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name)),*]
             }
 
-            /// Sets the field of this name; false if there is none.
+            /// The histograms by their names: `sync`, `commit`, ..., `wait_sync`, ...
+            pub fn histograms(&self) -> Vec<(&'static str, &Histogram)> {
+                vec![$((stringify!($histogram), &self.$histogram)),*]
+            }
+
+            /// The waits by their cause: `sync`, `log_buffer`, ...
+            pub fn waits(&self) -> Vec<(&'static str, &Histogram)> {
+                let all = self.histograms().into_iter();
+                all.filter_map(|(name, times)| Some((name.strip_prefix("wait_")?, times)))
+                    .collect()
+            }
+
+            /// Sets the number of this name; false if there is none.
             pub(crate) fn set(&mut self, name: &str, value: u64) -> bool {
                 match name {
                     $(stringify!($name) => self.$name = value,)*
-                    $(concat!(stringify!($wait), "_count") => self.$wait.count = value,
-                    concat!(stringify!($wait), "_micros") => self.$wait.micros = value,
-                    concat!(stringify!($wait), "_p50_micros") => self.$wait.p50_micros = value,
-                    concat!(stringify!($wait), "_p99_micros") => self.$wait.p99_micros = value,
-                    concat!(stringify!($wait), "_max_micros") => self.$wait.max_micros = value,)*
+                    _ => return false,
+                }
+                true
+            }
+
+            /// Sets the histogram of this name; false if there is none.
+            pub(crate) fn set_histogram(&mut self, name: &str, times: Histogram) -> bool {
+                match name {
+                    $(stringify!($histogram) => self.$histogram = times,)*
                     _ => return false,
                 }
                 true
@@ -157,8 +265,13 @@ macro_rules! fields {
     };
 }
 
+fn micros(time: Duration) -> u64 {
+    time.as_micros() as u64
+}
+
 fields!(
     [
+        uptime_micros,
         next_lsn,
         written_lsn,
         durable_lsn,
@@ -167,13 +280,22 @@ fields!(
         checkpoint_age,
         checkpoint_age_max,
         estimated_recovery_micros,
+        target_recovery_micros,
+        target_recovery_bytes,
         max_wal_size,
         checkpoints_timed,
         checkpoints_paced,
         checkpoints_forced,
         checkpoints_manual,
         checkpoints_shutdown,
+        checkpoint_since_micros,
+        checkpoint_write_micros,
+        checkpoint_sync_micros,
         commits,
+        commits_memory,
+        commits_os,
+        commits_disk,
+        commits_ticket,
         rollbacks,
         active_transactions,
         deadlocks,
@@ -184,14 +306,26 @@ fields!(
         snapshots_too_old,
         versions,
         version_bytes,
+        version_store_size,
         wal_records,
         wal_bytes,
+        wal_busiest_bytes,
+        wal_bytes_written,
         wal_writes,
         wal_syncs,
+        wal_flushes,
+        wal_flush_commits,
+        wal_flush_writers,
+        wal_buffers_full,
         wal_sync_micros,
         wal_slowest_sync_micros,
+        wal_segment,
+        wal_segment_size,
         wal_segments,
+        wal_segments_spare,
         wal_segments_recycled,
+        page_size,
+        page_lookups,
         pages_read,
         pages_written,
         pages,
@@ -207,6 +341,10 @@ fields!(
         pool_dirty,
     ],
     [
+        sync,
+        commit,
+        checkpoint,
+        checkpoint_interval,
         wait_sync,
         wait_log_buffer,
         wait_log_space,
@@ -216,3 +354,128 @@ fields!(
         wait_throttle,
     ]
 );
+
+impl Shared {
+    pub(super) fn stats(&self) -> Stats {
+        let (pager, log) = (&self.system.pager, self.system.pager.log.stats());
+        let (pages, pages_free) = pager.page_counts();
+        let (lock_waits, wait_lock) = self.system.lock_waits();
+        let times = pager.log.times();
+        let live = self.live.limits();
+        let busiest =
+            self.busiest
+                .lock()
+                .look(self.io.now(), log.next_lsn.get(), live.checkpoint_timeout);
+        let (versions, snapshots_too_old) = self.system.version_stats();
+        let checkpoints = &self.checkpointer.counters;
+        let catalogue = &self.system.catalogue;
+        let unlogged = catalogue.unlogged().map(|file| &file.pager);
+        let unlogged_pages = unlogged.map_or((0, 0), Pager::page_counts);
+        let both = |counter: fn(&Counters) -> &Counter| {
+            let unlogged = unlogged.map_or(0, |pager| counter(&pager.counters).get());
+            counter(&pager.counters).get() + unlogged
+        };
+        let waited = |times: fn(&Counters) -> &Durations| {
+            let pagers = [Some(pager), unlogged].into_iter().flatten();
+            Durations::told(pagers.map(|pager| times(&pager.counters)))
+        };
+        let of = |counter: fn(&Counters) -> &Counter| both(counter) / 1000;
+        let (tables, unlogged_tables) = catalogue.counts();
+        Stats {
+            uptime_micros: micros(self.io.now().saturating_sub(self.opened_at)),
+            next_lsn: log.next_lsn.get(),
+            written_lsn: log.written_lsn.get(),
+            durable_lsn: log.durable_lsn.get(),
+            redo_lsn: self.checkpointer.redo_lsn().map_or(0, Lsn::get),
+            checkpoint_lsn: self.checkpointer.checkpoint_lsn().map_or(0, Lsn::get),
+            checkpoint_age: self.checkpointer.age(&pager.log),
+            checkpoint_age_max: self.checkpointer.age_max(&pager.log),
+            estimated_recovery_micros: micros(self.estimated_recovery()),
+            target_recovery_micros: micros(self.options.target_recovery_time),
+            target_recovery_bytes: self.limits().horizon,
+            max_wal_size: live.max_wal_size,
+            checkpoints_timed: checkpoints.timed.get(),
+            checkpoints_paced: checkpoints.paced.get(),
+            checkpoints_forced: checkpoints.forced.get(),
+            checkpoints_manual: checkpoints.manual.get(),
+            checkpoints_shutdown: checkpoints.shutdown.get(),
+            checkpoint_since_micros: micros(self.checkpointer.since_last(&self.io)),
+            checkpoint_write_micros: of(|counters| &counters.write_nanos),
+            checkpoint_sync_micros: of(|counters| &counters.sync_nanos),
+            commits: self.system.counters.commits.get(),
+            commits_memory: self.commits.at(Level::Memory),
+            commits_os: self.commits.at(Level::Os),
+            commits_disk: self.commits.at(Level::Disk),
+            commits_ticket: self.commits.at(Level::Ticket),
+            rollbacks: self.system.counters.rollbacks.get(),
+            active_transactions: self.system.active.count() as u64,
+            deadlocks: self.system.deadlocks(),
+            lock_timeouts: self.system.lock_timeouts(),
+            lock_waits,
+            snapshots: versions.views,
+            snapshot_oldest_lsn: versions.oldest_view.map_or(0, Lsn::get),
+            snapshots_too_old,
+            versions: versions.versions,
+            version_bytes: versions.bytes,
+            version_store_size: self.options.version_store_size,
+            wal_records: log.records,
+            wal_bytes: log.bytes,
+            wal_busiest_bytes: busiest,
+            wal_bytes_written: log.bytes_written,
+            wal_writes: log.writes,
+            wal_syncs: log.syncs,
+            wal_flushes: log.flushes,
+            wal_flush_commits: log.flush_commits,
+            wal_flush_writers: log.flush_writers,
+            wal_buffers_full: log.wal_buffers_full,
+            wal_sync_micros: log.sync_micros,
+            wal_slowest_sync_micros: log.slowest_sync_micros,
+            wal_segment: log.next_lsn.get() / log.segment_bytes,
+            wal_segment_size: log.segment_bytes,
+            wal_segments: log.segments,
+            wal_segments_spare: log.spare_segments,
+            wal_segments_recycled: log.segments_recycled,
+            page_size: pager.page_size() as u64,
+            page_lookups: pager.lookups() + unlogged.map_or(0, Pager::lookups),
+            pages_read: both(|counters| &counters.pages_read),
+            pages_written: both(|counters| &counters.pages_written),
+            pages,
+            pages_free,
+            tables,
+            unlogged_tables,
+            unlogged_pages: unlogged_pages.0,
+            unlogged_pages_free: unlogged_pages.1,
+            unlogged_kept_bytes: self.system.kept_bytes(),
+            pages_merged: both(|counters| &counters.pages_merged),
+            pages_purged: both(|counters| &counters.pages_purged),
+            pool_frames: pager.frame_count() as u64,
+            pool_dirty: pager.dirty_count() as u64,
+            records: self.records(),
+            sync: Durations::told([&times.sync]),
+            commit: self.commits.took(),
+            checkpoint: Durations::told([&checkpoints.took]),
+            checkpoint_interval: Durations::told([&checkpoints.apart]),
+            wait_sync: Durations::told([&times.wait_sync]),
+            wait_log_buffer: Durations::told([&times.wait_buffer]),
+            wait_log_space: Durations::told([&times.wait_space]),
+            wait_lock,
+            wait_page_read: waited(|counters| &counters.page_read),
+            wait_clean_frame: waited(|counters| &counters.clean_frame),
+            wait_throttle: Durations::told([&self.throttled]),
+        }
+    }
+
+    /// The records by kind, most bytes first.
+    fn records(&self) -> Vec<RecordStats> {
+        let told = self.system.pager.records.told().into_iter();
+        let mut records: Vec<_> = told
+            .map(|(kind, records, bytes)| RecordStats {
+                kind: kind.name().to_owned(),
+                records,
+                bytes,
+            })
+            .collect();
+        records.sort_by_key(|kind| std::cmp::Reverse(kind.bytes));
+        records
+    }
+}

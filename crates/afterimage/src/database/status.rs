@@ -1,22 +1,33 @@
-//! The `status` file: the holder's counters, for other processes to look at. Rewritten in place without sync, in one
-//! write of fixed size; advisory: recovery never reads it.
+//! The `status` file: the holder's counters and settings, for other processes to look at. Rewritten in place without sync, in
+//! one write; advisory: recovery never reads it.
+//!
+//! Text, a name and its value a line, from [`TEXT_AT`] on: the log keeps its positions before that. The last line has a checksum of
+//! the others, so that what is read while it is written, or was torn by a crash, counts for nothing.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use afterimage_io::{File, Io, OpenMode};
+use afterimage_log::Histogram;
+use crc_fast::{CrcAlgorithm, checksum};
 
 use super::pins::{self, Pin};
-use super::stats::Stats;
+use super::stats::{RecordStats, Stats};
 use crate::error::{Error, Result};
 
 /// The file's name in the database directory.
 pub(super) const STATUS_FILE: &str = "status";
-/// Its size, from the first write on.
-const BYTES: usize = 4096;
-const FIRST_LINE: &str = "afterimage status 1";
-const LAST_LINE: &str = "end\n";
+/// Where the text begins: behind the log's positions.
+const TEXT_AT: u64 = 8192;
+/// The text is written in whole blocks, and is never longer than so many bytes.
+const BLOCK: usize = 4096;
+const TEXT_BYTES_MAX: usize = 8 * BLOCK;
+const FIRST_LINE: &str = "afterimage status 2";
+/// Before the checksum, in the last line.
+const END: &str = "end ";
+const END_LINE_BYTES: usize = END.len() + 9;
 
-/// What the `status` file says, and when it was written.
+/// A look at a database: what the `status` file says and when it was written, or [`Database::status`](crate::Database::status).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StatusFile {
@@ -28,6 +39,8 @@ pub struct StatusFile {
     pub closed: bool,
     /// The counters.
     pub stats: Stats,
+    /// The holder's settings by their names, each as it would be written.
+    pub settings: Vec<(String, String)>,
     /// Who holds the log back, oldest need first, as many as have room.
     pub pins: Vec<Pin>,
 }
@@ -40,26 +53,41 @@ impl StatusFile {
             self.written_at_micros,
             u8::from(self.closed)
         );
-        for (name, value) in self.stats.fields() {
-            text.push_str(&format!("{name} {value}\n"));
+        for (name, value) in self.stats.numbers() {
+            let _ = writeln!(text, "{name} {value}");
+        }
+        for (name, times) in self.stats.histograms() {
+            let _ = writeln!(text, "times {name} {}", times.to_words());
+        }
+        for RecordStats {
+            kind,
+            records,
+            bytes,
+        } in &self.stats.records
+        {
+            let _ = writeln!(text, "records {records} {bytes} {kind}");
+        }
+        for (name, value) in &self.settings {
+            let _ = writeln!(text, "setting {name} {value}");
         }
         for pin in &self.pins {
             let line = pins::encode(pin);
-            if text.len() + line.len() + LAST_LINE.len() > BYTES {
+            if text.len() + line.len() + END_LINE_BYTES > TEXT_BYTES_MAX {
                 break;
             }
             text.push_str(&line);
         }
-        text.push_str(LAST_LINE);
+        let crc = crc32c(text.as_bytes());
+        let _ = writeln!(text, "{END}{crc:08x}");
         let mut bytes = text.into_bytes();
-        assert!(bytes.len() <= BYTES, "the status file has a fixed size");
-        bytes.resize(BYTES, b' ');
+        assert!(bytes.len() <= TEXT_BYTES_MAX, "the text has its bound");
+        bytes.resize(bytes.len().next_multiple_of(BLOCK), b' ');
         bytes
     }
 
     /// `None` if the bytes are not a whole status (it may be read while it is being written).
     fn decode(bytes: &[u8]) -> Option<StatusFile> {
-        let text = std::str::from_utf8(bytes).ok()?;
+        let text = whole(bytes)?;
         let mut lines = text.lines();
         if lines.next()? != FIRST_LINE {
             return None;
@@ -69,27 +97,43 @@ impl StatusFile {
             written_at_micros: 0,
             closed: false,
             stats: Stats::default(),
+            settings: Vec::new(),
             pins: Vec::new(),
         };
         for line in lines {
-            if line == LAST_LINE.trim_end() {
-                return Some(status);
-            }
             let (name, value) = line.split_once(' ')?;
-            if name == "pin" {
-                status.pins.extend(pins::decode(value));
-                continue;
-            }
-            let value: u64 = value.parse().ok()?;
-            match name {
-                "pid" => status.pid = u32::try_from(value).ok()?,
-                "written_at_micros" => status.written_at_micros = value,
-                "closed" => status.closed = value != 0,
-                // A field that this version does not know is left out.
-                _ => drop(status.stats.set(name, value)),
-            }
+            status.take(name, value)?;
         }
-        None
+        Some(status)
+    }
+
+    /// What one line says. A name that this version does not know is left out.
+    fn take(&mut self, name: &str, value: &str) -> Option<()> {
+        match name {
+            "pin" => self.pins.extend(pins::decode(value)),
+            "setting" => {
+                let (name, value) = value.split_once(' ')?;
+                self.settings.push((name.to_owned(), value.to_owned()));
+            }
+            "times" => {
+                let (name, words) = value.split_once(' ')?;
+                let times = Histogram::from_words(words)?;
+                let _ = self.stats.set_histogram(name, times);
+            }
+            "records" => {
+                let mut words = value.splitn(3, ' ');
+                self.stats.records.push(RecordStats {
+                    records: words.next()?.parse().ok()?,
+                    bytes: words.next()?.parse().ok()?,
+                    kind: words.next()?.to_owned(),
+                });
+            }
+            "pid" => self.pid = value.parse().ok()?,
+            "written_at_micros" => self.written_at_micros = value.parse().ok()?,
+            "closed" => self.closed = value != "0",
+            _ => drop(self.stats.set(name, value.parse().ok()?)),
+        }
+        Some(())
     }
 
     /// Reads the status of the database in `directory`, which may be open elsewhere. `None` if there is none, or it is
@@ -105,13 +149,33 @@ impl StatusFile {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(Error::io(&path, "open", &e)),
         };
-        let mut bytes = vec![0; BYTES];
-        match file.read_exact_at(0, &mut bytes) {
+        let failed = |e| Error::io(&path, "read", &e);
+        let there = file.len().map_err(failed)?.saturating_sub(TEXT_AT);
+        let mut bytes = vec![0; there.min(TEXT_BYTES_MAX as u64) as usize];
+        match file.read_exact_at(TEXT_AT, &mut bytes) {
             Ok(()) => Ok(StatusFile::decode(&bytes)),
             Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => Ok(None),
-            Err(e) => Err(Error::io(&path, "read", &e)),
+            Err(e) => Err(failed(e)),
         }
     }
+}
+
+/// The text, if it is whole, without its last line. What is behind that is of an earlier, longer one.
+fn whole(bytes: &[u8]) -> Option<&str> {
+    let mut at = 0;
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        if let Some(crc) = line.strip_prefix(END.as_bytes()) {
+            let crc = std::str::from_utf8(crc).ok()?.trim_end_matches('\n');
+            let is_its = u32::from_str_radix(crc, 16) == Ok(crc32c(&bytes[..at]));
+            return std::str::from_utf8(&bytes[..at]).ok().filter(|_| is_its);
+        }
+        at += line.len();
+    }
+    None
+}
+
+fn crc32c(bytes: &[u8]) -> u32 {
+    checksum(CrcAlgorithm::Crc32Iscsi, bytes) as u32
 }
 
 /// The holder's side.
@@ -129,15 +193,8 @@ impl StatusWriter {
     }
 
     /// Best effort: a status that could not be written stops nobody.
-    pub(super) fn write(&self, io: &Io, stats: Stats, pins: Vec<Pin>, closed: bool) {
-        let status = StatusFile {
-            pid: io.process_id(),
-            written_at_micros: io.wall_clock(),
-            closed,
-            stats,
-            pins,
-        };
-        let _ = self.file.write_all_at(0, &status.encode());
+    pub(super) fn write(&self, status: &StatusFile) {
+        let _ = self.file.write_all_at(TEXT_AT, &status.encode());
     }
 }
 
@@ -145,6 +202,7 @@ impl StatusWriter {
 mod tests {
     use super::super::pins::PinHolder;
     use super::*;
+    use crate::record::RecordKind;
 
     #[test]
     fn what_is_written_is_read_and_a_part_is_nothing() {
@@ -153,16 +211,23 @@ mod tests {
             lsn: 5,
             bytes: 7,
         };
-        let stats = Stats {
+        let mut stats = Stats {
             next_lsn: 12,
             commits: 5,
             ..Stats::default()
         };
+        stats.records.push(RecordStats {
+            kind: "replace large".to_owned(),
+            records: 3,
+            bytes: 4711,
+        });
+        assert!(stats.set_histogram("wait_lock", histogram(3)));
         let status = StatusFile {
             pid: 7,
             written_at_micros: 99,
             closed: true,
             stats,
+            settings: vec![("io_capacity".to_owned(), "unlimited".to_owned())],
             pins: vec![pin.clone(); 3],
         };
         let bytes = status.encode();
@@ -173,13 +238,60 @@ mod tests {
         };
         let some = StatusFile::decode(&many.encode()).expect("a whole status");
         assert!(some.pins.len() > 9, "{}", some.pins.len());
-        let mut full = status.clone();
-        for (name, _) in Stats::default().fields() {
-            assert!(full.stats.set(name, u64::MAX), "{name}");
+        let end = whole(&bytes).expect("it is whole").len();
+        for at in [0, 30, 200, end - 2, end + END.len()] {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1;
+            assert_eq!(StatusFile::decode(&damaged), None, "byte {at}");
         }
-        let read = StatusFile::decode(&full.encode()).expect("there is room for it");
-        assert_eq!(read.stats, full.stats);
         assert_eq!(StatusFile::decode(&bytes[..40]), None);
-        assert_eq!(StatusFile::decode(&[0; BYTES]), None);
+        assert_eq!(StatusFile::decode(&[0; BLOCK]), None);
+        assert_eq!(StatusFile::decode(&[]), None);
+    }
+
+    fn histogram(buckets: u32) -> Histogram {
+        let many = |bucket: u32| format!(" {bucket}:{}", u64::MAX / 1000);
+        let buckets: String = (0..buckets).map(many).collect();
+        let words = format!("{} {}{buckets}", u64::MAX, u64::MAX);
+        Histogram::from_words(&words).expect("as it is written")
+    }
+
+    #[test]
+    fn there_is_room_for_the_largest_numbers_and_for_pins_behind_them() {
+        let mut stats = Stats::default();
+        for (name, _) in Stats::default().numbers() {
+            assert!(stats.set(name, u64::MAX), "{name}");
+        }
+        for (name, _) in Stats::default().histograms() {
+            assert!(stats.set_histogram(name, histogram(60)), "{name}");
+        }
+        stats.records = RecordKind::all()
+            .map(|kind| RecordStats {
+                kind: kind.name().to_owned(),
+                records: u64::MAX,
+                bytes: u64::MAX,
+            })
+            .collect();
+        let options = crate::Options::new();
+        let settings = options.settings().into_iter();
+        let pin = Pin {
+            holder: PinHolder::Checkpoint,
+            lsn: u64::MAX,
+            bytes: u64::MAX,
+        };
+        let status = StatusFile {
+            pid: u32::MAX,
+            written_at_micros: u64::MAX,
+            closed: true,
+            stats,
+            settings: settings
+                .map(|info| (info.name.to_owned(), info.value))
+                .collect(),
+            pins: vec![pin; 1000],
+        };
+        let read = StatusFile::decode(&status.encode()).expect("there is room for it");
+        assert!(read.pins.len() > 9, "{}", read.pins.len());
+        assert_eq!(read.stats, status.stats);
+        assert_eq!(read.settings, status.settings);
     }
 }

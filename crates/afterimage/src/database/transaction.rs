@@ -411,8 +411,12 @@ impl Transaction {
     pub fn commit(mut self) -> Result<()> {
         let db = self.db.clone();
         let inside = db.enter()?;
-        let (_, end) = self.append_commit(&inside)?;
-        inside.wait(end, self.durability)
+        let commit = self.append_commit(&inside)?;
+        inside.wait(commit.end, self.durability)?;
+        if let Some(began) = commit.began {
+            inside.commits.acknowledged(self.durability, began);
+        }
+        Ok(())
     }
 
     /// Commits without waiting: the ticket tells when the commit is on stable storage. Everybody else sees the
@@ -424,21 +428,26 @@ impl Transaction {
     pub fn commit_ticket(mut self) -> Result<CommitTicket> {
         let db = self.db.clone();
         let inside = db.enter()?;
-        let (lsn, end) = self.append_commit(&inside)?;
+        let commit = self.append_commit(&inside)?;
+        if commit.lsn.is_some() {
+            inside.commits.ticketed();
+        }
         Ok(CommitTicket {
-            lsn,
-            ticket: end.map(|end| inside.system.pager.log.ticket(end)),
+            lsn: commit.lsn,
+            ticket: commit.end.map(|end| inside.system.pager.log.ticket(end)),
         })
     }
 
-    fn append_commit(&mut self, inside: &Shared) -> Result<(Option<Lsn>, Option<Lsn>)> {
+    fn append_commit(&mut self, inside: &Shared) -> Result<Commit> {
         let txn = self.seat.take()?;
+        let began = txn.has_written().then(|| inside.io.now());
         let result = match self.seat.ended() {
             Some(why) => inside.system.rollback(txn).and(Err(why.clone())),
             None => inside.system.commit(txn),
         };
         inside.system.leave(&self.seat);
-        result
+        let (lsn, end) = result?;
+        Ok(Commit { lsn, end, began })
     }
 
     /// Takes everything back and releases the locks.
@@ -484,6 +493,16 @@ impl fmt::Debug for Transaction {
             .field("durability", &self.durability)
             .finish_non_exhaustive()
     }
+}
+
+/// A commit whose record is in the log.
+struct Commit {
+    /// Of the record; none where the transaction wrote nothing.
+    lsn: Option<Lsn>,
+    /// Up to where the log must be durable before it may be acknowledged.
+    end: Option<Lsn>,
+    /// When the call began, by the world's clock, where it wrote.
+    began: Option<Duration>,
 }
 
 /// A commit on its way to stable storage; got by [`Transaction::commit_ticket`]. Dropping it changes nothing.

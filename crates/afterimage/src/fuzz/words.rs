@@ -35,11 +35,16 @@ pub(super) fn words(data: &[u8]) {
 }
 
 fn status(input: Input<'_>) {
-    const FIRST: &str = "afterimage status 1\n";
+    const FIRST: &str = "afterimage status 2\n";
+    const TEXT_AT: usize = 8192;
     let io = Sim::new(1).io();
-    let mut file = FIRST.as_bytes().to_vec();
-    file.extend(input.0);
-    file.resize(file.len().max(PAGE), b' ');
+    let mut text = FIRST.as_bytes().to_vec();
+    text.extend(input.0);
+    // Right, so that it comes to the lines.
+    let crc = crc32c(&text);
+    text.extend(format!("end {crc:08x}\n").bytes());
+    let mut file = vec![0; TEXT_AT];
+    file.extend(text);
     put_file(&io, "status", &file);
     if let Some(found) = StatusFile::read(&io, Path::new("")).unwrap() {
         let _ = format!("{found:?}");

@@ -1,6 +1,8 @@
 //! The kinds of records, finer than [`Record`]'s own: what a recovery counts, and what the crash simulation must have crashed
 //! at, redone and undone, each of them. A record without a kind does not compile, and a kind is in the list by being one.
 
+use afterimage_io::sync::atomic::{AtomicU64, Ordering};
+
 use super::{Change, Record, StructureKind};
 
 macro_rules! kinds {
@@ -125,6 +127,44 @@ impl RecordKind {
             Record::CheckpointTables { .. } => RecordKind::CheckpointTables,
             Record::CheckpointEnd { .. } => RecordKind::CheckpointEnd,
         }
+    }
+}
+
+/// How many records of each kind were appended, and their bytes.
+#[derive(Debug)]
+pub(crate) struct KindCounts(Box<[[AtomicU64; 2]]>);
+
+impl Default for KindCounts {
+    fn default() -> KindCounts {
+        // A model checker has few primitives.
+        let kinds = match cfg!(any(loom, shuttle)) {
+            true => 1,
+            false => RecordKind::INDEXES,
+        };
+        KindCounts((0..kinds).map(|_| Default::default()).collect())
+    }
+}
+
+impl KindCounts {
+    /// Counts a record. To be called inside its append, where nobody else is: so a load and a store do.
+    pub(crate) fn count(&self, kind: RecordKind, bytes: u64) {
+        let counts = &self.0[kind.index().min(self.0.len() - 1)];
+        for (count, n) in counts.iter().zip([1, bytes]) {
+            count.store(count.load(Ordering::Relaxed) + n, Ordering::Relaxed);
+        }
+    }
+
+    /// The kinds that there were, with how many and how many bytes.
+    pub(crate) fn told(&self) -> Vec<(RecordKind, u64, u64)> {
+        let counts = |kind: RecordKind| {
+            let [records, bytes] = self.0.get(kind.index())?;
+            let (records, bytes) = (
+                records.load(Ordering::Relaxed),
+                bytes.load(Ordering::Relaxed),
+            );
+            (records > 0).then_some((kind, records, bytes))
+        };
+        RecordKind::all().filter_map(counts).collect()
     }
 }
 

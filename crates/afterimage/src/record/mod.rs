@@ -22,7 +22,7 @@ use std::borrow::Cow;
 use afterimage_log::Lsn;
 
 pub(crate) use self::change::Change;
-pub(crate) use self::kind::RecordKind;
+pub(crate) use self::kind::{KindCounts, RecordKind};
 pub(crate) use self::outline::Outline;
 #[allow(
     unused_imports,

@@ -137,11 +137,10 @@ impl System {
         let finish = self.finish_bytes();
         let log = &self.pager.log;
         let mut space = log.reserve(Log::frame_bytes(BEGIN_BYTES, false) + finish)?;
-        let mut payload = Vec::with_capacity(BEGIN_BYTES);
-        Record::Begin.encode(&mut payload);
-        let appended = log.append(&mut space, &payload, false, |lsn, _| {
-            self.active.wrote(lsn, lsn);
-        })?;
+        let begin = |lsn, _| self.active.wrote(lsn, lsn);
+        let appended = self
+            .pager
+            .append(&mut space, &Record::Begin, false, begin)?;
         txn.chain = Some(Chain {
             id: appended.lsn,
             last: appended.lsn,

@@ -22,7 +22,7 @@ use std::time::Duration;
 use afterimage_io::Io;
 use afterimage_io::planted::{self, Bug};
 use afterimage_io::sync::atomic::{AtomicU64, Ordering};
-use afterimage_log::{Lsn, Reservation, Waits};
+use afterimage_log::{Histogram, Lsn, Reservation};
 
 pub(crate) use active::ActiveTable;
 pub(crate) use large::{Found, NewValue, failed as read_failed};
@@ -31,7 +31,7 @@ pub(crate) use rollback::{Chain, undo_record};
 pub use savepoint::Savepoint;
 pub(crate) use seat::{Seat, Seats};
 pub(crate) use versions::View;
-pub(crate) use wish::{Outcome, Wish};
+pub(crate) use wish::{Done, Outcome, Wish};
 pub(crate) use work::{after_record, check_value_size};
 
 use crate::buffer::{Counter, Pager, UnloggedFile};
@@ -245,8 +245,7 @@ impl System {
     }
 
     /// Waits for locks that have begun, and those that are over.
-    pub(crate) fn lock_waits(&self) -> (u64, Waits) {
-        let stats = self.locks.stats();
-        (stats.waits, stats.waited)
+    pub(crate) fn lock_waits(&self) -> (u64, Histogram) {
+        (self.locks.stats().waits, self.locks.waited())
     }
 }

@@ -68,14 +68,12 @@ impl System {
 
     /// Appends the end record of a rolled-back transaction.
     pub(crate) fn end(&self, space: &mut Reservation, chain: Chain) -> Result<Lsn> {
-        let mut payload = Vec::new();
-        Record::End {
+        let record = Record::End {
             txn: chain.id,
             prev: chain.last,
-        }
-        .encode(&mut payload);
+        };
         let log = &self.pager.log;
-        let appended = log.append(space, &payload, false, |lsn, _| {
+        let appended = self.pager.append(space, &record, false, |lsn, _| {
             self.active.finished(chain.id, lsn, log.durable_lsn())
         })?;
         Ok(appended.lsn)

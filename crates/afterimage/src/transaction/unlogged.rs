@@ -226,12 +226,10 @@ impl System {
         let (Some(mut kept), Some(status)) = (txn.kept.take(), txn.status.take()) else {
             unreachable!("it has written");
         };
-        let mut payload = Vec::with_capacity(COMMIT_BYTES);
-        Record::UnloggedCommit.encode(&mut payload);
-        let log = &self.pager.log;
-        let appended = log.append(&mut kept.space, &payload, false, |lsn, _| {
-            status.commit(lsn)
-        });
+        let record = Record::UnloggedCommit;
+        let appended = self
+            .pager
+            .append(&mut kept.space, &record, false, |lsn, _| status.commit(lsn));
         txn.kept = Some(kept);
         self.forget_kept(&mut txn);
         // Whoever sees these rows rests on what they rest on.

@@ -1,6 +1,8 @@
 //! What a call wants a row to be, decided when its value is seen: under the row's lock and the leaf's latch, so that
 //! looking and changing are one step.
 
+use afterimage_log::Lsn;
+
 use crate::error::{Error, Result};
 
 /// What is to become of a row.
@@ -25,6 +27,15 @@ pub(crate) struct Outcome {
     pub existed: bool,
     /// Whether it is now as it was wished for.
     pub fulfilled: bool,
+}
+
+/// A call that was a transaction of its own.
+pub(crate) struct Done {
+    pub(crate) outcome: Outcome,
+    /// Something was changed, and that is committed.
+    pub(crate) has_committed: bool,
+    /// Up to where the log must be durable before the outcome may be told.
+    pub(crate) end: Option<Lsn>,
 }
 
 impl<'a> Wish<'a> {

@@ -7,7 +7,7 @@ use afterimage_log::{Appended, Log, Lsn};
 
 use super::large::NewValue;
 use super::versions::{Status, View};
-use super::wish::{Outcome, Wish};
+use super::wish::{Done, Outcome, Wish};
 use super::{Chain, Mode, Resource, System, Txn};
 use crate::error::{Error, Result};
 use crate::ids::TableId;
@@ -285,12 +285,7 @@ impl System {
 
     /// One row in a transaction of its own: change and commit are one record. Returns whether there was a value before,
     /// and up to where the log must be durable before that may be told.
-    pub(crate) fn autocommit(
-        &self,
-        tree: &Tree,
-        key: &[u8],
-        wish: Wish<'_>,
-    ) -> Result<(Outcome, Option<Lsn>)> {
+    pub(crate) fn autocommit(&self, tree: &Tree, key: &[u8], wish: Wish<'_>) -> Result<Done> {
         self.check_sizes(key, wish.value().unwrap_or_default())?;
         self.check_running()?;
         let mut txn = self.begin(None);
@@ -312,13 +307,14 @@ impl System {
         if commit.is_some() {
             self.counters.commits.add(1);
         }
-        // With nothing to change, the answer still rests on the last commit that it saw.
-        Ok((
+        Ok(Done {
             outcome,
-            commit
+            has_committed: commit.is_some(),
+            // With nothing to change, the answer still rests on the last commit that it saw.
+            end: commit
                 .map(|commit| commit.end)
                 .or_else(|| txn.seen.map(after_record)),
-        ))
+        })
     }
 
     /// `None`, and nothing done, where a large value is replaced: that takes more than one record.
@@ -380,17 +376,15 @@ impl System {
     }
 
     /// One row in a transaction of its own, of as many records as it takes.
-    fn commit_one(
-        &self,
-        mut txn: Txn,
-        tree: &Tree,
-        key: &[u8],
-        wish: Wish<'_>,
-    ) -> Result<(Outcome, Option<Lsn>)> {
+    fn commit_one(&self, mut txn: Txn, tree: &Tree, key: &[u8], wish: Wish<'_>) -> Result<Done> {
         match self.write(&mut txn, tree, key, wish) {
             Ok(outcome) => {
-                let (_, end) = self.commit(txn)?;
-                Ok((outcome, end))
+                let (lsn, end) = self.commit(txn)?;
+                Ok(Done {
+                    outcome,
+                    has_committed: lsn.is_some(),
+                    end,
+                })
             }
             Err(error) => {
                 self.rollback(txn)?;
@@ -588,12 +582,10 @@ impl System {
             return Ok((None, seen.map(after_record)));
         };
         let log = &self.pager.log;
-        let mut payload = Vec::with_capacity(FINISH_BYTES);
-        Record::Commit {
+        let record = Record::Commit {
             txn: chain.id,
             prev: chain.last,
-        }
-        .encode(&mut payload);
+        };
         let mut space = txn
             .undo_space
             .take()
@@ -601,7 +593,7 @@ impl System {
         if planted::active(Bug::LocksBeforeCommitRecord) {
             self.locks.release_all(&txn.owner, None);
         }
-        let appended = log.append(&mut space, &payload, true, |lsn, _| {
+        let appended = self.pager.append(&mut space, &record, true, |lsn, _| {
             self.active.finished(chain.id, lsn, log.durable_lsn());
             if let Some(status) = &txn.status
                 && !planted::active(Bug::StampedLate)

@@ -17,7 +17,7 @@ mod tests;
 
 use std::time::Duration;
 
-use afterimage_log::{Lsn, Waits};
+use afterimage_log::Lsn;
 
 use crate::ids::TableId;
 use crate::interval::Interval;
@@ -74,6 +74,4 @@ pub(crate) struct LockStats {
     pub(crate) deadlocks: u64,
     /// Waits that were given up after `lock_timeout`.
     pub(crate) timeouts: u64,
-    /// The waits that are over.
-    pub(crate) waited: Waits,
 }

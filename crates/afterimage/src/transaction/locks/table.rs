@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use afterimage_io::Io;
 use afterimage_io::sync::Mutex;
-use afterimage_log::{Lsn, WaitTimes};
+use afterimage_log::{Durations, Histogram, Lsn};
 
 use super::commits::{Commits, Writers};
 use super::held::Held;
@@ -28,7 +28,7 @@ pub(crate) struct LockTable {
     commits: Commits,
     writers: Writers,
     /// How long owners have waited.
-    waited: WaitTimes,
+    waited: Durations,
 }
 
 /// How a request came out before any waiting.
@@ -49,7 +49,7 @@ impl LockTable {
             state: Mutex::new(io, State::default()),
             commits: Commits::new(),
             writers: Writers::new(),
-            waited: WaitTimes::default(),
+            waited: Durations::default(),
         }
     }
 
@@ -218,8 +218,12 @@ impl LockTable {
             waits: state.waits,
             deadlocks: state.deadlocks,
             timeouts: state.timeouts,
-            waited: WaitTimes::told(&[&self.waited]),
         }
+    }
+
+    /// How long the waits took that are over.
+    pub(crate) fn waited(&self) -> Histogram {
+        Durations::told([&self.waited])
     }
 
     fn ask(

@@ -1,0 +1,79 @@
+//! Commits as their callers see them: at which level each was acknowledged, and how long that took. Each lane of threads has
+//! counters of its own, so that those who commit at the same time do not meet in them.
+
+use std::time::Duration;
+
+use afterimage_io::Io;
+use afterimage_io::sync::atomic::{AtomicU64, Ordering};
+use afterimage_log::{Durations, Histogram};
+
+use crate::options::Durability;
+
+/// What a commit was acknowledged by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Level {
+    Memory,
+    Os,
+    Disk,
+    /// A ticket: its holder learns later.
+    Ticket,
+}
+
+impl From<Durability> for Level {
+    fn from(durability: Durability) -> Level {
+        match durability {
+            Durability::Memory => Level::Memory,
+            Durability::Os => Level::Os,
+            _ => Level::Disk,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Lane {
+    levels: [AtomicU64; 4],
+    took: Durations,
+}
+
+/// The counters.
+pub(super) struct Commits {
+    io: Io,
+    lanes: Box<[Lane]>,
+}
+
+impl Commits {
+    pub(super) fn new(io: &Io) -> Commits {
+        Commits {
+            io: io.clone(),
+            lanes: (0..io.lanes()).map(|_| Lane::default()).collect(),
+        }
+    }
+
+    fn lane(&self) -> &Lane {
+        &self.lanes[self.io.lane(self.lanes.len())]
+    }
+
+    /// Counts a commit that is acknowledged now, and was begun at `began`.
+    pub(super) fn acknowledged(&self, durability: Durability, began: Duration) {
+        let lane = self.lane();
+        lane.levels[Level::from(durability) as usize].fetch_add(1, Ordering::Relaxed);
+        lane.took.add(self.io.now().saturating_sub(began));
+    }
+
+    /// Counts a commit for which a ticket is given.
+    pub(super) fn ticketed(&self) {
+        self.lane().levels[Level::Ticket as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many at this level.
+    pub(super) fn at(&self, level: Level) -> u64 {
+        let counts = self.lanes.iter().map(|lane| &lane.levels[level as usize]);
+        counts.map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+
+    /// How long those took that were waited for.
+    pub(super) fn took(&self) -> Histogram {
+        Durations::told(self.lanes.iter().map(|lane| &lane.took))
+    }
+}
