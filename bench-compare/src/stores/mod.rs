@@ -10,6 +10,8 @@ mod canopydb;
 mod fjall;
 #[cfg(feature = "heed")]
 mod heed;
+#[cfg(feature = "postgresql")]
+mod postgresql;
 #[cfg(feature = "redb")]
 mod redb;
 #[cfg(feature = "rocksdb")]
@@ -183,9 +185,9 @@ impl Kind {
 
 /// A peer, or its empty place where its feature is off.
 macro_rules! peer {
-    ($feature:literal, $module:ident) => {{
+    ($feature:literal, $kind:expr) => {{
         #[cfg(feature = $feature)]
-        let kind = $module::KIND;
+        let kind = $kind;
         #[cfg(not(feature = $feature))]
         let kind = Kind {
             name: $feature,
@@ -203,13 +205,14 @@ macro_rules! peer {
 pub fn all() -> Vec<Kind> {
     vec![
         afterimage::KIND,
-        peer!("rocksdb", rocksdb),
-        peer!("surrealkv", surrealkv),
-        peer!("redb", redb),
-        peer!("fjall", fjall),
-        peer!("canopydb", canopydb),
-        peer!("heed", heed),
-        peer!("sqlite", sqlite),
+        peer!("rocksdb", rocksdb::KIND),
+        peer!("surrealkv", surrealkv::KIND),
+        peer!("redb", redb::KIND),
+        peer!("fjall", fjall::KIND),
+        peer!("canopydb", canopydb::KIND),
+        peer!("heed", heed::KIND),
+        peer!("sqlite", sqlite::KIND),
+        peer!("postgresql", postgresql::kind()),
     ]
 }
 
