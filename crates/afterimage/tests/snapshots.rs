@@ -125,6 +125,31 @@ fn it_goes_on_after_the_log_has_failed() {
 }
 
 #[test]
+fn a_scan_that_has_failed_is_over_at_both_ends() {
+    let sim = Sim::new(6);
+    let options = Options::new()
+        .io(sim.io())
+        .background(false)
+        .version_store_size(64 << 10);
+    let db = options.open("db").unwrap();
+    let t = db.table("t").unwrap();
+    for n in 0..200u32 {
+        db.put(&t, &n.to_be_bytes(), &[7; 1000]).unwrap();
+    }
+    let old = db.snapshot().unwrap();
+    let mut scan = old.scan::<[u8], _>(&t, ..).unwrap();
+    // The first leaf has been read, and most of it not yet yielded.
+    assert!(scan.next_row().unwrap().is_some());
+    for n in 0..200u32 {
+        db.put(&t, &n.to_be_bytes(), &[8; 1000]).unwrap();
+    }
+    let failed = scan.next_row_back().unwrap_err();
+    assert!(matches!(failed, Error::SnapshotTooOld), "{failed}");
+    assert!(scan.next_row().unwrap().is_none());
+    assert!(scan.next_row_back().unwrap().is_none());
+}
+
+#[test]
 fn memory_is_bounded_by_the_oldest_snapshot() {
     let sim = Sim::new(5);
     let options = Options::new()

@@ -7,7 +7,7 @@ use super::handle::Database;
 use crate::error::Result;
 use crate::interval::Interval;
 use crate::transaction::{Mode, Seat, View};
-use crate::tree::{Row, Rows, Tree};
+use crate::tree::{Row, Rows, Tree, Wanted};
 
 /// A scan reads, and locks, one row in so many ahead of what it has yielded.
 const AHEAD: usize = 64;
@@ -37,6 +37,12 @@ pub struct Scan<'t> {
 struct Batch {
     rows: Rows,
     left: Range<usize>,
+}
+
+impl Batch {
+    fn row(&self, index: usize) -> Row<'_> {
+        self.rows.get(index).expect("it was found")
+    }
 }
 
 /// Where the next row is.
@@ -96,7 +102,17 @@ impl<'t> Scan<'t> {
     /// assert_eq!(bytes, 8);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[inline]
     pub fn next_row(&mut self) -> Result<Option<(&[u8], &[u8])>> {
+        // Nearly every row stands in the batch already, and in its cell.
+        if let Some(index) = self.front.left.next() {
+            if !self.front.rows.is_large(index) {
+                self.yielded += 1;
+                let row = self.front.row(index);
+                return Ok(Some((row.key, row.value)));
+            }
+            self.front.left.start = index;
+        }
         self.lend(false)
     }
 
@@ -124,13 +140,15 @@ impl<'t> Scan<'t> {
 
     fn row(&self, found: Found) -> Row<'_> {
         let batch = if found.back { &self.back } else { &self.front };
-        batch.rows.get(found.index).expect("it was found")
+        batch.row(found.index)
     }
 
     /// Fetches a large value, which is locked since its row was read, or which the view keeps from being freed.
     fn load(&mut self, found: Found) -> Result<Vec<u8>> {
         let value = self.try_load(found);
-        self.failed |= value.is_err();
+        if value.is_err() {
+            self.fail();
+        }
         value
     }
 
@@ -149,9 +167,17 @@ impl<'t> Scan<'t> {
             return Ok(None);
         }
         let found = self.try_find(backwards);
-        self.failed = found.is_err();
+        if found.is_err() {
+            self.fail();
+        }
         self.yielded += 1;
         found
+    }
+
+    /// Nothing more is yielded, nor what has been read already.
+    fn fail(&mut self) {
+        self.failed = true;
+        (self.front.left, self.back.left) = (0..0, 0..0);
     }
 
     fn try_find(&mut self, backwards: bool) -> Result<Option<Found>> {
@@ -174,12 +200,20 @@ impl<'t> Scan<'t> {
             let limit = 1 + self.yielded / AHEAD;
             let inside = self.db.enter()?;
             let (tree, rest) = (&self.tree, &self.rest);
+            let used = &mut near.rows;
             let step = match &self.reader {
                 Reader::Locking(seat) => seat.with(|txn| {
                     let system = &inside.system;
-                    system.scan(txn, tree, rest, backwards, limit, Mode::Shared)
+                    let wanted = Wanted {
+                        within: rest,
+                        backwards,
+                        limit,
+                    };
+                    system.scan(txn, tree, wanted, Mode::Shared, used)
                 })?,
-                Reader::At(view) => inside.system.scan_view(view, tree, rest, backwards)?,
+                Reader::At(view) => {
+                    (inside.system).scan_view(view, tree, rest, backwards, std::mem::take(used))?
+                }
             };
             near.left = 0..step.rows.len();
             near.rows = step.rows;

@@ -20,6 +20,7 @@ use crate::error::Result;
 use crate::interval::{Interval, successor};
 use crate::options::Durability;
 use crate::transaction::{Mode, NewValue, Outcome, Savepoint, Seat, Txn, Wish, check_value_size};
+use crate::tree::{Rows, Wanted};
 
 /// Rows that a range delete reads, and locks, at a time.
 const DELETE_BATCH: usize = 256;
@@ -212,16 +213,21 @@ impl Transaction {
         R: RangeBounds<K>,
     {
         let (mut rest, mut deleted) = (interval(&range), 0);
+        let mut used = Rows::default();
         while !rest.is_empty() {
             let step = self.with(table, |shared, txn| {
-                let (tree, mode) = (&table.tree, Mode::Exclusive);
+                let wanted = Wanted {
+                    within: &rest,
+                    backwards: false,
+                    limit: DELETE_BATCH,
+                };
                 let system = &shared.system;
-                system.scan(txn, tree, &rest, false, DELETE_BATCH, mode)
+                system.scan(txn, &table.tree, wanted, Mode::Exclusive, &mut used)
             })?;
             for row in step.rows.iter() {
                 deleted += u64::from(self.delete(table, row.key)?);
             }
-            rest = step.rest;
+            (rest, used) = (step.rest, step.rows);
         }
         Ok(deleted)
     }

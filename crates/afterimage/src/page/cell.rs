@@ -142,14 +142,21 @@ pub(crate) const fn inner_bytes(key_len: usize) -> usize {
 
 /// The leaf cell that begins at `at`, on a page that has passed its structure check.
 pub(super) fn leaf_at(bytes: &[u8], at: usize) -> LeafCell<'_> {
+    let [key, value, end] = leaf_bounds(bytes, at);
+    LeafCell {
+        flags: bytes[at],
+        key: &bytes[key..value],
+        value: &bytes[value..end],
+    }
+}
+
+/// Where its key and its value begin, and where it ends.
+#[inline]
+pub(super) fn leaf_bounds(bytes: &[u8], at: usize) -> [usize; 3] {
     let (key_len, at_value_len) = read_len(bytes, at + 1);
     let (value_len, at_key) = read_len(bytes, at_value_len);
     let at_value = at_key + key_len;
-    LeafCell {
-        flags: bytes[at],
-        key: &bytes[at_key..at_value],
-        value: &bytes[at_value..at_value + value_len],
-    }
+    [at_key, at_value, at_value + value_len]
 }
 
 /// The inner cell that begins at `at`, on a page that has passed its structure check.
@@ -168,6 +175,7 @@ pub(super) fn inner_at(bytes: &[u8], at: usize) -> InnerCell<'_> {
 }
 
 /// A length of at most 16 bits (one to three bytes), and where the next field begins.
+#[inline]
 fn read_len(bytes: &[u8], at: usize) -> (usize, usize) {
     let first = usize::from(bytes[at]);
     if first < 0x80 {

@@ -116,6 +116,14 @@ impl Page {
         cell::leaf_at(&self.bytes, self.cell_offset(index))
     }
 
+    /// Of cell `index` of a leaf: its flags, where in the page its key and its value begin, and where it ends.
+    #[inline]
+    pub(crate) fn leaf_bounds(&self, index: usize) -> (u8, [usize; 3]) {
+        debug_assert_eq!(self.kind(), Some(Kind::Leaf));
+        let at = self.cell_offset(index);
+        (self.bytes[at], cell::leaf_bounds(&self.bytes, at))
+    }
+
     /// Cell `index` of an inner page, whose key lacks the prefix.
     pub(super) fn inner_cell(&self, index: usize) -> InnerCell<'_> {
         debug_assert_eq!(self.kind(), Some(Kind::Inner));
@@ -191,6 +199,7 @@ impl Page {
         (len != FENCE_ABSENT).then(|| &self.bytes[at..at + usize::from(len)])
     }
 
+    #[inline]
     pub(super) fn cell_offset(&self, index: usize) -> usize {
         assert!(
             index < self.cell_count(),

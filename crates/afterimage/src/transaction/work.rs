@@ -17,7 +17,34 @@ use crate::limits::{
 };
 use crate::page::Stored;
 use crate::record::{Change, Record, RowRecord};
-use crate::tree::{RowWrite, Rows, See, Step, Tree, as_is, pending_owner};
+use crate::tree::{AsIs, RowWrite, Rows, Sight, Step, Tree, Wanted, pending_owner};
+
+/// The rows of a tree as a view sees them.
+struct InView<'a> {
+    system: &'a System,
+    view: &'a View,
+    tree: &'a Tree,
+}
+
+impl Sight for InView<'_> {
+    fn is_plain(&self, leaf: Option<Lsn>) -> bool {
+        // Pages of unlogged tables bear no LSN that could say so.
+        self.tree.is_logged() && self.view.covers(leaf)
+    }
+
+    fn see<'v>(
+        &self,
+        leaf: Option<Lsn>,
+        key: &[u8],
+        value: Option<Stored<'v>>,
+    ) -> Option<Stored<'v>> {
+        if self.is_plain(leaf) {
+            return value;
+        }
+        let (view, tree) = (self.view, self.tree.id());
+        self.system.versions.seen(view, tree, key, value)
+    }
+}
 
 /// Structure changes that an undo may need where nobody else gets log space: a leaf, its parent, the root.
 const UNDO_CHANGES: usize = 3;
@@ -427,16 +454,15 @@ impl System {
         Ok((there?, txn.seen.map(after_record)))
     }
 
-    /// The next rows from one end of `within`, at most `limit`, perhaps none, and what is then left of it. Locked is exactly
-    /// what they show: from where the step began to the last of them, or as far as there is none.
+    /// The next of the wanted rows, perhaps none, and what is then left of their interval. Locked is exactly what they show: from
+    /// where the step began to the last of them, or as far as there is none. They stand in the memory of `used`.
     pub(crate) fn scan(
         &self,
         txn: &mut Txn,
         tree: &Tree,
-        within: &Interval,
-        backwards: bool,
-        limit: usize,
+        wanted: Wanted<'_>,
         mode: Mode,
+        used: &mut Rows,
     ) -> Result<Step> {
         self.check_alive(txn)?;
         loop {
@@ -450,8 +476,13 @@ impl System {
                 }
                 allowed
             };
-            let step =
-                tree.rows_within(self.pager_of(tree), within, backwards, limit, &as_is, allow);
+            let step = tree.rows_within(
+                self.pager_of(tree),
+                wanted,
+                &AsIs,
+                std::mem::take(used),
+                allow,
+            );
             let step = tree.unless_dropped(step)?;
             match (step, refused) {
                 (Some(mut step), _) => {
@@ -473,21 +504,20 @@ impl System {
         tree: &Tree,
         within: &Interval,
         backwards: bool,
+        used: Rows,
     ) -> Result<Step> {
         if is_before_load(view, tree) {
             let (rows, rest) = (Rows::default(), Interval::new(&[], Some(&[])));
             return Ok(Step { rows, rest });
         }
-        let see: &See<'_> = &|lsn, key, value| self.see(view, tree, lsn, key, value);
-        let limit = usize::MAX;
-        let step = tree.rows_within(
-            self.pager_of(tree),
+        let system = self;
+        let sight = InView { system, view, tree };
+        let wanted = Wanted {
             within,
             backwards,
-            limit,
-            see,
-            &mut |_| true,
-        );
+            limit: usize::MAX,
+        };
+        let step = tree.rows_within(self.pager_of(tree), wanted, &sight, used, &mut |_| true);
         self.check_view(view)?;
         Ok(in_view(view, tree, step)?.expect("nobody says no"))
     }
@@ -534,26 +564,13 @@ impl System {
         if is_before_load(view, tree) {
             return Ok(none);
         }
+        let system = self;
+        let sight = InView { system, view, tree };
         let value = tree.read(self.pager_of(tree), key, |lsn, value| {
-            see(self.see(view, tree, lsn, key, value))
+            see(sight.see(lsn, key, value))
         });
         self.check_view(view)?;
         in_view(view, tree, value)
-    }
-
-    fn see<'v>(
-        &self,
-        view: &View,
-        tree: &Tree,
-        page_lsn: Option<Lsn>,
-        key: &[u8],
-        value: Option<Stored<'v>>,
-    ) -> Option<Stored<'v>> {
-        // Pages of unlogged tables bear no LSN that could say so.
-        if tree.is_logged() && view.covers(page_lsn) {
-            return value;
-        }
-        self.versions.seen(view, tree.id(), key, value)
     }
 
     /// What was read from pages before this, as `view` saw them, is right.

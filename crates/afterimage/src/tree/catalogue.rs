@@ -98,15 +98,7 @@ impl Catalogue {
         let (mut tables, mut unlogged) = (Tables::default(), Vec::new());
         let mut rest = Interval::all();
         while !rest.is_empty() {
-            let step = self.tree.rows_within(
-                pager,
-                &rest,
-                false,
-                usize::MAX,
-                &super::as_is,
-                &mut |_| true,
-            )?;
-            let step = step.expect("nobody says no");
+            let step = self.tree.first_rows(pager, &rest)?;
             for row in step.rows.iter() {
                 let name = row.key;
                 let entry = decode_entry(name, row.value).ok_or_else(|| {

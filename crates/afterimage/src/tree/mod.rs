@@ -37,7 +37,7 @@ pub(crate) use pending::{
 };
 pub(crate) use row::RowWrite;
 pub(crate) use rows::{Row, Rows};
-pub(crate) use scan::{See, Step, as_is};
+pub(crate) use scan::{AsIs, Sight, Step, Wanted};
 #[cfg(any(test, fuzzing))]
 pub(crate) use unlogged::decode as decode_root;
 pub(crate) use unlogged::root_key;

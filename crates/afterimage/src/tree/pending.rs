@@ -96,11 +96,7 @@ impl Tree {
         pager: &Pager,
         within: &Interval,
     ) -> Result<(Vec<(Lsn, Pending)>, Interval)> {
-        let step =
-            self.rows_within(pager, within, false, usize::MAX, &super::as_is, &mut |_| {
-                true
-            })?;
-        let Step { rows, rest } = step.expect("nobody says no");
+        let Step { rows, rest } = self.first_rows(pager, within)?;
         let entries = rows.iter().map(|row| {
             let key = row.key;
             decode(key, row.value, pager.page_size()).ok_or_else(|| {

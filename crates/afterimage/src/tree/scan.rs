@@ -13,6 +13,9 @@ use crate::error::Result;
 use crate::interval::{Interval, successor};
 use crate::page::{LeafCell, Page, Stored};
 
+/// A leaf is copied whole where at least one row in so many of it is wanted.
+const MOST: usize = 4;
+
 /// Some rows of an interval, and what is left of it.
 #[derive(Debug)]
 pub(crate) struct Step {
@@ -20,13 +23,39 @@ pub(crate) struct Step {
     pub(crate) rest: Interval,
 }
 
-/// What a reader makes of a row, while the leaf is latched: the leaf's LSN, the key, the value that is there now.
-pub(crate) type See<'s> =
-    dyn for<'v> Fn(Option<Lsn>, &[u8], Option<Stored<'v>>) -> Option<Stored<'v>> + 's;
+/// Which rows a scan's next step is to bring: so many at most, from one end of an interval.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) within: &'a Interval,
+    pub(crate) backwards: bool,
+    pub(crate) limit: usize,
+}
 
-/// The row as it is.
-pub(crate) fn as_is<'v>(_: Option<Lsn>, _: &[u8], value: Option<Stored<'v>>) -> Option<Stored<'v>> {
-    value
+/// What a reader makes of the rows of a leaf, while it is latched.
+pub(crate) trait Sight {
+    /// Whether it sees all rows of a leaf with this LSN as they are.
+    fn is_plain(&self, leaf: Option<Lsn>) -> bool;
+
+    /// The value that it sees for a key, of the value that is there now.
+    fn see<'v>(
+        &self,
+        leaf: Option<Lsn>,
+        key: &[u8],
+        value: Option<Stored<'v>>,
+    ) -> Option<Stored<'v>>;
+}
+
+/// Sees rows as they are.
+pub(crate) struct AsIs;
+
+impl Sight for AsIs {
+    fn is_plain(&self, _: Option<Lsn>) -> bool {
+        true
+    }
+
+    fn see<'v>(&self, _: Option<Lsn>, _: &[u8], value: Option<Stored<'v>>) -> Option<Stored<'v>> {
+        value
+    }
 }
 
 impl Tree {
@@ -58,19 +87,34 @@ impl Tree {
         Ok(cell.filter(|cell| !cell.is_ghost()))
     }
 
-    /// The next rows from one end of `within`, as `see` shows them: at most `limit`, of one leaf, perhaps none. `allow` is asked, while the leaf is
-    /// latched, about the interval of exactly the keys that this shows to be there or not; if it says no, the answer is
-    /// `None`.
+    /// The rows of the first leaf of `within` as they are, and what is left of it.
+    pub(super) fn first_rows(&self, pager: &Pager, within: &Interval) -> Result<Step> {
+        let wanted = Wanted {
+            within,
+            backwards: false,
+            limit: usize::MAX,
+        };
+        let step = self.rows_within(pager, wanted, &AsIs, Rows::default(), &mut |_| true)?;
+        Ok(step.expect("nobody says no"))
+    }
+
+    /// The next of the wanted rows as `sight` shows them: those of one leaf, perhaps none. `allow` is asked, while
+    /// the leaf is latched, about the interval of exactly the keys that this shows to be there or not; if it says no, the
+    /// answer is `None`. The rows stand in the memory of `used`, which are needed no more.
     pub(crate) fn rows_within(
         &self,
         pager: &Pager,
-        within: &Interval,
-        backwards: bool,
-        limit: usize,
-        see: &See<'_>,
+        wanted: Wanted<'_>,
+        sight: &impl Sight,
+        used: Rows,
         allow: &mut dyn FnMut(&Interval) -> bool,
     ) -> Result<Option<Step>> {
         let _permit = pager.permit();
+        let Wanted {
+            within,
+            backwards,
+            limit,
+        } = wanted;
         let seek = match (&within.high, backwards) {
             (_, false) => Seek::Key(&within.low),
             (Some(high), true) => Seek::Before(high),
@@ -80,7 +124,7 @@ impl Tree {
         let place_of = |key: &[u8]| leaf.search(key).unwrap_or_else(|index| index);
         let first = place_of(&within.low);
         let end = within.high.as_deref().map_or(leaf.cell_count(), place_of);
-        let rows = rows(&leaf, first..end, backwards, limit, see);
+        let rows = rows(&leaf, first..end, backwards, limit, sight, used);
         let last = rows.len().checked_sub(1).and_then(|last| rows.get(last));
         let seen = match (last, backwards) {
             (Some(row), false) => within.up_to(Some(&successor(row.key))),
@@ -98,12 +142,26 @@ impl Tree {
 }
 
 /// The first or last `limit` rows of these cells, in scan order.
-fn rows(leaf: &Page, cells: Range<usize>, backwards: bool, limit: usize, see: &See<'_>) -> Rows {
+fn rows(
+    leaf: &Page,
+    cells: Range<usize>,
+    backwards: bool,
+    limit: usize,
+    sight: &impl Sight,
+    used: Rows,
+) -> Rows {
+    let (mut cells, lsn) = (cells, leaf.lsn());
+    let most_of_leaf = cells.len() * MOST >= leaf.cell_count();
+    if cells.len() <= limit && most_of_leaf && sight.is_plain(lsn) {
+        return match backwards {
+            true => Rows::of_leaf(leaf, cells.rev(), used),
+            false => Rows::of_leaf(leaf, cells, used),
+        };
+    }
     let most = cells.len().min(limit);
     // About as much as they will need.
     let bytes = leaf.size() * most / leaf.cell_count().max(1);
     let mut rows = Rows::with_capacity(most, bytes);
-    let (mut cells, lsn) = (cells, leaf.lsn());
     let mut next = || match backwards {
         true => cells.next_back(),
         false => cells.next(),
@@ -113,7 +171,7 @@ fn rows(leaf: &Page, cells: Range<usize>, backwards: bool, limit: usize, see: &S
     {
         let cell = leaf.leaf_cell(index);
         let value = (!cell.is_ghost()).then(|| cell.stored());
-        if let Some(value) = see(lsn, cell.key, value) {
+        if let Some(value) = sight.see(lsn, cell.key, value) {
             rows.push(cell.key, &value);
         }
     }

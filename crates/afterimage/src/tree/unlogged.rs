@@ -86,16 +86,7 @@ impl Unlogged {
     pub(crate) fn all_roots(&self) -> Result<Vec<(TableId, PageId)>> {
         let (mut roots, mut rest) = (Vec::new(), Interval::all());
         while !rest.is_empty() {
-            let limit = usize::MAX;
-            let step = self.roots.rows_within(
-                &self.pager,
-                &rest,
-                false,
-                limit,
-                &super::as_is,
-                &mut |_| true,
-            )?;
-            let step = step.expect("nobody says no");
+            let step = self.roots.first_rows(&self.pager, &rest)?;
             for row in step.rows.iter() {
                 let key = row.key;
                 roots.push(
