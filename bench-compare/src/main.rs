@@ -26,7 +26,6 @@ mod work;
 
 use clap::{Args, Parser, Subcommand};
 use plan::{About, Point};
-use results::Row;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -106,8 +105,6 @@ struct PointArgs {
     #[arg(long)]
     point: String,
     #[arg(long)]
-    rate: Option<f64>,
-    #[arg(long)]
     dir: PathBuf,
 }
 
@@ -136,7 +133,7 @@ fn log(args: &TableArgs) -> Result<()> {
     };
     let scratch = scratch::Scratch::new(args.dir.as_deref())?;
     let device = device::Device::under(scratch.path());
-    let measure = |about: &About, point: &Point, _: &[Row]| {
+    let measure = |about: &About, point: &Point| {
         let kind = engines::named(about.name)?;
         log::measure(&kind, point, &plan, &scratch, device.as_ref())
     };
@@ -150,8 +147,8 @@ fn store(args: &TableArgs) -> Result<()> {
         plan::Plan::stores()
     };
     let scratch = scratch::Scratch::new(args.dir.as_deref())?;
-    let measure = |about: &About, point: &Point, before: &[Row]| {
-        store::measure(about.name, point, &plan, &scratch, before)
+    let measure = |about: &About, point: &Point| {
+        store::measure(about.name, point, &plan, &scratch)
     };
     table_of("store", args, &plan, &scratch, stores::abouts(), &measure)
 }
@@ -179,7 +176,7 @@ fn one_point(args: &PointArgs) -> Result<()> {
         }
         _ => {
             let device = device::Device::under(&args.dir);
-            work::measure(&kind, &args.dir, &plan, &point, args.rate, device.as_ref())?
+            work::measure(&kind, &args.dir, &plan, &point, device.as_ref())?
         }
     };
     println!("{}", serde_json::to_string(&values)?);
@@ -232,7 +229,7 @@ fn table_of(
     };
     bench.run(&mut results)?;
     let summary = summary::of(&results.rows, plan, &all);
-    let picture = path.with_extension("png");
+    let picture = path.with_extension("svg");
     picture::write(&picture, &head, &all, &summary)?;
     if args.json {
         let json = serde_json::json!({ "head": head, "summary": summary });

@@ -253,7 +253,9 @@ pub struct StorePlan {
     pub surge_calm_s: u64,
     /// Seconds of the surge.
     pub surge_s: u64,
-    /// Of the engine's own rate at 64 threads, how much the surge is; the base rate is a fiftieth of that.
+    /// Seconds that the same threads work flat out before, for the engine's own rate.
+    pub surge_own_s: u64,
+    /// Of that rate, how much the surge is; the base rate is a fiftieth of the surge.
     pub surge_share: f64,
     /// Threads that serve the surge.
     pub surge_threads: usize,
@@ -304,6 +306,7 @@ impl Plan {
                 surge_log: 256 << 20,
                 surge_calm_s: 30,
                 surge_s: 300,
+                surge_own_s: 30,
                 surge_share: 0.8,
                 surge_threads: 64,
                 surge_tenth: true,
@@ -332,6 +335,7 @@ impl Plan {
                 fill_longest_s: 15.0,
                 surge_calm_s: 15,
                 surge_s: 30,
+                surge_own_s: 10,
                 surge_tenth: false,
                 longest_s: 180,
                 ..store

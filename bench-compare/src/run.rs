@@ -7,8 +7,8 @@ use crate::scratch::Scratch;
 use crate::{Result, Values};
 use std::time::Duration;
 
-/// How an engine is measured at a point, by what was found so far.
-pub type Measure<'a> = dyn Fn(&About, &Point, &[Row]) -> Result<Values> + 'a;
+/// How an engine is measured at a point.
+pub type Measure<'a> = dyn Fn(&About, &Point) -> Result<Values> + 'a;
 
 /// What the rounds need.
 pub struct Bench<'a> {
@@ -49,7 +49,7 @@ impl Bench<'_> {
                 self.scratch.settle()?;
                 let single = calibration.run(self.plan.calibration_slices, slice)?;
                 for kind in left {
-                    let row = self.row(kind, point, round, &single, &results.rows);
+                    let row = self.row(kind, point, round, &single);
                     progress(&row, self.plan.rounds_of(point));
                     results.add(row)?;
                 }
@@ -64,9 +64,8 @@ impl Bench<'_> {
         point: &Point,
         round: usize,
         single: &Singles,
-        before: &[Row],
     ) -> Row {
-        let (values, error) = match (self.measure)(kind, point, before) {
+        let (values, error) = match (self.measure)(kind, point) {
             Ok(values) => (values, None),
             Err(error) => (Values::new(), Some(error.to_string())),
         };

@@ -3,9 +3,8 @@
 //! So no engine finds what another has left in memory, and one that crashes or hangs loses a point, not the run.
 
 use crate::plan::{Plan, Point, StorePlan, Work};
-use crate::results::Row;
 use crate::scratch::{self, Scratch};
-use crate::{Result, Values, median};
+use crate::{Result, Values};
 use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -22,7 +21,6 @@ pub fn measure(
     point: &Point,
     plan: &Plan,
     scratch: &Scratch,
-    before: &[Row],
 ) -> Result<Values> {
     let of_stores = plan.store.as_ref().ok_or("no plan of stores")?;
     let child = Child {
@@ -35,14 +33,12 @@ pub fn measure(
     let measured = match point.work {
         Work::Load | Work::LoadSpecial => {
             scratch.settle()?;
-            child.run("measure", &dir, None)
+            child.run("measure", &dir)
         }
         Work::Recover => recovery(&child, of_stores, scratch, &dir),
-        work => {
+        _ => {
             copy_of_preloaded(&child, scratch, &dir)?;
-            let surges = matches!(work, Work::Surge | Work::SurgeTenth);
-            let rate = surges.then(|| rate_at_most_threads(engine, before));
-            child.run("measure", &dir, rate.flatten())
+            child.run("measure", &dir)
         }
     };
     if dir.exists() {
@@ -52,22 +48,10 @@ pub fn measure(
     measured
 }
 
-/// What the engine did with the most threads, the median over the rounds.
-fn rate_at_most_threads(engine: &str, before: &[Row]) -> Option<f64> {
-    let of_this = |row: &&Row| row.engine == engine && row.point.work == Work::Update;
-    let rows = || before.iter().filter(of_this);
-    let most = rows().map(|row| row.point.width).max()?;
-    let rates: Vec<f64> = rows()
-        .filter(|row| row.point.width == most)
-        .filter_map(|row| row.values.get("per_s").copied())
-        .collect();
-    (!rates.is_empty()).then(|| median(&rates))
-}
-
 fn copy_of_preloaded(child: &Child<'_>, scratch: &Scratch, dir: &Path) -> Result<()> {
     let template = scratch.path().join(format!("preloaded-{}", child.engine));
     if !template.exists() {
-        let made = child.run("preload", &template, None);
+        let made = child.run("preload", &template);
         if let Err(error) = made {
             let _ = std::fs::remove_dir_all(&template);
             return Err(format!("preloading: {error}").into());
@@ -81,7 +65,7 @@ fn copy_of_preloaded(child: &Child<'_>, scratch: &Scratch, dir: &Path) -> Result
 fn recovery(child: &Child<'_>, plan: &StorePlan, scratch: &Scratch, dir: &Path) -> Result<Values> {
     let filled = scratch.fresh("filled")?;
     copy_of_preloaded(child, scratch, &filled)?;
-    let mut values = child.run("fill", &filled, None)?;
+    let mut values = child.run("fill", &filled)?;
     scratch.settle()?;
     for (name, cold) in [("cold", true), ("warm", false)] {
         scratch::copy(&filled, dir)?;
@@ -89,7 +73,7 @@ fn recovery(child: &Child<'_>, plan: &StorePlan, scratch: &Scratch, dir: &Path) 
         if cold {
             scratch::chill(dir)?;
         }
-        for (what, seconds) in child.run("measure", dir, None)? {
+        for (what, seconds) in child.run("measure", dir)? {
             values.insert(format!("{what}_{name}_s"), seconds);
         }
         std::fs::remove_dir_all(dir)?;
@@ -109,14 +93,11 @@ struct Child<'a> {
 
 impl Child<'_> {
     /// What it said, as values.
-    fn run(&self, task: &str, dir: &Path, rate: Option<f64>) -> Result<Values> {
+    fn run(&self, task: &str, dir: &Path) -> Result<Values> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["point", "--task", task, "--engine", self.engine]);
         command.args(["--plan", &serde_json::to_string(self.plan)?]);
         command.args(["--point", &serde_json::to_string(self.point)?]);
-        if let Some(rate) = rate {
-            command.args(["--rate", &rate.to_string()]);
-        }
         command.arg("--dir").arg(dir);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;

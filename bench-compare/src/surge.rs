@@ -3,7 +3,7 @@
 //! A latency counts from the intended time, so that a stall is paid by everybody who would have come during it. What is
 //! still waiting at the end is waited for a while, then counted as never served.
 
-use crate::load::{Subject, latencies};
+use crate::load::{self, Load, Subject, latencies};
 use crate::plan::{SURGE_TIMES, StorePlan};
 use crate::{Result, Values, median};
 use hdrhistogram::Histogram;
@@ -55,9 +55,18 @@ struct Shared {
     error: Mutex<Option<String>>,
 }
 
-/// Runs the surge at its share of `rate`, and says what it came to.
-pub fn run(subject: &dyn Subject, plan: &StorePlan, rate: f64) -> Result<Values> {
-    let high = rate * plan.surge_share;
+/// Finds out what the engine can do, runs the surge at its share of that, and says what it came to.
+pub fn run(subject: &dyn Subject, plan: &StorePlan) -> Result<Values> {
+    // Here and now: a machine is not as fast at one hour as at another, and what was measured without a full log counts for little.
+    let flat_out = Load {
+        threads: plan.surge_threads,
+        in_flight: 1,
+        warm_up: Duration::from_secs(1),
+        measure: Duration::from_secs(plan.surge_own_s),
+    };
+    let own = load::run(subject, &flat_out, None)?;
+    let own = own.get("per_s").copied().ok_or("nothing was done")?;
+    let high = own * plan.surge_share;
     let schedule = Schedule {
         calm_s: plan.surge_calm_s as f64,
         surge_s: plan.surge_s as f64,
@@ -100,6 +109,7 @@ pub fn run(subject: &dyn Subject, plan: &StorePlan, rate: f64) -> Result<Values>
         .collect();
     let micros = |part| surge.value_at_quantile(part) as f64 / 1e3;
     let mut values = Values::from([
+        ("own_per_s".into(), own),
         ("offered_per_s".into(), high),
         ("p50_us".into(), micros(0.5)),
         ("p99_us".into(), micros(0.99)),

@@ -75,13 +75,12 @@ fn fill(store: &dyn Store, rows: u64) -> Result<()> {
     Ok(())
 }
 
-/// Measures a point in `dir`. `rate` is what this engine did at 64 threads, for the surge.
+/// Measures a point in `dir`.
 pub fn measure(
     kind: &Kind,
     dir: &Path,
     plan: &Plan,
     point: &Point,
-    rate: Option<f64>,
     device: Option<&Device>,
 ) -> Result<Values> {
     let of_stores = plan.store.as_ref().ok_or("no plan of stores")?;
@@ -104,10 +103,7 @@ pub fn measure(
     };
     let mut values = match point.work {
         Work::Scan => scans(store.as_ref(), of_stores)?,
-        Work::Surge | Work::SurgeTenth => {
-            let rate = rate.ok_or("the rate at 64 threads is not known: measure upd1 first")?;
-            surge::run(&subject, of_stores, rate)?
-        }
+        Work::Surge | Work::SurgeTenth => surge::run(&subject, of_stores)?,
         work => {
             let seconds = match work {
                 Work::Ycsb(_) | Work::YcsbTenth(_) => of_stores.mix_s,

@@ -65,7 +65,10 @@ fn other_user() -> Result<Option<(u32, u32)>> {
     }
     let users = std::fs::read_to_string("/etc/passwd")?;
     let line = users.lines().find(|line| line.starts_with("postgres:"));
-    let fields: Vec<&str> = line.ok_or("there is no user postgres")?.split(':').collect();
+    let fields: Vec<&str> = line
+        .ok_or("there is no user postgres")?
+        .split(':')
+        .collect();
     Ok(Some((fields[2].parse()?, fields[3].parse()?)))
 }
 
@@ -322,7 +325,10 @@ impl Session for Seat {
             there.insert(key.to_vec(), ());
         })?;
         // A key that is asked for twice is found twice.
-        Ok(keys.iter().filter(|key| there.contains_key(&key[..])).count() as u64)
+        Ok(keys
+            .iter()
+            .filter(|key| there.contains_key(&key[..]))
+            .count() as u64)
     }
 
     fn scan(&mut self, part: Part, from: &Key, most: usize, see: &mut See<'_>) -> Result<u64> {
@@ -345,7 +351,9 @@ impl Tx for Open<'_> {
 
     fn put(&mut self, part: Part, key: &Key, value: &Value) -> Result<()> {
         let statement = self.seat.statement(PUT, part)?;
-        self.seat.client.execute(&statement, &[&&key[..], &&value[..]])?;
+        self.seat
+            .client
+            .execute(&statement, &[&&key[..], &&value[..]])?;
         Ok(())
     }
 }
