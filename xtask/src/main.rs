@@ -3,6 +3,7 @@
 //! This file reads the arguments and hands over; each command has a file of its own. The crate stands outside the
 //! house: nothing imports it, and it may use files, processes and the clock freely because it faces the person.
 
+mod book;
 mod crash;
 mod deny;
 mod fuzz;
@@ -78,6 +79,8 @@ COMMANDS
     tsan [--toolchain NAME]
         Tests with real threads under ThreadSanitizer, the standard library with them. Needs the component `rust-src`
         (of `nightly` unless told); without it nothing is run, and that is said.
+    book
+        The documents as a book, with a table of contents and a search, in target/book (mdBook, installed on first use).
     rooms
         Writes ARCHITECTURE.md's list of files anew, from the first sentence of each.
     deny
@@ -143,6 +146,7 @@ fn dispatch(root: &Path, arguments: &[String]) -> Outcome {
         "schedules" => takes_none(rest).and_then(|()| schedules::command(root)),
         "miri" => sanitize::miri(root, rest),
         "tsan" => sanitize::tsan(root, rest),
+        "book" => takes_none(rest).and_then(|()| book::build(root)),
         "rooms" => takes_none(rest).and_then(|()| rooms::command(root)),
         "deny" => takes_none(rest).and_then(|()| deny::check(root)),
         "audit" => deny::audit(root, rest),

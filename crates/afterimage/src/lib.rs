@@ -38,7 +38,11 @@ pub use options::{Durability, Options};
 pub use recovery::{KindReport, RecoveryReport};
 pub use transaction::Savepoint;
 
-/// The book's chapter, so that what it shows is run.
+/// The book's chapters, so that what they show is run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/book/start.md")]
+struct TheBooksStart;
+
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/book/transactions.md")]
-struct TransactionsInTheBook;
+struct TheBooksTransactions;
