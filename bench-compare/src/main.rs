@@ -147,9 +147,7 @@ fn store(args: &TableArgs) -> Result<()> {
         plan::Plan::stores()
     };
     let scratch = scratch::Scratch::new(args.dir.as_deref())?;
-    let measure = |about: &About, point: &Point| {
-        store::measure(about.name, point, &plan, &scratch)
-    };
+    let measure = |about: &About, point: &Point| store::measure(about.name, point, &plan, &scratch);
     table_of("store", args, &plan, &scratch, stores::abouts(), &measure)
 }
 

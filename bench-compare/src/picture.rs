@@ -104,7 +104,10 @@ fn heading(svg: &mut String, head: &Head, summary: &Summary) -> fmt::Result {
 
 fn text(svg: &mut String, (x, y): (usize, usize), class: &str, text: &str) -> fmt::Result {
     let text = text.replace('&', "&amp;").replace('<', "&lt;");
-    write!(svg, "<text class=\"{class}\" x=\"{x}\" y=\"{y}\">{text}</text>")
+    write!(
+        svg,
+        "<text class=\"{class}\" x=\"{x}\" y=\"{y}\">{text}</text>"
+    )
 }
 
 fn bar_class(engine: &str) -> &'static str {
@@ -130,7 +133,11 @@ fn panel(
         .fold(f64::MIN_POSITIVE, f64::max);
     let name = point.to_string();
     let name = name.trim_start_matches("append + sync, ");
-    let note = if more_is_better { "" } else { " (less is better)" };
+    let note = if more_is_better {
+        ""
+    } else {
+        " (less is better)"
+    };
     text(svg, (left, top + ROW), "p", &format!("{name}{note}"))?;
     for (index, about) in engines.iter().enumerate() {
         let y = top + (index + 2) * ROW;
@@ -195,7 +202,12 @@ fn curve(svg: &mut String, (left, top): (usize, usize), plan: &Plan, line: &Line
     for (second, count) in seconds.iter().enumerate() {
         let (x, next, high) = (at(second), at(second + 1), high(*count));
         let wide = (next - x).max(1);
-        rectangle(svg, (x, bottom - high), (wide, high), bar_class(&line.engine))?;
+        rectangle(
+            svg,
+            (x, bottom - high),
+            (wide, high),
+            bar_class(&line.engine),
+        )?;
     }
     let mut rule = |class: &str, from: usize, to: usize, y: usize| {
         write!(
@@ -206,7 +218,12 @@ fn curve(svg: &mut String, (left, top): (usize, usize), plan: &Plan, line: &Line
     rule("l", left, left + width, bottom)?;
     if let Some(store) = &plan.store {
         let (begin, end) = (store.surge_calm_s, store.surge_calm_s + store.surge_s);
-        rule("g", at(begin as usize), at(end as usize), bottom - high(offered))?;
+        rule(
+            "g",
+            at(begin as usize),
+            at(end as usize),
+            bottom - high(offered),
+        )?;
     }
     Ok(())
 }

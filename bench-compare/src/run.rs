@@ -58,13 +58,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    fn row(
-        &self,
-        kind: &About,
-        point: &Point,
-        round: usize,
-        single: &Singles,
-    ) -> Row {
+    fn row(&self, kind: &About, point: &Point, round: usize, single: &Singles) -> Row {
         let (values, error) = match (self.measure)(kind, point) {
             Ok(values) => (values, None),
             Err(error) => (Values::new(), Some(error.to_string())),

@@ -16,12 +16,7 @@ pub const KILLED: i32 = 17;
 const LOOK: Duration = Duration::from_millis(10);
 
 /// Measures an engine at a point.
-pub fn measure(
-    engine: &str,
-    point: &Point,
-    plan: &Plan,
-    scratch: &Scratch,
-) -> Result<Values> {
+pub fn measure(engine: &str, point: &Point, plan: &Plan, scratch: &Scratch) -> Result<Values> {
     let of_stores = plan.store.as_ref().ok_or("no plan of stores")?;
     let child = Child {
         engine,
