@@ -81,6 +81,10 @@ enum Command {
     Recover(commands::recover::Args),
     /// Where the log stands, what checkpoints and commits there were; works on a live database
     Stats(commands::stats::Args),
+    /// Show a page about the database to a browser: what it does, what it waits for, how it would recover
+    Serve(commands::serve::Args),
+    /// What the live page shows, in a terminal; works on a live database
+    Top(commands::top::Args),
     /// Who holds the log back, since when and for how much; works on a live database
     Pins(commands::pins::Args),
     /// Every setting: its value, where that came from, its bounds, and what goes wrong at either end
@@ -131,6 +135,8 @@ fn dispatch(command: Command, settings: &Settings, out: &mut Out) -> Result<(), 
         Command::Checkpoint(args) => commands::checkpoint::run(&args, settings, out),
         Command::Recover(args) => commands::recover::run(&args, settings, out),
         Command::Stats(args) => commands::stats::run(&args, out),
+        Command::Serve(args) => commands::serve::run(&args, settings, out),
+        Command::Top(args) => commands::top::run(&args, out),
         Command::Pins(args) => commands::pins::run(&args, out),
         Command::Settings(args) => commands::settings::run(&args, settings, out),
         Command::Verify(args) => commands::verify::run(&args, out),

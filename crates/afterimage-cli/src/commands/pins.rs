@@ -6,6 +6,7 @@ use crate::out::Out;
 use crate::units::{duration, size};
 use afterimage::{Pin, PinHolder, StatusFile};
 use afterimage_io::Io;
+use afterimage_server::live::State;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -32,7 +33,7 @@ pub fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
     let io = Io::overlay();
     let status = stats::read(&io, &args.dir)?;
     let age = Duration::from_micros(io.wall_clock().saturating_sub(status.written_at_micros));
-    let state = stats::state(&status);
+    let state = State::of(&status).words();
     if out.is_json() {
         return out.document(&document(&status, age, state));
     }

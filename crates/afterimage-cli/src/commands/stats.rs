@@ -10,6 +10,7 @@ use crate::units::{count, duration, size};
 use afterimage::{Histogram, Stats, StatusFile, inspect};
 use afterimage_io::Io;
 use afterimage_server::json::checkpoint_age_percent;
+use afterimage_server::live::State;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -34,7 +35,7 @@ pub fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
     let io = Io::overlay();
     let status = read(&io, &args.dir)?;
     let age = Duration::from_micros(io.wall_clock().saturating_sub(status.written_at_micros));
-    let state = state(&status);
+    let state = State::of(&status).words();
     if out.is_json() {
         return out.document(&document(&status, age, state));
     }
@@ -92,21 +93,6 @@ pub fn read(io: &Io, dir: &Path) -> Result<StatusFile, Failure> {
     Err(nothing
         .at(dir.display())
         .advise("opening the database writes one"))
-}
-
-/// What is known of the process that wrote the status.
-pub fn state(status: &StatusFile) -> &'static str {
-    if status.closed {
-        return "closed since";
-    }
-    if !Path::new("/proc/self").exists() {
-        return "not closed";
-    }
-    if Path::new("/proc").join(status.pid.to_string()).exists() {
-        "running"
-    } else {
-        "gone without closing"
-    }
 }
 
 fn table(stats: &Stats) -> Vec<(&'static str, String)> {

@@ -7,6 +7,7 @@
 
 use super::calibrate::{Calibration, Single};
 use super::clients::{self, Counted, RECORD_BYTES, ROWS, Subject, VALUE_BYTES};
+use crate::commands::serve::{self, Page};
 use crate::failure::Failure;
 use crate::latency::quantile;
 use crate::open::{from_engine, from_log, log_options};
@@ -37,6 +38,7 @@ Examples:
   afterimage bench commit
   afterimage bench commit --clients 1,16 --seconds 10 --sync-delay 1ms
   afterimage bench commit --log-only
+  afterimage bench commit --seconds 60 --http 127.0.0.1:8080     and look on in a browser
   afterimage bench commit --dir /mnt/fast/bench --json")]
 pub struct Args {
     /// Where to measure, new or empty; without it a directory that is removed at the end
@@ -52,8 +54,10 @@ pub struct Args {
     #[arg(long, value_name = "D", default_value = "0", value_parser = units::parse_duration)]
     sync_delay: Duration,
     /// Measure the log alone: appends of 128-byte records, no engine above it
-    #[arg(long)]
+    #[arg(long, conflicts_with = "http")]
     log_only: bool,
+    #[command(flatten)]
+    page: Page,
 }
 
 /// Prepares the table, and measures a row for each number of clients.
@@ -66,6 +70,13 @@ pub fn run(args: &Args, settings: &Settings, out: &mut Out) -> Result<(), Failur
     let mut calibration = Calibration::new(&io, scratch.path())
         .map_err(|e| Failure::io("calibration", scratch.path(), &e))?;
     let subject = open(args, settings, &io, &dir)?;
+    let page = match &subject {
+        Subject::Engine(db, _) => args.page.serve(db)?,
+        Subject::Log(_) => None,
+    };
+    if let Some(page) = &page {
+        out::note(format!("the page is at {}", serve::url(page)));
+    }
     let rows = measure(
         args,
         length,
@@ -74,6 +85,7 @@ pub fn run(args: &Args, settings: &Settings, out: &mut Out) -> Result<(), Failur
         &subject,
         out,
     )?;
+    drop(page);
     match subject {
         Subject::Engine(db, _) => db.close().map_err(|e| from_engine(e, &dir))?,
         Subject::Log(wal) => wal.close().map_err(|e| from_log(e, &dir))?,

@@ -6,6 +6,7 @@
 
 use super::bank::{self, Branch, Transfer, TransferId};
 use super::reader;
+use crate::commands::serve::Page;
 use crate::failure::Failure;
 use crate::open::{self, from_engine};
 use crate::rng::Rng;
@@ -45,6 +46,8 @@ pub struct Args {
     /// Whether every transfer changes the row of the one branch
     #[arg(long)]
     hot: bool,
+    #[command(flatten)]
+    page: Page,
 }
 
 /// Works until told to stop, or killed.
@@ -63,6 +66,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<(), Failure> {
             .transpose()
             .map_err(told)?,
     };
+    let page = args.page.serve(&db)?;
     say("ready")?;
     thread::scope(|scope| {
         let (db, books, stop, told) = (&db, &books, &*stop, &told);
@@ -77,6 +81,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<(), Failure> {
                 .unwrap_or_else(|_| Err(Failure::refused("a client of the bank panicked")))
         })
     })?;
+    drop(page);
     db.close().map_err(told)?;
     say("closed")
 }

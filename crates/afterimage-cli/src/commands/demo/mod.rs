@@ -11,6 +11,7 @@ mod process;
 mod reader;
 pub mod story;
 
+use crate::commands::serve::Page;
 use crate::failure::{Exit, Failure};
 use crate::open::{self, from_engine};
 use crate::out::{Out, Progress};
@@ -45,6 +46,7 @@ Examples:
   afterimage demo --kills 10 --seconds 20 --seed 42
   afterimage demo --hot                     every transfer changes one and the same row
   afterimage demo --readers 4               snapshots are taken meanwhile: in each the sum must hold
+  afterimage demo --seconds 300 --http 127.0.0.1:8080       and look on in a browser while it is killed
   afterimage demo --dir bank --kills 1      keeps the database: look with `afterimage scan bank accounts`")]
 pub struct Args {
     /// Where the bank keeps its database, new or empty; without it a directory that is removed at the end
@@ -68,6 +70,8 @@ pub struct Args {
     /// Repeats the choices of an earlier run: who pays whom, and when the bank is killed
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
+    #[command(flatten)]
+    page: Page,
 }
 
 /// Runs the bank, kills it, recovers it, judges it.
@@ -77,6 +81,16 @@ pub fn run(args: &Args, settings: &Settings, out: &mut Out) -> Result<(), Failur
     let seed = args
         .seed
         .unwrap_or_else(|| afterimage_io::Io::os().random() as u64 % 1_000_000_000);
+    if let Some(http) = &args.page.http {
+        if http.ends_with(":0") {
+            return Err(Failure::usage(
+                "the bank lives several times, and its page needs one place: name a port",
+            ));
+        }
+        crate::out::note(format!(
+            "the page is at http://{http}/ whenever the bank lives"
+        ));
+    }
     let mut scratch = Scratch::new(args.dir.as_deref(), "afterimage-demo")?;
     let mut demo = Demo {
         args,
@@ -235,6 +249,7 @@ impl<'a> Demo<'a> {
             seed: self.seed,
             hot: self.args.hot,
             settings: self.settings,
+            page: &self.args.page,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The bank process as its parent holds it: started, listened to, killed. It never outlives this handle.
 
 use super::bank::TransferId;
+use crate::commands::serve::Page;
 use crate::failure::Failure;
 use crate::settings::Settings;
 use std::io::{BufRead, BufReader, Write};
@@ -52,6 +53,8 @@ pub struct Work<'a> {
     pub hot: bool,
     /// The settings of its database.
     pub settings: &'a Settings,
+    /// Whether, and where, it serves the page.
+    pub page: &'a Page,
 }
 
 impl Bank {
@@ -72,6 +75,9 @@ impl Bank {
         }
         if work.hot {
             command.arg("--hot");
+        }
+        for (name, value) in [("--http", &work.page.http), ("--token", &work.page.token)] {
+            command.args(value.iter().flat_map(|value| [name, value]));
         }
         for setting in work.settings.given() {
             command.arg("--set").arg(setting);

@@ -1,0 +1,161 @@
+//! Which address gives what. One place answers every request, so that none gets past the rules: who may ask, what a browser
+//! may do with the answer, what is not there.
+
+use super::access::{Access, Judgement, parameter};
+use super::assets::ASSETS;
+use super::document::stats_document;
+use crate::live::Watch;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::response::Response;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// What a browser may do with what it gets: show it, run our scripts, ask us again, and nothing else.
+const HEADERS: [(HeaderName, &str); 7] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+         base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "same-origin",
+    ),
+    (
+        HeaderName::from_static("cross-origin-opener-policy"),
+        "same-origin",
+    ),
+    (header::CACHE_CONTROL, "no-store"),
+];
+
+/// What a person sees who has come without the token.
+const ASKS_FOR_TOKEN: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Afterimage</title>\
+<h1>This page asks for its token</h1><p>Whoever started the server chose it, or read it there.</p>\
+<form action=\"/\" method=\"get\"><label>Token <input name=\"token\" type=\"password\" autofocus></label> \
+<button>Open</button></form></html>\n";
+
+/// The page and its JSON, for a server of one's own. It answers below `/`; a prefix that it is nested under is stripped by
+/// axum.
+pub fn router(watch: Arc<Watch>, access: Access) -> Router {
+    let answers = Arc::new(Answers { watch, access });
+    Router::new().fallback(move |request: Request| {
+        let answers = Arc::clone(&answers);
+        async move { with_headers(answers.to(&request)) }
+    })
+}
+
+struct Answers {
+    watch: Arc<Watch>,
+    access: Access,
+}
+
+impl Answers {
+    fn to(&self, request: &Request) -> Response {
+        let (path, query) = (request.uri().path(), request.uri().query());
+        match self.access.judge(request.headers(), query) {
+            Judgement::Welcome => {}
+            Judgement::WrongHost => {
+                let what = "asked for by a name that is not this machine's: use http://127.0.0.1 or http://localhost\n";
+                return text(StatusCode::MISDIRECTED_REQUEST, what);
+            }
+            Judgement::NoToken if path == "/" => {
+                return answer(
+                    StatusCode::UNAUTHORIZED,
+                    "text/html; charset=utf-8",
+                    ASKS_FOR_TOKEN,
+                );
+            }
+            Judgement::NoToken => {
+                let what = "a token is needed: Authorization: Bearer TOKEN, or ?token=TOKEN\n";
+                let mut response = text(StatusCode::UNAUTHORIZED, what);
+                set(&mut response, header::WWW_AUTHENTICATE, "Bearer");
+                return response;
+            }
+        }
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let mut response = text(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "there is nothing here but to be read\n",
+            );
+            set(&mut response, header::ALLOW, "GET, HEAD");
+            return response;
+        }
+        match path {
+            // Out of the address, into a cookie: it does not stay where others see it.
+            "/" if query.is_some_and(|query| parameter(query, "token").is_some()) => {
+                self.keep_token()
+            }
+            "/api/stats" => self.stats(query),
+            _ => match ASSETS.iter().find(|asset| asset.path == path) {
+                Some(asset) => answer(StatusCode::OK, asset.mime, asset.bytes),
+                None => text(StatusCode::NOT_FOUND, "there is nothing at this address\n"),
+            },
+        }
+    }
+
+    fn keep_token(&self) -> Response {
+        let mut response = text(StatusCode::SEE_OTHER, "");
+        set(&mut response, header::LOCATION, "/");
+        if let Some(cookie) = self.access.cookie() {
+            set(&mut response, header::SET_COOKIE, &cookie);
+        }
+        response
+    }
+
+    fn stats(&self, query: Option<&str>) -> Response {
+        let since = match query
+            .and_then(|query| parameter(query, "since"))
+            .map(str::parse)
+        {
+            None => None,
+            Some(Ok(since)) => Some(since),
+            Some(Err(_)) => {
+                return text(
+                    StatusCode::BAD_REQUEST,
+                    "since is to be a number: that of a point\n",
+                );
+            }
+        };
+        match stats_document(&self.watch, since) {
+            Ok(document) => json(&document),
+            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+        }
+    }
+}
+
+fn json(document: &Value) -> Response {
+    answer(StatusCode::OK, "application/json", document.to_string())
+}
+
+fn text(status: StatusCode, text: impl Into<Body>) -> Response {
+    answer(status, "text/plain; charset=utf-8", text)
+}
+
+fn answer(status: StatusCode, mime: &str, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    set(&mut response, header::CONTENT_TYPE, mime);
+    response
+}
+
+fn set(response: &mut Response, name: HeaderName, value: &str) {
+    // All that is set here is plain ASCII: a token is checked to be, the rest stands in this file.
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
+}
+
+fn with_headers(mut response: Response) -> Response {
+    for (name, value) in HEADERS {
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
