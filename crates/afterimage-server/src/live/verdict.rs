@@ -21,6 +21,9 @@ const SLOW_SYNC: f64 = 0.010;
 /// And than this, very slow.
 const VERY_SLOW_SYNC: f64 = 0.050;
 
+/// Syncs from which on one in a hundred means something.
+const MANY_SYNCS: f64 = 50.0;
+
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -124,7 +127,7 @@ fn working(now: &Look, latest: &[&Point]) -> Verdict {
         log_space(now, newest, waiting("log_space"), &rate),
         throttled(newest, waiting("throttle"), &rate),
         frames(newest, waiting("clean_frame"), &rate),
-        slow_syncs(newest, &rate),
+        slow_syncs(latest, &rate),
         held_back(now, newest, &rate),
         locks(waiting("lock"), waiting("sync"), &rate),
         log_buffer(waiting("log_buffer"), &rate),
@@ -188,16 +191,26 @@ fn frames(newest: &Point, waiting: f64, rate: &str) -> Option<Verdict> {
     })
 }
 
-fn slow_syncs(newest: &Point, rate: &str) -> Option<Verdict> {
-    let p99 = newest.sync_p99.filter(|p99| *p99 > SLOW_SYNC)?;
-    let level = if p99 > VERY_SLOW_SYNC {
+/// One slow sync among a few is an accident, which half of them is not.
+fn slow_syncs(latest: &[&Point], rate: &str) -> Option<Verdict> {
+    let mean = Mean(latest);
+    let passed: f64 = latest.iter().map(|point| point.seconds).sum();
+    let many = mean.of(|point| point.syncs) * passed >= MANY_SYNCS;
+    let (how_many, time) = match many {
+        true => ("1 sync in 100", mean.of(|point| point.sync_p99.unwrap_or(0.0))),
+        false => ("every other sync", mean.of(|point| point.sync_p50.unwrap_or(0.0))),
+    };
+    if time <= SLOW_SYNC {
+        return None;
+    }
+    let level = if time > VERY_SLOW_SYNC {
         Level::Bad
     } else {
         Level::Warning
     };
     let headline = format!(
-        "The disk is slow: {rate}, 1 sync in 100 takes {} or more",
-        seconds(p99)
+        "The disk is slow: {rate}, {how_many} takes {} or more",
+        seconds(time)
     );
     let detail = "Every commit waits for a sync. `afterimage test-sync` says what this disk can do, and which way is the fastest.";
     Some(verdict(level, "sync", headline, detail))
