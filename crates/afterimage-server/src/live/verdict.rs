@@ -197,8 +197,14 @@ fn slow_syncs(latest: &[&Point], rate: &str) -> Option<Verdict> {
     let passed: f64 = latest.iter().map(|point| point.seconds).sum();
     let many = mean.of(|point| point.syncs) * passed >= MANY_SYNCS;
     let (how_many, time) = match many {
-        true => ("1 sync in 100", mean.of(|point| point.sync_p99.unwrap_or(0.0))),
-        false => ("every other sync", mean.of(|point| point.sync_p50.unwrap_or(0.0))),
+        true => (
+            "1 sync in 100",
+            mean.of(|point| point.sync_p99.unwrap_or(0.0)),
+        ),
+        false => (
+            "every other sync",
+            mean.of(|point| point.sync_p50.unwrap_or(0.0)),
+        ),
     };
     if time <= SLOW_SYNC {
         return None;
