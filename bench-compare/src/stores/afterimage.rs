@@ -73,18 +73,18 @@ impl Store for Afterimage {
         let stats = self.db.stats();
         let waits = stats.waits().into_iter();
         let waits =
-            waits.map(|(cause, waits)| (format!("wait_{cause}_ms"), waits.micros as f64 / 1e3));
+            waits.map(|(cause, waits)| (format!("wait_{cause}_ms"), waits.total().as_secs_f64() * 1e3));
         Ok(waits
             .chain([
                 ("log_bytes".into(), stats.wal_bytes as f64),
                 ("page_bytes".into(), (stats.pages_written * PAGE) as f64),
                 ("forced_checkpoints".into(), stats.checkpoints_forced as f64),
-                ("frame_waits".into(), stats.wait_clean_frame.count as f64),
+                ("frame_waits".into(), stats.wait_clean_frame.count() as f64),
                 // More than this a recovery would never have had to read.
                 ("most_log_needed".into(), stats.checkpoint_age_max as f64),
                 (
                     "most_delay_us".into(),
-                    stats.wait_throttle.max_micros as f64,
+                    stats.wait_throttle.max().as_secs_f64() * 1e6,
                 ),
             ])
             .collect())
