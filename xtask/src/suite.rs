@@ -3,7 +3,7 @@
 //! The tests come last, so that the output ends in the test runner's own closing line. What takes longest (the crash
 //! simulation) has a cap on the wall clock; `--quick` leaves it out for the inner loop.
 
-use crate::run::{Failed, Outcome, Program};
+use crate::run::{Failed, Outcome, Program, target_dir};
 use crate::{crash, deny, history, schedules, tidy};
 use std::path::Path;
 use std::time::Instant;
@@ -85,6 +85,7 @@ fn checks(root: &Path) -> Vec<Step<'_>> {
         ),
         ("documentation", Box::new(move || documentation.run(root))),
         ("dependency rules", Box::new(|| deny::check(root))),
+        ("the bench, without peers", Box::new(|| bench(root))),
         (
             "the loom build",
             Box::new(|| schedules::build(root, "loom")),
@@ -94,6 +95,16 @@ fn checks(root: &Path) -> Vec<Step<'_>> {
             Box::new(|| schedules::build(root, "shuttle")),
         ),
     ]
+}
+
+/// The workspace that compares us with others, as far as it is ours: what it calls must still be there.
+fn bench(root: &Path) -> Outcome {
+    const MANIFEST: &str = "--manifest-path bench-compare/Cargo.toml";
+    let target = target_dir(root).join("bench").display().to_string();
+    Program::cargo(&format!("fmt {MANIFEST} --check")).run(root)?;
+    Program::cargo(&format!("test {MANIFEST} --no-default-features --quiet"))
+        .words(["--target-dir", &target])
+        .run(root)
 }
 
 /// Every crash that fits the time, the proof that the tests would notice a bug, isolation, and the model checkers.
