@@ -14,10 +14,11 @@ const OPEN: &str = "<!-- rooms: written by `cargo xtask rooms` -->";
 const CLOSE: &str = "<!-- end of rooms -->";
 
 /// The crates in the order in which a stranger should walk through them.
-const ORDER: [&str; 10] = [
+const ORDER: [&str; 11] = [
     "crates/afterimage-io",
     "crates/afterimage-log",
     "crates/afterimage",
+    "crates/afterimage-explain",
     "crates/afterimage-server",
     "crates/afterimage-cli",
     "crates/afterimage-sim",

@@ -91,6 +91,8 @@ enum Command {
     Settings(commands::settings::Args),
     /// Check every page, every tree and all log; changes nothing
     Verify(commands::verify::Args),
+    /// How a recovery goes, step by step: of a log written in the notation of textbooks, or of a scenario
+    Explain(commands::explain::Args),
     /// Look into the log
     #[command(subcommand)]
     Log(commands::log::Command),
@@ -140,6 +142,7 @@ fn dispatch(command: Command, settings: &Settings, out: &mut Out) -> Result<(), 
         Command::Pins(args) => commands::pins::run(&args, out),
         Command::Settings(args) => commands::settings::run(&args, settings, out),
         Command::Verify(args) => commands::verify::run(&args, out),
+        Command::Explain(args) => commands::explain::run(&args, out),
         Command::Log(command) => commands::log::run(&command, settings, out),
         Command::Bench(command) => commands::bench::run(&command, settings, out),
         Command::TestSync(args) => commands::test_sync::run(&args, out),

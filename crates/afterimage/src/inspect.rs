@@ -10,6 +10,7 @@ use crate::Options;
 use crate::checkpoint::EngineArea;
 use crate::database::VerifyReport;
 use crate::error::Result;
+use crate::observe::SeenRecord;
 use crate::page::Stored;
 use crate::record::{Change, Record, RecordKind};
 
@@ -139,6 +140,23 @@ pub fn dump(
         }
     }
     Ok(())
+}
+
+/// A record that an observer of a recovery was shown, as [`dump`] shows it, but for where it stands in which file. `bytes` is without
+/// its header.
+#[must_use]
+pub fn record(seen: &SeenRecord<'_>) -> DumpLine {
+    let record = afterimage_log::Record {
+        lsn: seen.lsn,
+        next: seen.lsn,
+        index: 0,
+        time: None,
+        payload: seen.payload.to_vec(),
+    };
+    let mut line = line(&record, u64::MAX);
+    (line.segment, line.offset) = (0, 0);
+    line.bytes = seen.payload.len() as u64;
+    line
 }
 
 /// A record that was read from the log of a database, as [`dump`] shows it; `segment_bytes` is the size of its segments.

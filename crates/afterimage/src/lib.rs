@@ -9,6 +9,7 @@ mod interval;
 mod limits;
 #[cfg(all(test, any(loom, shuttle)))]
 mod models;
+mod observe;
 mod options;
 mod settings;
 
@@ -23,6 +24,8 @@ mod database;
 pub mod fuzz;
 pub mod inspect;
 mod recovery;
+#[doc(hidden)]
+pub mod stage;
 mod transaction;
 mod tree;
 
@@ -34,6 +37,10 @@ pub use database::{
     StatusFile, Table, TableLoad, Transaction, ValueReader, VerifyFinding, VerifyReport,
 };
 pub use error::{Error, Result};
+pub use observe::{
+    AfterStep, PageLine, RecoveryObserver, RecoveryStep, RedoDecision, SeenRecord,
+    TransactionChange, TransactionLine,
+};
 pub use options::{Durability, Options};
 pub use recovery::{KindReport, RecoveryReport};
 pub use transaction::Savepoint;

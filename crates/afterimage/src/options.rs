@@ -2,6 +2,7 @@
 //! from PostgreSQL, InnoDB and RocksDB; `settings.rs` has them by name.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use afterimage_io::Io;
@@ -9,6 +10,8 @@ use afterimage_log::LogOptions;
 use afterimage_log::settings::Source;
 
 pub use afterimage_log::Durability;
+
+use crate::observe::{Observing, RecoveryObserver};
 
 /// How to open a database. Start with [`Options::new`], change what you need, end with [`Options::open`].
 ///
@@ -45,6 +48,7 @@ pub struct Options {
     pub(crate) create: bool,
     pub(crate) background: bool,
     pub(crate) io: Io,
+    pub(crate) observer: Observing,
     /// The settings of the log: `segment_bytes` is the setting `wal_segment_size`; `background` is not used.
     pub(crate) log: LogOptions,
     /// Which settings somebody has said something about, and where.
@@ -76,6 +80,7 @@ impl Options {
             create: true,
             background: true,
             io: Io::os(),
+            observer: Observing::default(),
             log: LogOptions::default(),
             given: BTreeMap::new(),
         }
@@ -234,6 +239,13 @@ impl Options {
     /// The world to run in: the real one by default, a simulated or read-only one for tests and tools.
     pub fn io(mut self, io: Io) -> Options {
         self.io = io;
+        self
+    }
+
+    /// Tells `observer` every step of the recovery that the open makes, if it has to make one. Redo is slower then: it takes one
+    /// record after the other.
+    pub fn observer(mut self, observer: Arc<dyn RecoveryObserver>) -> Options {
+        self.observer = Observing(Some(observer));
         self
     }
 

@@ -8,17 +8,18 @@ use super::{Finding, Source, text};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Crates, lowest first. One may depend on those of a lower number only.
-const CRATES: [(&str, u8); 6] = [
+const CRATES: [(&str, u8); 7] = [
     ("afterimage-io", 0),
     ("afterimage-log", 1),
     ("afterimage", 2),
     ("afterimage-sim", 3),
-    ("afterimage-server", 3),
-    ("afterimage-cli", 4),
+    ("afterimage-explain", 3),
+    ("afterimage-server", 4),
+    ("afterimage-cli", 5),
 ];
 
 /// The engine's modules, lowest first. A new one needs its place here, and a line in ARCHITECTURE.md.
-const ENGINE: [&str; 18] = [
+const ENGINE: [&str; 20] = [
     "ids",
     "interval",
     "limits",
@@ -27,6 +28,7 @@ const ENGINE: [&str; 18] = [
     "page",
     "record",
     "error",
+    "observe",
     "options",
     "settings",
     "buffer",
@@ -36,6 +38,7 @@ const ENGINE: [&str; 18] = [
     "recovery",
     "database",
     "inspect",
+    "stage",
     "fuzz",
 ];
 

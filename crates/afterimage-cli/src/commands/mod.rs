@@ -4,6 +4,7 @@ pub mod bench;
 pub mod checkpoint;
 pub mod delete;
 pub mod demo;
+pub mod explain;
 pub mod export;
 pub mod get;
 pub mod load;

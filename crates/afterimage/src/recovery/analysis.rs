@@ -9,6 +9,9 @@ use foldhash::fast::FixedState;
 use super::kinds::Kinds;
 use crate::error::{Error, Result};
 use crate::ids::PageId;
+use crate::observe::{
+    Observing, PageLine, RecoveryStep, SeenRecord, TransactionChange, TransactionLine,
+};
 use crate::record::{AttEntry, DecodeError, Outline, Record};
 
 /// What the log says about the moment of the crash.
@@ -36,6 +39,23 @@ pub(super) fn unreadable(lsn: Lsn, error: &DecodeError) -> Error {
     )
 }
 
+impl From<AttEntry> for TransactionLine {
+    fn from(entry: AttEntry) -> TransactionLine {
+        TransactionLine {
+            txn: entry.txn,
+            last: entry.last,
+            undo_next: entry.undo_next,
+        }
+    }
+}
+
+pub(super) fn page_line((page, rec_lsn): (PageId, Lsn)) -> PageLine {
+    PageLine {
+        page: page.get(),
+        rec_lsn,
+    }
+}
+
 impl Analysis {
     /// Takes in the next record.
     pub(crate) fn add(&mut self, frame: FrameView<'_>, checkpoint: Lsn) -> Result<()> {
@@ -52,6 +72,55 @@ impl Analysis {
             Outline::Clr { txn, undo_next, .. } => self.progress(txn, lsn, undo_next),
             Outline::Other(record) => self.add_other(&record, lsn, checkpoint),
         }
+        Ok(())
+    }
+
+    /// As [`Analysis::add`], and tells the observer what has changed.
+    pub(super) fn add_observed(
+        &mut self,
+        frame: FrameView<'_>,
+        checkpoint: Lsn,
+        observer: &Observing,
+    ) -> Result<()> {
+        let record = Record::decode(frame.payload).map_err(|e| unreadable(frame.lsn, &e))?;
+        let (mut txns, mut pages): (Vec<Lsn>, Vec<PageId>) = match &record {
+            Record::CheckpointTables { att, dpt } => (
+                att.iter().map(|entry| entry.txn).collect(),
+                dpt.iter().map(|(page, _)| *page).collect(),
+            ),
+            record => (
+                record.txn(frame.lsn).into_iter().collect(),
+                record.pages().map(|(page, _, _)| page).collect(),
+            ),
+        };
+        let entry = |tables: &Analysis, txn: &Lsn| tables.unfinished.get(txn).copied();
+        let rec_lsn = |tables: &Analysis, page: &PageId| tables.dirty.get(page).copied();
+        let were: Vec<_> = txns.iter().map(|txn| entry(self, txn)).collect();
+        let had: Vec<_> = pages.iter().map(|page| rec_lsn(self, page)).collect();
+        self.add(frame, checkpoint)?;
+        let changed = txns.drain(..).zip(were).filter_map(|(txn, was)| {
+            let is = entry(self, &txn);
+            let change = |is: Option<AttEntry>| match is {
+                Some(is) => TransactionChange::Set(is.into()),
+                None => TransactionChange::Gone(txn),
+            };
+            (is != was).then(|| change(is))
+        });
+        let transactions: Vec<_> = changed.collect();
+        let moved = pages.drain(..).zip(had).filter_map(|(page, had)| {
+            let has = rec_lsn(self, &page);
+            has.filter(|_| has != had)
+                .map(|rec_lsn| page_line((page, rec_lsn)))
+        });
+        let pages: Vec<_> = moved.collect();
+        observer.tell(&RecoveryStep::Analysed {
+            record: SeenRecord {
+                lsn: frame.lsn,
+                payload: frame.payload,
+            },
+            transactions: &transactions,
+            pages: &pages,
+        });
         Ok(())
     }
 

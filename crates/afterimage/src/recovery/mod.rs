@@ -26,11 +26,12 @@ use crate::buffer::{Doublewrite, DoublewriteCopy, Found, Pager, Store, UnloggedF
 use crate::checkpoint::{Cause, Checkpointer, EngineArea, Load};
 use crate::error::{Error, Result};
 use crate::ids::TableId;
+use crate::observe::{Observing, RecoveryStep, TransactionLine};
 use crate::options::Options;
 use crate::page::Page;
 use crate::record::RecordKind;
 use crate::transaction::{System, after_record};
-use analysis::Analysis;
+use analysis::{Analysis, page_line};
 use redo::redo;
 use refuse::{check_before_opening, check_mendable, check_stop};
 
@@ -107,7 +108,8 @@ pub(crate) fn recover(
         io,
         since: io.now(),
     };
-    let decided = decide(io, directory, &file);
+    let observer = &options.observer.clone();
+    let decided = decide(io, directory, &file, observer);
     if decided.is_err() && planted::active(Bug::RefusalWrites) {
         let mut control = file.current().clone();
         control.clean_end = None;
@@ -119,6 +121,12 @@ pub(crate) fn recover(
     options.check_together()?;
     let clean = decided.control.clean_end.is_some();
     let mut report = begin_report(&decided, clean);
+    if !clean {
+        observer.tell(&RecoveryStep::LogEnded {
+            end: decided.examination.end,
+            tail: &report.tail,
+        });
+    }
     report.decide_time = clock.lap();
 
     let mut control = decided.control.clone();
@@ -166,7 +174,7 @@ pub(crate) fn recover(
                 false => &decided.copies,
             };
             let area = Doublewrite::replace(io, directory, id, page_size, cells, kept)?;
-            restore_torn_pages(&store, &decided.copies, &mut report)?;
+            restore_torn_pages(&store, &decided.copies, &mut report, observer)?;
             area
         }
     };
@@ -191,7 +199,15 @@ pub(crate) fn recover(
     ));
     let checkpointer = Checkpointer::new(io, file, &decided.area);
     checkpointer.skip(end, system.pager.log.next_lsn());
-    let unlogged = passes(&system, analysis, end, clean, &mut report, &mut clock)?;
+    let unlogged = passes(
+        &system,
+        analysis,
+        end,
+        clean,
+        observer,
+        &mut report,
+        &mut clock,
+    )?;
     let system = Arc::into_inner(system).expect("those who redid have ended");
     if unlogged_left.is_none() {
         report.unlogged_emptied = unlogged.len() as u64;
@@ -208,6 +224,10 @@ pub(crate) fn recover(
         // The checkpoint to come takes about a fifth of what making safe took.
         checkpointer.learn(&load, took, report.secure_time * 6 / 5);
         checkpointer.take(&system, Cause::Shutdown)?;
+        let taken = checkpointer.checkpoint_lsn().zip(checkpointer.redo_lsn());
+        if let Some((lsn, redo_from)) = taken {
+            observer.tell(&RecoveryStep::CheckpointTaken { lsn, redo_from });
+        }
     }
     report.checkpoint_time = clock.lap();
     Ok(Recovered {
@@ -218,7 +238,7 @@ pub(crate) fn recover(
 }
 
 /// Step 1: reads, and decides whether this database can be opened. Writes nothing.
-fn decide(io: &Io, directory: &Path, file: &ControlFile) -> Result<Decided> {
+fn decide(io: &Io, directory: &Path, file: &ControlFile, observer: &Observing) -> Result<Decided> {
     let control = file.current().clone();
     let area = EngineArea::decode(&control.client)?;
     let id = control.identity.database_id;
@@ -234,9 +254,18 @@ fn decide(io: &Io, directory: &Path, file: &ControlFile) -> Result<Decided> {
         .collect();
     let clean = control.clean_end.is_some();
     let (mut analysis, mut failed) = (Analysis::default(), None);
+    observer.tell(&RecoveryStep::Began {
+        checkpoint: area.checkpoint_lsn,
+        clean,
+    });
+    let observed = observer.is_there();
     let see = &mut |frame: FrameView<'_>| {
         if !clean && frame.lsn >= area.checkpoint_lsn && failed.is_none() {
-            failed = analysis.add(frame, area.checkpoint_lsn).err();
+            let added = match observed {
+                true => analysis.add_observed(frame, area.checkpoint_lsn, observer),
+                false => analysis.add(frame, area.checkpoint_lsn),
+            };
+            failed = added.err();
         }
     };
     let examination = Log::examine_with(io, directory, &control, area.scan_lsn, &proofs, see)?;
@@ -299,6 +328,7 @@ fn restore_torn_pages(
     store: &Store,
     copies: &[DoublewriteCopy],
     report: &mut RecoveryReport,
+    observer: &Observing,
 ) -> Result<()> {
     let mut home = Page::new(store.page_size());
     // A page beyond the file's end was free when the file was cut.
@@ -309,7 +339,13 @@ fn restore_torn_pages(
         if !newer && !planted::active(Bug::TornPageBelieved) {
             store.write_run(copy.page, &copy.image)?;
             report.pages_restored += 1;
-            report.pages_torn += u64::from(matches!(found, Found::Bad(_)));
+            let torn = matches!(found, Found::Bad(_));
+            report.pages_torn += u64::from(torn);
+            observer.tell(&RecoveryStep::PageRestored {
+                page: copy.page.get(),
+                lsn: copy.lsn,
+                torn,
+            });
         }
     }
     store.sync()
@@ -321,6 +357,7 @@ fn passes(
     analysis: Analysis,
     end: Lsn,
     clean: bool,
+    observer: &Observing,
     report: &mut RecoveryReport,
     clock: &mut Clock<'_>,
 ) -> Result<Vec<(String, TableId)>> {
@@ -334,7 +371,23 @@ fn passes(
 
     report.redo_lsn = dirty.iter().map(|(_, rec_lsn)| *rec_lsn).min();
     let ids: Vec<Lsn> = losers.iter().map(|loser| loser.txn).collect();
-    let redone = redo(system, dirty, end, &ids, &mut kinds)?;
+    if observer.is_there() && !clean {
+        let losers: Vec<TransactionLine> = losers.iter().copied().map(Into::into).collect();
+        let dirty: Vec<_> = dirty.iter().copied().map(page_line).collect();
+        observer.tell(&RecoveryStep::AnalysisEnded {
+            losers: &losers,
+            dirty: &dirty,
+            winners: report.winners,
+            redo_from: report.redo_lsn,
+        });
+    }
+    let redone = redo(system, dirty, end, &ids, &mut kinds, observer)?;
+    if !clean {
+        observer.tell(&RecoveryStep::RedoEnded {
+            applied: redone.applied,
+            already_there: redone.already_there,
+        });
+    }
     report.log_bytes = redone.bytes;
     report.pages = redone.pages;
     report.redone = redone.applied;
@@ -347,7 +400,7 @@ fn passes(
     pager.load_map()?;
     let unlogged = system.catalogue.load(pager)?;
     system.active.restore(&losers);
-    report.undone = undo::undo(system, &losers, &mut kinds)?;
+    report.undone = undo::undo(system, &losers, &mut kinds, observer)?;
     report.last_record = kinds.last.map(RecordKind::name);
     report.kinds = kinds.report();
     system.purge.begin_at(log.next_lsn());

@@ -20,6 +20,7 @@ use super::kinds::Kinds;
 use super::workers::Workers;
 use crate::error::Result;
 use crate::ids::PageId;
+use crate::observe::{Observing, RecoveryStep, RedoDecision, SeenRecord};
 use crate::page::apply;
 use crate::record::{Outline, Record, RecordKind};
 use crate::transaction::System;
@@ -58,6 +59,8 @@ pub(super) struct Work {
     /// Neighbouring pages that have a bucket of a stretch in common.
     bucket_pages: usize,
     workers: usize,
+    /// Told each step. There is one worker then, and a stretch is a record: so the steps come in the order of the log.
+    observer: Observing,
     /// Records of several pages, until all their parts have been looked at.
     parted: Mutex<BTreeMap<Lsn, Parted>>,
     /// Stretches that have been used, for their memory.
@@ -149,21 +152,30 @@ pub(crate) fn redo(
     end: Lsn,
     losers: &[Lsn],
     kinds: &mut Kinds,
+    observer: &Observing,
 ) -> Result<Redone> {
     let Some(from) = pages.iter().map(|(_, rec_lsn)| *rec_lsn).min() else {
         return Ok(Redone::default());
     };
     let frames = system.pager.frame_count();
     let io = &system.pager.io;
-    let workers = io.processors().min(WORKERS_MAX).min(frames / 4).max(1);
+    let mut workers = io.processors().min(WORKERS_MAX).min(frames / 4).max(1);
     // Where pages come and go there are always some clean ones.
-    let lots = pages.len().div_ceil(frames / 4 * 3).min(LOTS_MAX);
+    let mut lots = pages.len().div_ceil(frames / 4 * 3).min(LOTS_MAX);
+    if observer.is_there() {
+        (workers, lots) = (1, 1);
+    }
     let lot = pages.len().div_ceil(lots);
+    let bucket_pages = match observer.is_there() {
+        true => lot,
+        false => lot.div_ceil(4 * workers).min(BUCKET_PAGES),
+    };
     let work = Arc::new(Work {
         system: Arc::clone(system),
         end,
-        bucket_pages: lot.div_ceil(4 * workers).min(BUCKET_PAGES),
+        bucket_pages,
         workers,
+        observer: observer.clone(),
         parted: Mutex::new(io, BTreeMap::new()),
         used: Mutex::new(io, Vec::new()),
         pages,
@@ -245,7 +257,10 @@ impl Sorter {
         workers: &mut Workers,
     ) -> Result<()> {
         let pager = &work.system.pager;
-        let bytes = STRETCH_BYTES.min(pager.frame_count() * pager.page_size() / STRETCH_SHARE);
+        let bytes = match work.observer.is_there() {
+            true => 1,
+            false => STRETCH_BYTES.min(pager.frame_count() * pager.page_size() / STRETCH_SHARE),
+        };
         for first in (0..work.pages.len()).step_by(lot) {
             let lot = first as u32..(first + lot).min(work.pages.len()) as u32;
             let mut reader = pager.log.reader(from);
@@ -298,6 +313,9 @@ impl Sorter {
         if skipped || forgotten {
             return Ok(());
         }
+        if work.observer.is_there() {
+            outline.for_each_page(|page| self.tell_left_out(work, lsn, payload, page));
+        }
         let mut push = |page: Option<u32>, parted| {
             if let Some(page) = page.filter(|page| lot.contains(page)) {
                 let len = payload.len() as u32;
@@ -346,6 +364,26 @@ impl Sorter {
     }
 }
 
+impl Sorter {
+    /// Tells of a change that redo need not look at the page for.
+    fn tell_left_out(&self, work: &Work, lsn: Lsn, payload: &[u8], page: PageId) {
+        let rec_lsn = self.index.get(page).map(|n| work.pages[n as usize].1);
+        let decision = match rec_lsn {
+            None => RedoDecision::NotDirty,
+            Some(rec_lsn) if rec_lsn > lsn => RedoDecision::BeforeRecLsn,
+            Some(_) => return,
+        };
+        work.observer.tell(&RecoveryStep::Redo {
+            record: SeenRecord { lsn, payload },
+            page: page.get(),
+            rec_lsn,
+            before: None,
+            after: None,
+            decision,
+        });
+    }
+}
+
 impl Work {
     /// An empty stretch for this lot of pages.
     fn stretch(&self, lot: &Range<u32>) -> Stretch {
@@ -359,6 +397,26 @@ impl Work {
         stretch.buckets.resize_with(buckets, Vec::new);
         stretch.bytes = 0;
         stretch
+    }
+
+    /// Tells of a change whose page was looked at.
+    fn tell(
+        &self,
+        lsn: Lsn,
+        payload: &[u8],
+        page: usize,
+        (before, after): (Option<Lsn>, Option<Lsn>),
+        decision: RedoDecision,
+    ) {
+        let (page, rec_lsn) = self.pages[page];
+        self.observer.tell(&RecoveryStep::Redo {
+            record: SeenRecord { lsn, payload },
+            page: page.get(),
+            rec_lsn: Some(rec_lsn),
+            before,
+            after,
+            decision,
+        });
     }
 
     /// Somebody has done with a stretch: the last of them leaves its memory for another one.
@@ -449,6 +507,7 @@ impl Share {
         }
         // Nobody copies the page while its latch is held: marked once, it stays so.
         let mut marked = false;
+        let observed = work.observer.is_there();
         for (Head { lsn, parted, .. }, payload) in changes {
             let record = Record::decode(payload).map_err(|e| (lsn, unreadable(lsn, &e)))?;
             let (_, previous, op) = (record.pages().find(|(page, _, _)| *page == id))
@@ -460,7 +519,17 @@ impl Share {
                 let what = format!("{what}; redo at LSN {lsn} needs it whole");
                 return Err((lsn, pager.corrupt(id, what)));
             }
-            let decision = decide(frame.lsn(), lsn, previous, op.makes_whole_page());
+            let before = frame.lsn();
+            let decision = decide(before, lsn, previous, op.makes_whole_page());
+            if observed && decision == Decision::LogMissing {
+                work.tell(
+                    lsn,
+                    payload,
+                    page,
+                    (before, before),
+                    RedoDecision::LogMissing,
+                );
+            }
             // Also where it is there already: what was read may be in a page cache and nowhere else (T12).
             if !self.marked[page] {
                 frame.mark_dirty(rec_lsn);
@@ -488,6 +557,13 @@ impl Share {
                 }
             }
             let applied = decision == Decision::Apply;
+            if observed {
+                let told = match applied {
+                    true => RedoDecision::Applied,
+                    false => RedoDecision::PageNewer,
+                };
+                work.tell(lsn, payload, page, (before, frame.lsn()), told);
+            }
             if parted {
                 self.count_part(lsn, applied);
             } else {
