@@ -235,7 +235,7 @@ export class Chart {
           values: (plot, splits) => splits.map((at) => clock(at, this.to - this.from < 200)),
         },
         {
-          stroke: soft, font, size: 58, gap: 6, ticks: { show: false }, grid: { stroke: grid, width: 1 },
+          stroke: soft, font, size: 58, gap: 6, space: 16, ticks: { show: false }, grid: { stroke: grid, width: 1 },
           splits: (plot, axis, least, most) => (spec.log ? decades(least, most) : spec.ends ? spec.ends(this.points) : [0, most / 2, most]),
           values: (plot, splits) => splits.map((v) => (v == null ? "" : spec.axis(v))),
         },

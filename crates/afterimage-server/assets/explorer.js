@@ -20,7 +20,7 @@ function timeline(story) {
   const all = [];
   const first = story.recoveries[0];
   const empty = { active: [], dirty: [], pages: [] };
-  all.push({ phase: "log", lsn: "", what: "the power went", text: WHAT.log, before: first?.before ?? empty, after: first?.steps[0]?.before ?? empty, recovery: 0, run: 0 });
+  all.push({ phase: "log", lsn: "", what: "the power went", text: story.log.length > 0 ? WHAT.log : "What was only in memory is gone. This is what the next open did.", before: first?.before ?? empty, after: first?.steps[0]?.before ?? empty, recovery: 0, run: 0 });
   let run = 1;
   for (const [index, recovery] of story.recoveries.entries()) {
     let phase = "";
@@ -41,7 +41,7 @@ function timeline(story) {
   const last = all.at(-1);
   if (last.phase !== "refused") {
     const summary = story.recoveries.at(-1)?.summary ?? [];
-    all.push({ phase: "result", lsn: "", what: "", text: story.result ? `In the database now: ${story.result}` : "Open again.", summary, before: last.after, after: last.after, recovery: story.recoveries.length - 1, run: run + 1 });
+    all.push({ phase: "result", lsn: "", what: "", text: story.log.length === 0 ? story.result : story.result ? `In the database now: ${story.result}` : "Open again.", summary, before: last.after, after: last.after, recovery: story.recoveries.length - 1, run: run + 1 });
   }
   return all;
 }
@@ -103,7 +103,7 @@ export class Explorer {
 
   build() {
     const stories = [];
-    if (this.list.last_recovery) stories.push({ name: "last", title: "This database: its last recovery" });
+    if (this.list.last_recovery) stories.push({ name: "last", title: "This database, when it was opened" });
     stories.push(...this.list.scenarios);
     this.stories = stories;
     this.buttons = new Map();
@@ -205,6 +205,9 @@ export class Explorer {
       return { chip, tag };
     });
     this.strip.replaceChildren(...this.chips.map(({ chip }) => chip));
+    // A report has no records and no pages: what would be empty all the time is not there.
+    const told = story.log.length > 0;
+    for (const part of this.place.querySelectorAll(".log-card, .tables")) part.hidden = !told;
     const runs = [];
     for (const [index, step] of this.steps.entries()) {
       const last = runs.at(-1);

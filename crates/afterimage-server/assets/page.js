@@ -159,13 +159,15 @@ class Lists {
     const most = Math.max(1, ...pins.map((pin) => pin.bytes));
     this.holdersNow.replaceChildren(...(pins.length > 0 ? big(size(pins[0].bytes)) : big("0 B")));
     if (pins.length === 0) return this.holders.replaceChildren(element("li", { class: "none" }, "Nobody holds the log back."));
-    const shown = pins.slice(0, 6).map((pin) => {
+    // What began a moment ago comes and goes; it holds nobody up, unless it is the first.
+    const lasting = pins.filter((pin, index) => index === 0 || pin.holder !== "transaction" || pin.age_seconds >= 1);
+    const shown = lasting.slice(0, 6).map((pin) => {
       const fill = element("div", { class: "fill" });
       fill.style.width = `${(pin.bytes / most) * 100}%`;
       const line = element("div", { class: "line" }, element("span", {}, holderWords(pin)), element("b", {}, size(pin.bytes)));
       return element("li", { class: pin.holder === "transaction" ? "transaction" : "" }, line, element("div", { class: "track", "aria-hidden": "true" }, fill));
     });
-    if (pins.length > shown.length) shown.push(element("li", { class: "none" }, `and ${pins.length - shown.length} more`));
+    if (lasting.length > shown.length) shown.push(element("li", { class: "none" }, `and ${lasting.length - shown.length} more`));
     this.holders.replaceChildren(...shown);
   }
 

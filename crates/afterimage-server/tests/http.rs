@@ -196,6 +196,43 @@ fn the_page_and_all_that_it_asks_for_is_there_and_nothing_of_it_is_elsewhere() {
 }
 
 #[test]
+fn stories_are_told_and_crash_again_where_that_is_asked_for() {
+    let world = World::new(Access::loopback());
+    let list = world.get("/api/explain", &[]).json();
+    assert_eq!(list["last_recovery"], true);
+    let scenarios = list["scenarios"].as_array().expect("a list");
+    assert!(scenarios.len() >= 12, "{list}");
+    for scenario in scenarios {
+        let name = scenario["name"].as_str().expect("a name");
+        let story = world.get(&format!("/api/explain/{name}"), &[]).json();
+        assert_eq!(story["title"], scenario["title"]);
+        assert!(story["recoveries"][0]["outcome"].is_string(), "{name}");
+    }
+    let once = world.get("/api/explain/fuzzy-checkpoint", &[]).json();
+    let twice = world
+        .get("/api/explain/fuzzy-checkpoint?crash_after=1", &[])
+        .json();
+    assert_eq!(once["recoveries"].as_array().map(Vec::len), Some(1));
+    assert_eq!(twice["recoveries"].as_array().map(Vec::len), Some(2));
+    assert_eq!(twice["recoveries"][0]["outcome"], "crashed");
+    assert_eq!(once["result"], twice["result"]);
+    let last = world.get("/api/explain/last", &[]).json();
+    assert_eq!(
+        last["result"],
+        "It was made anew: there was nothing to recover."
+    );
+    for (path, status) in [
+        ("/api/explain/", 404),
+        ("/api/explain/nothing", 404),
+        ("/api/explain/fuzzy-checkpoint/x", 404),
+        ("/api/explain/fuzzy-checkpoint?crash_after=x", 400),
+        ("/api/explain/fuzzy-checkpoint?crash_after=99999999", 200),
+    ] {
+        assert_eq!(world.get(path, &[]).status, status, "{path}");
+    }
+}
+
+#[test]
 fn every_answer_tells_the_browser_what_it_may_do() {
     let world = World::new(Access::loopback());
     for path in ["/", "/page.js", "/api/stats", "/nothing"] {

@@ -4,6 +4,7 @@
 use super::access::{Access, Judgement, parameter};
 use super::assets::ASSETS;
 use super::document::stats_document;
+use super::stories;
 use crate::live::Watch;
 use axum::Router;
 use axum::body::Body;
@@ -33,6 +34,9 @@ const HEADERS: [(HeaderName, &str); 7] = [
     ),
     (header::CACHE_CONTROL, "no-store"),
 ];
+
+/// Below this a story has its name.
+const STORY: &str = "/api/explain/";
 
 /// What a person sees who has come without the token.
 const ASKS_FOR_TOKEN: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Afterimage</title>\
@@ -92,6 +96,8 @@ impl Answers {
                 self.keep_token()
             }
             "/api/stats" => self.stats(query),
+            "/api/explain" => json(&stories::list(self.watch.source())),
+            _ if path.starts_with(STORY) => self.story(&path[STORY.len()..], query),
             _ => match ASSETS.iter().find(|asset| asset.path == path) {
                 Some(asset) => answer(StatusCode::OK, asset.mime, asset.bytes),
                 None => text(StatusCode::NOT_FOUND, "there is nothing at this address\n"),
@@ -106,6 +112,23 @@ impl Answers {
             set(&mut response, header::SET_COOKIE, &cookie);
         }
         response
+    }
+
+    fn story(&self, name: &str, query: Option<&str>) -> Response {
+        let crash_after = query.and_then(|query| parameter(query, "crash_after"));
+        let crash_after = match crash_after.map(str::parse) {
+            None => None,
+            Some(Ok(clrs)) => Some(clrs),
+            Some(Err(_)) => {
+                let what = "crash_after is to be a number: of CLRs\n";
+                return text(StatusCode::BAD_REQUEST, what);
+            }
+        };
+        match stories::story(self.watch.source(), name, crash_after) {
+            None => text(StatusCode::NOT_FOUND, "there is no such story\n"),
+            Some(Ok(story)) => json(&story),
+            Some(Err(trouble)) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{trouble}\n")),
+        }
     }
 
     fn stats(&self, query: Option<&str>) -> Response {

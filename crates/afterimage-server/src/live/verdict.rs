@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Points that are judged: the last so many seconds.
-pub(super) const POINTS: usize = 5;
+pub(super) const POINTS: usize = 10;
 /// A status file is rewritten twice a second: from this age on its process does not work, or is stopped.
 const STALE: Duration = Duration::from_secs(5);
 /// Callers waiting on average, from which on a wait is worth a word.

@@ -1,0 +1,160 @@
+//! What the recovery half of the page shows: the gallery's stories, each recovered anew by the engine on a simulated disk when
+//! it is asked for; and what the last recovery of this database did, as its report has it.
+
+use crate::live::Source;
+use crate::words::{count, seconds, size};
+use afterimage::{Database, RecoveryReport};
+use afterimage_explain::{explain, gallery};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// The name of the story that is no scenario.
+const LAST: &str = "last";
+/// A story crashes again after this many CLRs at most.
+const CLRS_MAX: usize = 100;
+
+/// Which stories there are.
+pub(super) fn list(source: &Source) -> Value {
+    let scenarios = gallery::ALL.iter();
+    let scenarios = scenarios.map(|one| json!({ "name": one.name, "title": one.title() }));
+    json!({
+        "scenarios": scenarios.collect::<Vec<_>>(),
+        "last_recovery": matches!(source, Source::Database(_)),
+    })
+}
+
+/// The story of this name; none if there is no such.
+pub(super) fn story(
+    source: &Source,
+    name: &str,
+    crash_after: Option<usize>,
+) -> Option<Result<Value, String>> {
+    if name == LAST {
+        let Source::Database(db) = source else {
+            return None;
+        };
+        return Some(Ok(last(db)));
+    }
+    let scenario = gallery::find(name)?;
+    let crash_after = crash_after.map(|clrs| clrs.min(CLRS_MAX));
+    let story = explain(scenario.script, crash_after);
+    Some(
+        story
+            .map(|story| story.json())
+            .map_err(|trouble| trouble.to_string()),
+    )
+}
+
+/// The report, as a story without records: a step a pass.
+fn last(db: &Database) -> Value {
+    let report = db.recovery_report();
+    let steps: Vec<Value> = passes(report)
+        .into_iter()
+        .map(|(phase, what, text, took)| {
+            json!({
+                "phase": phase,
+                "lsn": "",
+                "what": format!("{what}   {}", seconds(took.as_secs_f64())),
+                "text": text,
+                "before": nothing(),
+                "after": nothing(),
+            })
+        })
+        .collect();
+    let result = match (report.created, report.clean) {
+        (true, _) => "It was made anew: there was nothing to recover.".to_owned(),
+        (_, true) => "The last stop was a clean one: there was nothing to recover.".to_owned(),
+        _ => format!(
+            "Everything took {}.",
+            seconds(report.total_time().as_secs_f64())
+        ),
+    };
+    let steps = if report.created || report.clean {
+        Vec::new()
+    } else {
+        steps
+    };
+    json!({
+        "title": "This database, when it was opened: what its recovery found and did",
+        "log": [],
+        "homes": [],
+        "recoveries": [{ "before": nothing(), "steps": steps, "written": [], "outcome": "open", "summary": [] }],
+        "values": [],
+        "result": result,
+    })
+}
+
+fn nothing() -> Value {
+    json!({ "active": [], "dirty": [], "pages": [] })
+}
+
+fn passes(report: &RecoveryReport) -> [(&'static str, &'static str, String, Duration); 6] {
+    let number = |n: u64| count(n as f64);
+    let lsn =
+        |lsn: Option<afterimage::Lsn>| lsn.map_or_else(|| "none".to_owned(), |lsn| lsn.to_string());
+    [
+        (
+            "analysis",
+            "where does the log end?",
+            format!(
+                "The log ends at LSN {}: {}. {} bytes were cut off.",
+                lsn(report.end_lsn),
+                report.tail,
+                number(report.torn_bytes)
+            ),
+            report.decide_time,
+        ),
+        (
+            "make safe",
+            "torn pages",
+            format!(
+                "{} pages were written again from the doublewrite area, {} of them because they were torn.",
+                number(report.pages_restored),
+                number(report.pages_torn)
+            ),
+            report.secure_time,
+        ),
+        (
+            "analysis",
+            "who was unfinished?",
+            format!(
+                "{} records read from the checkpoint at LSN {} on: {} transactions had committed, {} were unfinished.",
+                number(report.records),
+                lsn(report.checkpoint_lsn),
+                number(report.winners),
+                number(report.losers)
+            ),
+            report.analysis_time,
+        ),
+        (
+            "redo",
+            "history again",
+            format!(
+                "{} of log from LSN {} on: {} changes made again on {} pages, {} were there already.",
+                size(report.log_bytes),
+                lsn(report.redo_lsn),
+                number(report.redone),
+                number(report.pages),
+                number(report.already_there)
+            ),
+            report.redo_time,
+        ),
+        (
+            "undo",
+            "the losers",
+            format!(
+                "{} transactions taken back, {} changes, newest first.",
+                number(report.losers),
+                number(report.undone)
+            ),
+            report.undo_time,
+        ),
+        (
+            "end",
+            "checkpoint",
+            "Both tables are written down: were it killed now, the next recovery would begin here."
+                .to_owned(),
+            report.checkpoint_time,
+        ),
+    ]
+}
