@@ -8,6 +8,7 @@ mod crash;
 mod deny;
 mod fuzz;
 mod history;
+mod page;
 mod report;
 mod rigs;
 mod rooms;
@@ -67,6 +68,10 @@ COMMANDS
             cargo xtask rigs --quick                    a look at each, less than ten minutes
             cargo xtask rigs fuse --minutes 20          one of them, twenty minutes
             cargo xtask rigs check                      formatting, clippy, tests, dependency rules of that workspace
+    page [--keep]
+        The live page in headless Chromium under the demo's load: as a desk and as a phone shows it, light and dark, with every story
+        stepped through, compared with /metrics, and judged by axe. Installs what it lacks where it can (Chromium by apt, the
+        driver by npm), and says so where it cannot. --keep puts the pictures into docs/img.
     report
         RELIABILITY_REPORT.md, and the same as a page, from what sim --minutes, sim matrix, planted, rigs and fuzz have left
         in the target directory, and the ledger of real bugs. What was not run is listed as not run.
@@ -141,6 +146,7 @@ fn dispatch(root: &Path, arguments: &[String]) -> Outcome {
         "soak" => crash::soak(root, rest),
         "fuzz" => fuzz::command(root, rest),
         "check-history" => history::command(root, rest),
+        "page" => page::command(root, rest),
         "rigs" => rigs::command(root, rest),
         "report" => takes_none(rest).and_then(|()| report::command(root)),
         "schedules" => takes_none(rest).and_then(|()| schedules::command(root)),
