@@ -173,7 +173,8 @@ export class Chart {
   point(index) {
     if (!this.plot) return;
     const left = index == null ? -10 : this.plot.valToPos(this.points[index].at, "x");
-    this.plot.setCursor({ left, top: index == null ? -10 : this.plot.bbox.height / devicePixelRatio / 2 });
+    // Told to the other charts too.
+    this.plot.setCursor({ left, top: index == null ? -10 : this.plot.bbox.height / devicePixelRatio / 2 }, true, true);
   }
 
   data() {
@@ -209,7 +210,7 @@ export class Chart {
     if (width < 40 || this.points.length === 0) return;
     const { spec } = this;
     const [soft, grid] = [colour("soft"), colour("grid")];
-    const font = `11.5px ${getComputedStyle(document.body).fontFamily}`;
+    const font = `12px ${getComputedStyle(document.body).fontFamily}`;
     const line = (series) => {
       const stroke = colour(series.colour);
       const last = series === spec.series.at(-1);

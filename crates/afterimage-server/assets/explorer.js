@@ -165,7 +165,7 @@ export class Explorer {
   /** Goes where the address says: #recovery/NAME/STEP. */
   follow() {
     const [, name, step] = location.hash.split("/");
-    const wanted = this.stories.some((story) => story.name === name) ? name : this.name ?? this.stories[0]?.name;
+    const wanted = this.stories.some((story) => story.name === name) ? name : this.name ?? this.list.scenarios[0]?.name;
     if (wanted === undefined) return;
     if (wanted !== this.name) this.choose(wanted, Number(step) || 0);
     else if (step !== undefined) this.go(Number(step) || 0);

@@ -132,7 +132,7 @@ const GROUPS = [
       key: "versions", title: "Old versions of rows", what: "Memory kept for readers", binary: true,
       series: [{ label: "versions", colour: "c6", area: true, value: (p) => p.version_bytes }],
       format: size, axis: size,
-      note: (points) => `${count(points.at(-1)?.snapshots)} snapshots, ${count(points.at(-1)?.active)} writers`,
+      note: (points) => `snapshots ${count(points.at(-1)?.snapshots)}, writers ${count(points.at(-1)?.active)}`,
       now: (points) => big(size(latest((p) => p.version_bytes)(points))),
     },
   ]],

@@ -218,7 +218,7 @@ fn slow_syncs(latest: &[&Point], rate: &str) -> Option<Verdict> {
         "The disk is slow: {rate}, {how_many} takes {} or more",
         seconds(time)
     );
-    let detail = "Every commit waits for a sync. `afterimage test-sync` says what this disk can do, and which way is the fastest.";
+    let detail = "Every commit waits for a sync. The command afterimage test-sync says what this disk can do, and which way is the fastest.";
     Some(verdict(level, "sync", headline, detail))
 }
 
