@@ -200,7 +200,9 @@ async function run() {
     await desk.select("#theme", "auto");
     await stories(desk);
     await desk.evaluate(() => (location.hash = "recovery/crash-in-undo/12"));
-    await rest(800);
+    await desk.setViewport({ width: 1280, height: 1000 });
+    await desk.evaluate(() => scrollTo(0, 0));
+    await rest(1200);
     await looks(desk, "recovery, desk, light");
     await picture(desk, "recovery-desk-light");
     for (const theme of ["light", "dark"]) {

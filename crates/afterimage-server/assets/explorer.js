@@ -4,10 +4,11 @@
 import { element, put } from "/words.js";
 
 const COLOURS = ["c1", "c2", "c3", "c4", "c5", "c6"];
-const PHASES = { log: "The crash", analysis: "Analysis", "make safe": "Make safe", redo: "Redo", undo: "Undo", end: "Done", crash: "Crash again", refused: "Refused", result: "Result" };
+const PHASES = { log: "The crash", analysis: "Analysis", tables: "Tables", "make safe": "Make safe", redo: "Redo", undo: "Undo", end: "Done", crash: "Crash again", refused: "Refused", result: "Result" };
 const WHAT = {
   log: "This is what the crash left: the log, and the pages on the disk. What was only in memory is gone.",
   analysis: "Reads the log once: who was unfinished, and which pages may be old on the disk?",
+  tables: "What analysis has found: who has to be taken back, and where redo begins.",
   "make safe": "Torn pages get their copy back before anything is built on them.",
   redo: "Repeats history, for every transaction, wherever a page is older than the record.",
   undo: "Takes back what unfinished transactions did, newest first. Each step is logged in a record of its own (a CLR), so that it is never done twice.",
