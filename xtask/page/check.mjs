@@ -124,7 +124,7 @@ async function agrees(page, url) {
   near("commits per sync", number(words.shared), shared, shared, 0.5);
   between("segments", number(words.segments), "afterimage_wal_segments");
   between("checkpoint age", number(words.age), "afterimage_checkpoint_age_bytes", 100 / after.afterimage_max_wal_size_bytes, 0.2);
-  between("dirty pages", number(words.dirty), "afterimage_pool_dirty", 100 / after.afterimage_pool_frames, 0.2);
+  between("dirty pages", number(words.dirty), "afterimage_buffers_dirty", 100 / after.afterimage_buffers, 0.2);
   // And exactly, at one moment: the counters that the page has are those that the server gives.
   const [counters, scraped] = await Promise.all([page.evaluate(async () => (await (await fetch("/api/stats")).json()).status), metrics(url)]);
   near("the commits counted", counters.commits, before.afterimage_commits_total, scraped.afterimage_commits_total, 0.05);
