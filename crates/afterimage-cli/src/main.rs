@@ -2,7 +2,7 @@
 //!
 //! The outermost room of the house. One file a subcommand under `commands/`; what they share lies beside this file:
 //! `open` (how a command opens a database), `out` (where results go), `failure` (how it ends when it does not end
-//! well), `escape`, `span`, `units`, `rng`, `settings`. Here is only the table of commands.
+//! well), `escape`, `span`, `rng`, `settings`; `units`, how numbers are written, is the server's. Here is only the table of commands.
 
 mod commands;
 mod escape;
@@ -14,8 +14,8 @@ mod rng;
 mod scratch;
 mod settings;
 mod span;
-mod units;
 
+use afterimage_server::units;
 use clap::{Parser, Subcommand};
 use failure::Failure;
 use out::Out;
@@ -87,6 +87,10 @@ enum Command {
     Top(commands::top::Args),
     /// Who holds the log back, since when and for how much; works on a live database
     Pins(commands::pins::Args),
+    /// What of the settings does not fit the load, and what would; works on a live database
+    Advise(commands::advise::Args),
+    /// What a load takes: settings to paste, disk, archive, recovery time
+    Size(commands::size::Args),
     /// Every setting: its value, where that came from, its bounds, and what goes wrong at either end
     Settings(commands::settings::Args),
     /// Check every page, every tree and all log; changes nothing
@@ -140,6 +144,8 @@ fn dispatch(command: Command, settings: &Settings, out: &mut Out) -> Result<(), 
         Command::Serve(args) => commands::serve::run(&args, settings, out),
         Command::Top(args) => commands::top::run(&args, out),
         Command::Pins(args) => commands::pins::run(&args, out),
+        Command::Advise(args) => commands::advise::run(&args, out),
+        Command::Size(args) => commands::size::run(&args, settings, out),
         Command::Settings(args) => commands::settings::run(&args, settings, out),
         Command::Verify(args) => commands::verify::run(&args, out),
         Command::Explain(args) => commands::explain::run(&args, out),

@@ -102,6 +102,12 @@ fn stats_are_those_of_the_database_and_points_come_each_second() {
     assert_eq!(document["database"]["state"], "running");
     assert_eq!(document["database"]["pid"], std::process::id());
     assert!(document.get("points").is_none(), "{document}");
+    assert!(document["advice"].is_array(), "{document}");
+    let metrics = world.get("/metrics", &[]);
+    let is_text = metrics.header("content-type");
+    assert!(is_text.is_some_and(|mime| mime.starts_with("application/openmetrics-text")));
+    let commits = format!("\nafterimage_commits_total {}\n", world.db.stats().commits);
+    assert!(metrics.body.contains(&commits), "{}", metrics.body);
     let accounts = world.db.table("accounts").expect("a table");
     let until = Instant::now() + Duration::from_secs(60);
     let points = loop {

@@ -1,13 +1,14 @@
 //! Looking into a database without changing a byte: for the command, for tests, for people on call.
 
 use std::path::Path;
+use std::time::Duration;
 
 use afterimage_io::Io;
 use afterimage_log::settings::SettingInfo;
-use afterimage_log::{ControlFile, FrameKind, Log, Lsn};
+use afterimage_log::{ControlFile, FrameKind, Log, Lsn, Wal};
 
 use crate::Options;
-use crate::checkpoint::EngineArea;
+use crate::checkpoint::{EngineArea, Load, Speed, USUAL_RECORD};
 use crate::database::VerifyReport;
 use crate::error::Result;
 use crate::observe::SeenRecord;
@@ -56,6 +57,78 @@ pub fn settings(directory: &Path, options: &Options) -> Result<Vec<SettingInfo>>
     }
     options.check_together()?;
     Ok(options.settings())
+}
+
+/// How long recoveries take: by how long the last one in a directory has taken, or else by what was measured on two processors.
+#[derive(Debug, Clone)]
+pub struct RecoveryModel {
+    speed: Speed,
+    is_learnt: bool,
+    load: Load,
+    target: Duration,
+    least: u64,
+}
+
+impl RecoveryModel {
+    /// That of the database in `directory`, if there is one and it has had a recovery; its pool, and `target_recovery_time`, are
+    /// those of its settings, or else of `options`.
+    ///
+    /// # Errors
+    ///
+    /// As [`settings`]; the control file cannot be read.
+    pub fn of(io: &Io, directory: Option<&Path>, options: &Options) -> Result<RecoveryModel> {
+        let mut options = options.clone().io(io.clone());
+        let mut speed = None;
+        if let Some(directory) = directory
+            && ControlFile::exists(io, directory)?
+        {
+            options = options.with_file(directory)?;
+            options.check()?;
+            let file = ControlFile::open(io, directory, false)?;
+            if !Wal::made(file.current()) {
+                let area = EngineArea::decode(&file.current().client)?;
+                options = options.adopt(area.page_size, file.current().segment_bytes)?;
+                speed = area.speed;
+            }
+        }
+        Ok(RecoveryModel {
+            is_learnt: speed.is_some(),
+            speed: speed.unwrap_or_default(),
+            load: Load {
+                record_bytes: USUAL_RECORD,
+                pages: options.frames() as u64,
+                ..Load::default()
+            },
+            target: options.target_recovery_time,
+            least: options.log.segment_bytes,
+        })
+    }
+
+    /// Whether there was a recovery to learn from.
+    pub fn is_learnt(&self) -> bool {
+        self.is_learnt
+    }
+
+    /// The setting `target_recovery_time`.
+    pub fn target(&self) -> Duration {
+        self.target
+    }
+
+    /// How long a recovery would take that reads so many bytes of log and brings as many pages up to date as the pool holds.
+    pub fn time(&self, log_bytes: u64) -> Duration {
+        let records = log_bytes / self.load.record_bytes;
+        self.speed.time(&Load {
+            examined: records,
+            redone: records,
+            pages: self.load.pages.min(records),
+            ..self.load
+        })
+    }
+
+    /// Bytes of log to which [`target`](RecoveryModel::target) would hold the log.
+    pub fn log_within_target(&self) -> u64 {
+        self.speed.log_within(self.target, &self.load, self.least)
+    }
 }
 
 /// One record of the log, as `afterimage log dump` shows it.

@@ -1,5 +1,6 @@
 //! One file a subcommand: its arguments, its help, and its `run`.
 
+pub mod advise;
 pub mod bench;
 pub mod checkpoint;
 pub mod delete;
@@ -17,6 +18,7 @@ pub mod scan;
 pub mod serve;
 pub mod settings;
 pub mod shell;
+pub mod size;
 pub mod stats;
 pub mod tables;
 pub mod test_sync;

@@ -11,6 +11,7 @@ use afterimage::{Histogram, Stats, StatusFile, inspect};
 use afterimage_io::Io;
 use afterimage_server::json::checkpoint_age_percent;
 use afterimage_server::live::State;
+use afterimage_server::metrics;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,10 +25,14 @@ old the numbers are. Works on a live database, and on one that nobody has open.
 Examples:
   afterimage stats bank
   watch -n1 afterimage stats bank
-  afterimage stats bank --json | jq .checkpoint_age")]
+  afterimage stats bank --json | jq .checkpoint_age
+  afterimage stats bank --metrics | grep wal_bytes")]
 pub struct Args {
     /// The database directory
     dir: PathBuf,
+    /// Print them as OpenMetrics text, which Prometheus reads
+    #[arg(long, conflicts_with = "json")]
+    metrics: bool,
 }
 
 /// Prints the numbers.
@@ -36,6 +41,9 @@ pub fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
     let status = read(&io, &args.dir)?;
     let age = Duration::from_micros(io.wall_clock().saturating_sub(status.written_at_micros));
     let state = State::of(&status).words();
+    if args.metrics {
+        return out.line(metrics::text(&status).trim_end());
+    }
     if out.is_json() {
         return out.document(&document(&status, age, state));
     }

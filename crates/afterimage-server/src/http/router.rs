@@ -6,6 +6,7 @@ use super::assets::ASSETS;
 use super::document::stats_document;
 use super::stories;
 use crate::live::Watch;
+use crate::metrics;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
@@ -98,6 +99,7 @@ impl Answers {
             "/api/stats" => self.stats(query),
             "/api/explain" => json(&stories::list(self.watch.source())),
             _ if path.starts_with(STORY) => self.story(&path[STORY.len()..], query),
+            "/metrics" => self.metrics(),
             _ => match ASSETS.iter().find(|asset| asset.path == path) {
                 Some(asset) => answer(StatusCode::OK, asset.mime, asset.bytes),
                 None => text(StatusCode::NOT_FOUND, "there is nothing at this address\n"),
@@ -131,6 +133,19 @@ impl Answers {
         }
     }
 
+    /// For Prometheus.
+    fn metrics(&self) -> Response {
+        match self.watch.look() {
+            Ok(Some(look)) => answer(
+                StatusCode::OK,
+                metrics::CONTENT_TYPE,
+                metrics::text(&look.status),
+            ),
+            Ok(None) => unavailable(),
+            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+        }
+    }
+
     fn stats(&self, query: Option<&str>) -> Response {
         let since = match query
             .and_then(|query| parameter(query, "since"))
@@ -150,6 +165,11 @@ impl Answers {
             Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
         }
     }
+}
+
+fn unavailable() -> Response {
+    let what = "there is no status of this database, or it is being written just now\n";
+    text(StatusCode::SERVICE_UNAVAILABLE, what)
 }
 
 fn json(document: &Value) -> Response {

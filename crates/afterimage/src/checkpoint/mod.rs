@@ -27,7 +27,7 @@ use crate::record::{Record, RecordKind, encode_tables};
 use crate::transaction::System;
 
 /// Bytes that a record is taken to have before there are enough to ask.
-const USUAL_RECORD: u64 = 150;
+pub(crate) const USUAL_RECORD: u64 = 150;
 
 /// Why a checkpoint was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

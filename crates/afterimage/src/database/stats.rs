@@ -227,8 +227,8 @@ macro_rules! fields {
                 fields
             }
 
-            /// Those that are no histogram's.
-            pub(crate) fn numbers(&self) -> Vec<(&'static str, u64)> {
+            /// Those of them that are no histogram's.
+            pub fn numbers(&self) -> Vec<(&'static str, u64)> {
                 vec![$((stringify!($name), self.$name)),*]
             }
 

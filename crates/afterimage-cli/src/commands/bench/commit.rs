@@ -51,7 +51,7 @@ pub struct Args {
     #[arg(long, value_name = "S", default_value_t = 5.0)]
     seconds: f64,
     /// Time added to every sync
-    #[arg(long, value_name = "D", default_value = "0", value_parser = units::parse_duration)]
+    #[arg(long, value_name = "D", default_value = "0", value_parser = afterimage_log::units::parse_duration)]
     sync_delay: Duration,
     /// Measure the log alone: appends of 128-byte records, no engine above it
     #[arg(long, conflicts_with = "http")]

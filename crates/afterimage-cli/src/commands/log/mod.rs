@@ -5,7 +5,7 @@ mod append;
 mod cat;
 mod dump;
 mod frames;
-mod kind;
+pub mod kind;
 mod record;
 mod salvage;
 mod slots;

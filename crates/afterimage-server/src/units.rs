@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-pub use afterimage_log::units::parse_duration;
+use afterimage_log::units::parse_duration;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -66,6 +66,39 @@ fn long_duration(seconds: u64) -> String {
     }
 }
 
+/// A number of bytes as disks and archives are sold, in powers of 1000 with three digits: `10.0 GB`, `1.68 TB`.
+pub fn decimal_size(bytes: u64) -> String {
+    const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
+    let (mut value, mut unit) = (bytes as f64, 0);
+    while value >= 999.5 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    match value {
+        _ if unit == 0 => format!("{bytes} B"),
+        v if v < 9.995 => format!("{v:.2} {}", UNITS[unit]),
+        v if v < 99.95 => format!("{v:.1} {}", UNITS[unit]),
+        v => format!("{v:.0} {}", UNITS[unit]),
+    }
+}
+
+/// As durations of settings are read, and also in days: `7d`.
+///
+/// # Errors
+///
+/// What is wrong with the text, and how a duration is written.
+pub fn parse_long_duration(text: &str) -> Result<Duration, String> {
+    let Some(days) = text.trim().strip_suffix('d') else {
+        return parse_duration(text);
+    };
+    let days: f64 = days
+        .trim()
+        .parse()
+        .map_err(|_| format!("`{text}` is not a duration; write for example 12h, 7d"))?;
+    Duration::try_from_secs_f64(days * 86_400.0)
+        .map_err(|_| format!("`{text}` is not a duration; write for example 12h, 7d"))
+}
+
 /// How many a second, with commas, or with a decimal where it is small; `-` when no time has passed.
 pub fn rate(n: u64, over: Duration) -> String {
     let seconds = over.as_secs_f64();
@@ -92,6 +125,23 @@ mod tests {
         assert_eq!(count(12_345_678), "12,345,678");
         assert_eq!(counted(1, "page", "pages"), "1 page");
         assert_eq!(counted(2_000, "page", "pages"), "2,000 pages");
+    }
+
+    #[test]
+    fn sizes_of_archives_are_decimal_and_times_are_also_in_days() {
+        assert_eq!(decimal_size(999), "999 B");
+        assert_eq!(decimal_size(10_008_000_000), "10.0 GB");
+        assert_eq!(decimal_size(1_681_344_000_000), "1.68 TB");
+        assert_eq!(decimal_size(999_600_000), "1.00 GB");
+        assert_eq!(decimal_size(168_134_400_000), "168 GB");
+        assert_eq!(decimal_size(u64::MAX), "18.4 EB");
+        let days = |days: f64| Ok(Duration::from_secs_f64(days * 86_400.0));
+        assert_eq!(parse_long_duration("7d"), days(7.0));
+        assert_eq!(parse_long_duration("1.5 d"), days(1.5));
+        assert_eq!(parse_long_duration("12h"), days(0.5));
+        for wrong in ["d", "-1d", "7", "x d"] {
+            assert!(parse_long_duration(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]
