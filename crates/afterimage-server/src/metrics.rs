@@ -403,24 +403,25 @@ const METRICS: &[Metric] = &[
 const LEVELS: [&str; 4] = ["memory", "os", "disk", "ticket"];
 
 /// The histograms that are a metric each: the name, the name as a metric, the shortest and the longest bucket as a power of two of
-/// microseconds, and what it says. Waits are one metric, with the cause as a label.
+/// microseconds, and what it says. Waits are one metric, with the cause as a label. The unit is in the name alone: a line of its own for
+/// it is allowed, and yet there are readers that refuse one for a histogram.
 const HISTOGRAMS: &[(&str, &str, [u32; 2], &str)] = &[
-    ("sync", "wal_sync", SHORT, "Syncs of the log."),
+    ("sync", "wal_sync_seconds", SHORT, "Syncs of the log."),
     (
         "commit",
-        "commit",
+        "commit_seconds",
         SHORT,
         "Commits that were waited for, from the call to its return.",
     ),
     (
         "checkpoint",
-        "checkpoint",
+        "checkpoint_seconds",
         SHORT,
         "Checkpoints, the pages that they had to bring home included.",
     ),
     (
         "checkpoint_interval",
-        "checkpoint_interval",
+        "checkpoint_interval_seconds",
         LONG,
         "From one checkpoint to the next, of those that nobody asked for.",
     ),
@@ -527,18 +528,18 @@ impl Look {
     }
 
     fn histograms(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let (stats, seconds) = (&self.0.stats, Some(&Unit::Seconds));
+        let stats = &self.0.stats;
         let all = stats.histograms();
         for (name, metric, bounds, help) in HISTOGRAMS {
             let Some((_, times)) = all.iter().find(|(found, _)| found == name) else {
                 continue;
             };
-            let mut told =
-                encoder.encode_descriptor(metric, help, seconds, MetricType::Histogram)?;
+            let mut told = encoder.encode_descriptor(metric, help, None, MetricType::Histogram)?;
             tell_histogram(&mut told, times, *bounds)?;
         }
         let help = "Waits of those who use the database, by their cause.";
-        let mut told = encoder.encode_descriptor("wait", help, seconds, MetricType::Histogram)?;
+        let mut told =
+            encoder.encode_descriptor("wait_seconds", help, None, MetricType::Histogram)?;
         for (cause, times) in stats.waits() {
             let labels = [("cause", cause)];
             tell_histogram(&mut told.encode_family(&labels)?, times, SHORT)?;
