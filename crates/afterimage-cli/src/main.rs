@@ -95,8 +95,10 @@ enum Command {
     Settings(commands::settings::Args),
     /// Check every page, every tree and all log; changes nothing
     Verify(commands::verify::Args),
-    /// How a recovery goes, step by step: of a log written in the notation of textbooks, or of a scenario
+    /// How a recovery goes, step by step: of a database, of a log written in the notation of textbooks, or of a scenario
     Explain(commands::explain::Args),
+    /// Every version of a row that the log still has: when, by which transaction, before and after
+    History(commands::history::Args),
     /// Look into the log
     #[command(subcommand)]
     Log(commands::log::Command),
@@ -148,7 +150,8 @@ fn dispatch(command: Command, settings: &Settings, out: &mut Out) -> Result<(), 
         Command::Size(args) => commands::size::run(&args, settings, out),
         Command::Settings(args) => commands::settings::run(&args, settings, out),
         Command::Verify(args) => commands::verify::run(&args, out),
-        Command::Explain(args) => commands::explain::run(&args, out),
+        Command::Explain(args) => commands::explain::run(&args, settings, out),
+        Command::History(args) => commands::history::run(&args, settings, out),
         Command::Log(command) => commands::log::run(&command, settings, out),
         Command::Bench(command) => commands::bench::run(&command, settings, out),
         Command::TestSync(args) => commands::test_sync::run(&args, out),

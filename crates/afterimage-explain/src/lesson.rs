@@ -94,7 +94,7 @@ fn recover(
 ) -> (Recovery, Ended) {
     let watch = Arc::new(match crash_after {
         Some(clrs) => Watch::with_crash(sim.clone(), clrs),
-        None => Watch::new(),
+        None => Watch::new(usize::MAX),
     });
     let options = stage::options(sim.io())
         .create(false)

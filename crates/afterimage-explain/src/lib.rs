@@ -8,6 +8,7 @@ mod lesson;
 mod meaning;
 mod mistake;
 mod narrate;
+mod real;
 mod script;
 mod story;
 mod token;
@@ -17,6 +18,7 @@ use std::fmt;
 
 pub use lesson::explain;
 pub use mistake::Mistake;
+pub use real::{Plan, explain_directory};
 pub use story::{Recovery, Rows, State, Step, Story};
 
 /// Why there is no story.

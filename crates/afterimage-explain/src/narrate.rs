@@ -38,6 +38,8 @@ pub(crate) struct Narrator<'a> {
     recovery: Recovery,
     /// The begin record of the checkpoint that is being read: its other records go by that name.
     checkpoint: Option<Lsn>,
+    /// Whether each step says where the tables stand behind it.
+    tables: bool,
 }
 
 impl<'a> Narrator<'a> {
@@ -50,6 +52,7 @@ impl<'a> Narrator<'a> {
             },
             state: before,
             checkpoint: None,
+            tables: true,
         }
     }
 
@@ -58,6 +61,12 @@ impl<'a> Narrator<'a> {
             outcome,
             ..self.recovery
         }
+    }
+
+    /// The story is too long for the tables behind each step.
+    pub(crate) fn without_tables(mut self) -> Self {
+        self.tables = false;
+        self
     }
 
     fn push(
@@ -74,7 +83,10 @@ impl<'a> Narrator<'a> {
             what,
             text,
             facts,
-            after: self.state.clone(),
+            after: match self.tables {
+                true => self.state.clone(),
+                false => State::default(),
+            },
         });
     }
 
@@ -173,6 +185,17 @@ impl<'a> Narrator<'a> {
                 let text = format!("END {name}: it is rolled back, as if it had never been");
                 let facts = vec![("transaction", name.clone())];
                 self.push("undo", at, format!("{name} END"), text, facts);
+            }
+            Event::LeftOut { phase, counts } => {
+                let counts = counts.iter().map(|(what, count)| format!("{what} {count}"));
+                let text = counts.collect::<Vec<_>>().join(", ");
+                self.push(
+                    phase,
+                    "...".to_owned(),
+                    "and more".to_owned(),
+                    text,
+                    Vec::new(),
+                );
             }
             Event::CheckpointTaken { lsn, redo_from } => {
                 self.names.written(*lsn, "CHECKPOINT".to_owned());
@@ -339,10 +362,7 @@ impl<'a> Narrator<'a> {
         let row = record.key.is_some().then(|| self.names.row(page, record));
         let (page_lsn, rows) = self.state.pages.entry(name).or_default();
         *page_lsn = lsn.to_owned();
-        let after = record
-            .after
-            .as_ref()
-            .map(|value| String::from_utf8_lossy(value).into_owned());
+        let after = record.after.as_ref().map(|value| value_text(value));
         match (row, known) {
             (Some(row), _) => match rows.iter_mut().find(|(name, _)| *name == row) {
                 Some((_, value)) => *value = after,
@@ -370,10 +390,7 @@ impl<'a> Narrator<'a> {
                 let page = clr.pages.first().copied().unwrap_or_default();
                 let (object, page_name) = (self.names.row(page, clr), self.names.page(page));
                 let lsn = position(clr.lsn);
-                let value = clr
-                    .after
-                    .as_ref()
-                    .map(|value| String::from_utf8_lossy(value).into_owned());
+                let value = clr.after.as_ref().map(|value| value_text(value));
                 let value = value.unwrap_or_else(|| "_".to_owned());
                 self.names
                     .written(lsn, format!("{name} CLR {object} = {value}"));
@@ -425,4 +442,17 @@ pub(crate) fn listed(rows: &BTreeMap<String, Option<String>>) -> Rows {
     rows.iter()
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect()
+}
+
+/// A value as a person reads it: text as it is, anything else escaped, and not more than fits a line.
+fn value_text(value: &[u8]) -> String {
+    const MOST: usize = 60;
+    match std::str::from_utf8(value) {
+        Ok(text) if text.len() <= MOST && !text.contains(char::is_control) => text.to_owned(),
+        _ => {
+            let shown = value.iter().take(MOST).flat_map(|byte| byte.escape_ascii());
+            let more = if value.len() > MOST { "..." } else { "" };
+            shown.map(char::from).chain(more.chars()).collect()
+        }
+    }
 }

@@ -59,6 +59,8 @@ pub struct Recovery {
     pub undone: Vec<String>,
     /// The compensation records, as `CLR 206 (C, undoNext 203)`, and the ends.
     pub written: Vec<String>,
+    /// The whole in a few lines, where it is not to be made of the above.
+    pub told: Vec<String>,
     /// How it ended: `open`, `crashed`, or why it was refused.
     pub outcome: String,
 }
@@ -110,6 +112,9 @@ impl Recovery {
     /// The first recovery's summary as lines.
     #[must_use]
     pub fn summary(&self) -> Vec<String> {
+        if !self.told.is_empty() {
+            return self.told.clone();
+        }
         let count = |names: &[String], one: &str| match names {
             [] => format!("no {one}"),
             [name] => format!("{one} {name}"),

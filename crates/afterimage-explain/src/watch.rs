@@ -1,9 +1,11 @@
 //! Whoever looks on at a recovery and writes down what it sees; and cuts the power in the middle of undo, if asked to.
 
+use std::collections::BTreeMap;
+
 use afterimage::inspect::{self, DumpLine};
 use afterimage::{
-    AfterStep, Lsn, PageLine, RecoveryObserver, RecoveryStep, RedoDecision, TransactionChange,
-    TransactionLine,
+    AfterStep, Lsn, PageLine, RecoveryObserver, RecoveryStep, RedoDecision, SeenRecord,
+    TransactionChange, TransactionLine,
 };
 use afterimage_io::Io;
 use afterimage_io::sim::Sim;
@@ -53,20 +55,72 @@ pub(crate) enum Event {
         lsn: Lsn,
         redo_from: Lsn,
     },
+    /// So many steps of a pass that were counted and not kept, by what they were.
+    LeftOut {
+        phase: &'static str,
+        counts: BTreeMap<String, u64>,
+    },
 }
 
 /// Keeps every step.
 pub(crate) struct Watch {
     seen: Mutex<Seen>,
+    /// Steps of each pass that are kept; the rest is counted.
+    most: usize,
     crash: Option<Crash>,
 }
 
 #[derive(Default)]
 struct Seen {
     events: Vec<Event>,
+    /// Steps of the pass that is under way, and those of it that were left out.
+    steps: usize,
+    left_out: BTreeMap<String, u64>,
     clrs: usize,
     /// The log is durable as far as was asked for: the next step is one too many.
     ripe: bool,
+    phase: &'static str,
+}
+
+impl Seen {
+    /// Tells what was left out of the pass that is over.
+    fn end_pass(&mut self) {
+        self.steps = 0;
+        if !self.left_out.is_empty() {
+            let counts = std::mem::take(&mut self.left_out);
+            let phase = self.phase;
+            self.events.push(Event::LeftOut { phase, counts });
+        }
+    }
+}
+
+/// The pass of a step of which there may be many, and what it is counted as.
+fn counted(step: &RecoveryStep<'_>) -> Option<(&'static str, &'static str)> {
+    let kind = |record: &SeenRecord<'_>| inspect::kind(record.payload).unwrap_or("unknown");
+    match step {
+        RecoveryStep::Analysed { record, .. } => Some(("analysis", kind(record))),
+        RecoveryStep::Redo { decision, .. } => Some((
+            "redo",
+            match decision {
+                RedoDecision::Applied => "applied",
+                RedoDecision::PageNewer => "there already",
+                RedoDecision::NotDirty => "page not in the dirty page table",
+                RedoDecision::BeforeRecLsn => "older than the page's recLSN",
+                _ => "log missing",
+            },
+        )),
+        RecoveryStep::Undo { clr, .. } => Some((
+            "undo",
+            if clr.is_some() {
+                "taken back"
+            } else {
+                "passed over"
+            },
+        )),
+        RecoveryStep::TransactionEnded { .. } => Some(("undo", "transactions ended")),
+        RecoveryStep::PageRestored { .. } => Some(("safe", "pages restored")),
+        _ => None,
+    }
 }
 
 /// When the power is to go.
@@ -77,9 +131,10 @@ struct Crash {
 
 impl Watch {
     /// Keeps what it sees. Its own lock is none of the world that it looks at, which may crash.
-    pub(crate) fn new() -> Watch {
+    pub(crate) fn new(most: usize) -> Watch {
         Watch {
             seen: Mutex::new(&Io::os(), Seen::default()),
+            most,
             crash: None,
         }
     }
@@ -88,13 +143,15 @@ impl Watch {
     pub(crate) fn with_crash(sim: Sim, clrs: usize) -> Watch {
         Watch {
             crash: Some(Crash { sim, clrs }),
-            ..Watch::new()
+            ..Watch::new(usize::MAX)
         }
     }
 
     /// What was seen.
     pub(crate) fn events(&self) -> Vec<Event> {
-        std::mem::take(&mut self.seen.lock().events)
+        let mut seen = self.seen.lock();
+        seen.end_pass();
+        std::mem::take(&mut seen.events)
     }
 }
 
@@ -105,6 +162,16 @@ impl RecoveryObserver for Watch {
             // Not told of: what this step has written is in memory only, and goes with it.
             crash.sim.crash_now();
             return AfterStep::GoOn;
+        }
+        if let Some((phase, what)) = counted(step) {
+            seen.steps += 1;
+            if seen.steps > self.most {
+                *seen.left_out.entry(what.to_owned()).or_default() += 1;
+                seen.phase = phase;
+                return AfterStep::GoOn;
+            }
+        } else {
+            seen.end_pass();
         }
         let Some(event) = Event::of(step) else {
             return AfterStep::GoOn;

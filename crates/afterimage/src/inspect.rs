@@ -14,6 +14,11 @@ use crate::error::Result;
 use crate::observe::SeenRecord;
 use crate::page::Stored;
 use crate::record::{Change, Record, RecordKind};
+use crate::recovery::RecoveryReport;
+
+mod history;
+
+pub use history::{LoggedValue, Outcome, Version, history};
 
 pub use crate::database::StatusFile;
 
@@ -39,6 +44,37 @@ pub fn verify(io: &Io, directory: &Path) -> Result<VerifyReport> {
 /// What the operating system says.
 pub fn status(io: &Io, directory: &Path) -> Result<Option<StatusFile>> {
     StatusFile::read(io, directory)
+}
+
+/// How long a recovery like this one would take on the disk, where it was made in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Estimate {
+    /// The time.
+    pub time: Duration,
+    /// Whether it goes by how long the last recovery in this directory took; else by what was measured on other machines.
+    pub learnt: bool,
+}
+
+/// Reckons how long a recovery of the database in `directory` would take that does what `report` says.
+///
+/// # Errors
+///
+/// The control file cannot be read.
+pub fn estimate(io: &Io, directory: &Path, report: &RecoveryReport) -> Result<Estimate> {
+    let file = ControlFile::open(io, directory, false)?;
+    let speed = EngineArea::decode(&file.current().client)?.speed;
+    let redone = report.redone + report.already_there;
+    let load = Load {
+        examined: report.records.max(redone),
+        redone,
+        record_bytes: 0,
+        pages: report.pages,
+    };
+    Ok(Estimate {
+        time: speed.unwrap_or_default().time(&load),
+        learnt: speed.is_some(),
+    })
 }
 
 /// The settings that an open of `directory` with these options would have, and where each value came from. Takes no lock,

@@ -42,7 +42,7 @@ pub use observe::{
     TransactionChange, TransactionLine,
 };
 pub use options::{Durability, Options};
-pub use recovery::{KindReport, RecoveryReport};
+pub use recovery::{KindReport, LastRecovery, RecoveryReport};
 pub use transaction::Savepoint;
 
 /// The book's chapters, so that what they show is run.

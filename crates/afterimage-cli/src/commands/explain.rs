@@ -1,7 +1,9 @@
-//! `afterimage explain`: how a recovery goes, step by step, of a log script or a scenario. The engine recovers; this tells it.
+//! `afterimage explain`: how a recovery goes, step by step, of a database, a log script or a scenario. The engine recovers; this tells it.
 
+use crate::commands::plan;
 use crate::failure::Failure;
 use crate::out::Out;
+use crate::settings::Settings;
 use afterimage_explain::{Story, Trouble, gallery};
 use serde_json::{Value, json};
 use std::fs;
@@ -22,10 +24,11 @@ Examples:
   afterimage explain --list
   afterimage explain fuzzy-checkpoint
   afterimage explain fuzzy-checkpoint --crash-after 1    and the power goes once more, in the middle of undo
+  afterimage explain bank                                what a recovery of this database would do
   afterimage explain my.log --step                       a step, and Enter for the next
   printf 'T1 UPDATE A before=0 after=1\\nCRASH\\n' | afterimage explain -")]
 pub struct Args {
-    /// A file with a script, - for standard input, or the name of a scenario
+    /// A database's directory, a file with a script, - for standard input, or the name of a scenario
     #[arg(required_unless_present = "list")]
     what: Option<String>,
     /// List the scenarios that come with the command
@@ -37,16 +40,27 @@ pub struct Args {
     /// Wait for Enter between the steps
     #[arg(long)]
     step: bool,
+    /// Of a database: every step, however many there are
+    #[arg(long)]
+    all: bool,
     /// Print the script itself, and nothing else
     #[arg(long, conflicts_with_all = ["step", "crash_after", "json"])]
     script: bool,
 }
 
 /// Explains.
-pub fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
+pub fn run(args: &Args, settings: &Settings, out: &mut Out) -> Result<(), Failure> {
     let Some(what) = args.what.as_deref().filter(|_| !args.list) else {
         return list(out);
     };
+    if Path::new(what).is_dir() {
+        if args.crash_after.is_some() || args.script {
+            return Err(Failure::usage(
+                "--crash-after and --script are for scripts, not for databases",
+            ));
+        }
+        return plan::run(Path::new(what), args.all, args.step, settings, out);
+    }
     let script = script(what)?;
     if args.script {
         return out.bytes(script.as_bytes());
@@ -63,7 +77,7 @@ pub fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
 }
 
 /// Prints a story, whole or step by step.
-fn show(story: &Story, step: bool, out: &mut Out) -> Result<(), Failure> {
+pub fn show(story: &Story, step: bool, out: &mut Out) -> Result<(), Failure> {
     if out.is_json() {
         return out.document(&story.json());
     }
@@ -106,11 +120,6 @@ fn list(out: &mut Out) -> Result<(), Failure> {
 /// The script that is meant: a file's, standard input's, or a scenario's.
 fn script(what: &str) -> Result<String, Failure> {
     let path = Path::new(what);
-    if path.is_dir() {
-        return Err(Failure::usage("a directory is no script")
-            .at(path.display())
-            .advise("give a file, - for standard input, or a scenario's name"));
-    }
     if what == "-" {
         let mut script = String::new();
         io::stdin()

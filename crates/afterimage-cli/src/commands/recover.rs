@@ -2,6 +2,7 @@
 //! what was found.
 
 use crate::commands::demo::story;
+use crate::commands::plan;
 use crate::failure::Failure;
 use crate::open::{self, from_engine};
 use crate::out::Out;
@@ -15,15 +16,25 @@ use std::time::Instant;
 Every open recovers by itself; this command is for seeing it happen, and for having it behind you. To look at a
 database that was not closed without changing it, use `get`, `scan`, `export` or `verify`: they recover in memory.
 
-Example:
-  afterimage recover bank")]
+Examples:
+  afterimage recover bank
+  afterimage recover bank --plan    what it would do, and how long that would take; changes nothing")]
 pub struct Args {
     /// The database directory
     dir: PathBuf,
+    /// Tell what a recovery would do, step by step, and change nothing
+    #[arg(long)]
+    plan: bool,
+    /// With --plan: every step, however many there are
+    #[arg(long, requires = "plan")]
+    all: bool,
 }
 
 /// Recovers, prints the report, and closes the database.
 pub fn run(args: &Args, settings: &Settings, out: &mut Out) -> Result<(), Failure> {
+    if args.plan {
+        return plan::run(&args.dir, args.all, false, settings, out);
+    }
     let start = Instant::now();
     let db = open::for_writing(&args.dir, settings)?;
     let took = start.elapsed();

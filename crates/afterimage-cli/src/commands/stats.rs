@@ -3,6 +3,7 @@
 //! The holder rewrites the file as it works; nobody is asked and nothing is locked, so the numbers are as old as it
 //! says.
 
+use crate::commands::demo::story;
 use crate::failure::Failure;
 use crate::open::{self, from_engine};
 use crate::out::Out;
@@ -33,6 +34,9 @@ pub struct Args {
     /// Print them as OpenMetrics text, which Prometheus reads
     #[arg(long, conflicts_with = "json")]
     metrics: bool,
+    /// Print the report of the last recovery that had something to recover
+    #[arg(long)]
+    recovery: bool,
 }
 
 /// Prints the numbers.
@@ -44,11 +48,33 @@ pub fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
     if args.metrics {
         return out.line(metrics::text(&status).trim_end());
     }
+    if args.recovery {
+        return recovery(&io, args, &status, out);
+    }
     if out.is_json() {
         return out.document(&document(&status, age, state));
     }
     out.line(line("written", &written(&status, age, state)))?;
     lines(&status.stats).try_for_each(|line| out.line(line))
+}
+
+/// The last recovery that was one, as `recover` would have told it.
+fn recovery(io: &Io, args: &Args, status: &StatusFile, out: &mut Out) -> Result<(), Failure> {
+    let Some(last) = &status.recovery else {
+        return Err(Failure::data("no recovery is known of").at(args.dir.display()).advise(
+            "every stop since the database was made was clean, or the last status was lost in a crash",
+        ));
+    };
+    let ago = Duration::from_micros(io.wall_clock().saturating_sub(last.at_micros));
+    if out.is_json() {
+        let mut document = story::report_json(&last.report);
+        document["age_seconds"] = json!(ago.as_secs_f64());
+        return out.document(&document);
+    }
+    out.line(format!("the last recovery, {} ago", duration(ago)))?;
+    story::tell_recovery(&last.report, last.report.total_time())
+        .iter()
+        .try_for_each(|line| out.line(line))
 }
 
 /// The numbers, one a line.
@@ -119,7 +145,7 @@ fn table(stats: &Stats) -> Vec<(&'static str, String)> {
         count(stats.checkpoints_manual),
         count(stats.checkpoints_shutdown)
     );
-    let commits_a_sync = stats.commits as f64 / stats.wal_syncs.max(1) as f64;
+    let commits_a_sync = stats.commits_per_sync().unwrap_or(0.0);
     let pool = format!(
         "{} of {} frames dirty",
         count(stats.pool_dirty),

@@ -25,7 +25,7 @@ use super::verify::{self, VerifyReport};
 use crate::checkpoint::{Cause, Checkpointer, Pace};
 use crate::error::{Error, Result};
 use crate::options::{Durability, Options};
-use crate::recovery::{Recovered, RecoveryReport, recover};
+use crate::recovery::{LastRecovery, Recovered, RecoveryReport, recover};
 use crate::transaction::{Done, Outcome, System, Wish};
 
 /// How often [`Database::transact`] runs its body.
@@ -94,6 +94,8 @@ pub(super) struct Shared {
     /// Held by whoever decides whether a checkpoint is due, and takes it.
     pub(super) deciding: Mutex<()>,
     report: RecoveryReport,
+    /// This open's recovery, or the last one before it that was one.
+    pub(super) last_recovery: Option<LastRecovery>,
     /// Drawn at the open, so that a table of one database is not used in another.
     pub(super) instance: u128,
     closed: AtomicBool,
@@ -152,6 +154,7 @@ impl Database {
             Contents::Nothing => create::create(&io, directory, &options)?,
             Contents::Database => open_existing(&io, directory, &options)?,
         };
+        let last_recovery = last_recovery(&io, directory, &recovered.report);
         let status = tidy_up(&io, directory)
             .and_then(|()| StatusWriter::open(&io, directory))
             .inspect_err(|_| close_again(&recovered))?;
@@ -180,6 +183,7 @@ impl Database {
             needed_from: AtomicU64::new(0),
             deciding: Mutex::new(&io, ()),
             report,
+            last_recovery,
             directory: directory.to_owned(),
             instance: io.random(),
             closed: AtomicBool::new(false),
@@ -621,6 +625,17 @@ impl Handle {
         *shared.lock.lock() = None;
         result
     }
+}
+
+/// What the status file is to say of recoveries: this open's, or, behind a clean stop, what it said before.
+fn last_recovery(io: &Io, directory: &Path, report: &RecoveryReport) -> Option<LastRecovery> {
+    if report.created {
+        return None;
+    }
+    if !report.clean {
+        return Some(LastRecovery::new(io.wall_clock(), report.clone()));
+    }
+    StatusFile::read(io, directory).ok().flatten()?.recovery
 }
 
 impl Drop for Handle {

@@ -73,6 +73,7 @@ impl Shared {
             settings: settings
                 .map(|info| (info.name.to_owned(), info.value))
                 .collect(),
+            recovery: self.last_recovery.clone(),
             pins: self.pins(),
         }
     }

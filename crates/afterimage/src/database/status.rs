@@ -14,6 +14,7 @@ use crc_fast::{CrcAlgorithm, checksum};
 use super::pins::{self, Pin};
 use super::stats::{RecordStats, Stats};
 use crate::error::{Error, Result};
+use crate::recovery::LastRecovery;
 
 /// The file's name in the database directory.
 pub(super) const STATUS_FILE: &str = "status";
@@ -41,6 +42,8 @@ pub struct StatusFile {
     pub stats: Stats,
     /// The holder's settings by their names, each as it would be written.
     pub settings: Vec<(String, String)>,
+    /// The last recovery that had something to recover.
+    pub recovery: Option<LastRecovery>,
     /// Who holds the log back, oldest need first, as many as have room.
     pub pins: Vec<Pin>,
 }
@@ -70,6 +73,9 @@ impl StatusFile {
         for (name, value) in &self.settings {
             let _ = writeln!(text, "setting {name} {value}");
         }
+        for line in self.recovery.iter().flat_map(LastRecovery::lines) {
+            let _ = writeln!(text, "recovery {line}");
+        }
         for pin in &self.pins {
             let line = pins::encode(pin);
             if text.len() + line.len() + END_LINE_BYTES > TEXT_BYTES_MAX {
@@ -98,6 +104,7 @@ impl StatusFile {
             closed: false,
             stats: Stats::default(),
             settings: Vec::new(),
+            recovery: None,
             pins: Vec::new(),
         };
         for line in lines {
@@ -111,6 +118,7 @@ impl StatusFile {
     fn take(&mut self, name: &str, value: &str) -> Option<()> {
         match name {
             "pin" => self.pins.extend(pins::decode(value)),
+            "recovery" => LastRecovery::take(&mut self.recovery, value)?,
             "setting" => {
                 let (name, value) = value.split_once(' ')?;
                 self.settings.push((name.to_owned(), value.to_owned()));
@@ -228,6 +236,7 @@ mod tests {
             closed: true,
             stats,
             settings: vec![("io_capacity".to_owned(), "unlimited".to_owned())],
+            recovery: None,
             pins: vec![pin.clone(); 3],
         };
         let bytes = status.encode();
@@ -287,6 +296,7 @@ mod tests {
             settings: settings
                 .map(|info| (info.name.to_owned(), info.value))
                 .collect(),
+            recovery: None,
             pins: vec![pin; 1000],
         };
         let read = StatusFile::decode(&status.encode()).expect("there is room for it");

@@ -32,7 +32,7 @@ pub(crate) use self::{
     file_header::FileHeader,
     header::Kind,
     map::{USED, is_map_page, map_page, map_position},
-    op::{ApplyError, PageOp, apply, check_op},
+    op::{ApplyError, PageOp, apply, check_op, xor_value},
     slotted::separator,
     stored::{ADDRESS_BYTES, Address, Extent, Stored},
 };

@@ -2,6 +2,7 @@
 #![doc = include_str!("README.md")]
 
 mod analysis;
+mod kept;
 mod kinds;
 mod redo;
 mod refuse;
@@ -19,6 +20,7 @@ use afterimage_log::{
     Control, ControlFile, Examination, FrameView, Identity, Log, LogOptions, Lsn, Proof, Tail,
 };
 
+pub use kept::LastRecovery;
 pub use kinds::KindReport;
 pub use report::RecoveryReport;
 

@@ -66,14 +66,8 @@ fn perform(page: &mut Page, op: &PageOp<'_>, step: Step) {
             page.set_cell_flags(index, large | if *ghost { GHOST } else { PLAIN });
         }
         (PageOp::XorValue { runs, .. }, Step::Cell(index)) => {
-            let value = page.value_mut(index);
-            for run in Runs::new(runs) {
-                let (at, bytes) = run.expect("the runs were walked before");
-                value[at..at + bytes.len()]
-                    .iter_mut()
-                    .zip(bytes)
-                    .for_each(|(byte, change)| *byte ^= change);
-            }
+            let fits = xor_value(page.value_mut(index), runs);
+            assert!(fits, "the runs were walked before");
         }
         (PageOp::RemoveCells { keys }, _) => {
             for key in keys {
@@ -136,4 +130,19 @@ fn perform_format(page: &mut Page, op: &PageOp<'_>) {
         let cell = read_cell(*kind, &mut reader).expect("the cells were read before");
         page.put_cell(Err(page.cell_count()), &cell);
     }
+}
+
+/// Changes the bytes of a value that a XOR change has runs for. False where they do not fit it; then it is half done.
+pub(crate) fn xor_value(value: &mut [u8], runs: &[u8]) -> bool {
+    Runs::new(runs).all(|run| {
+        let Ok((at, bytes)) = run else { return false };
+        let part = at
+            .checked_add(bytes.len())
+            .and_then(|end| value.get_mut(at..end));
+        let Some(part) = part else { return false };
+        part.iter_mut()
+            .zip(bytes)
+            .for_each(|(byte, change)| *byte ^= change);
+        true
+    })
 }

@@ -1,0 +1,182 @@
+//! A real database, explained: what a recovery of it would do, tried in memory over files that are only read.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use afterimage::inspect::{self, DumpLine};
+use afterimage::{Database, Error, Lsn, Options, RecoveryReport};
+use afterimage_io::Io;
+
+use crate::narrate::{Names, Narrator};
+use crate::story::{Rows, State, Story};
+use crate::watch::{Event, Watch};
+
+/// Steps of each pass that are told, where not all are.
+const TOLD: usize = 12;
+/// Stories of no more steps have the tables behind each.
+const WITH_TABLES: usize = 300;
+
+/// What opening a database would come to.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Plan {
+    /// The steps, and what comes of them.
+    pub story: Story,
+    /// What was found and would be done; none if the database would be refused.
+    pub report: Option<RecoveryReport>,
+    /// How long that would take on the disk, and whether that is by the last recovery here. None: there is nothing to recover, or it is refused.
+    pub estimate: Option<(Duration, bool)>,
+    /// Why it would be refused.
+    pub refused: Option<Error>,
+}
+
+/// Tries a recovery of the database in `directory` in memory, and tells it. Changes no byte. `all`: tells every step.
+///
+/// # Errors
+///
+/// What keeps it from being looked at at all: there is none, somebody has it open, a setting is refused.
+pub fn explain_directory(options: Options, directory: &Path, all: bool) -> Result<Plan, Error> {
+    let io = Io::overlay();
+    let watch = Arc::new(Watch::new(if all { usize::MAX } else { TOLD }));
+    let options = options.io(io.clone()).create(false).background(false);
+    let opened = options.observer(watch.clone()).open(directory);
+    let events = watch.events();
+    let (db, refused) = match opened {
+        Ok(db) => (Some(db), None),
+        Err(error @ (Error::Corruption { .. } | Error::PageCorrupt { .. })) => (None, Some(error)),
+        Err(error) => return Err(error),
+    };
+    let report = db.as_ref().map(|db| db.recovery_report().clone());
+    let mut names = Numbers {
+        tables: db.as_ref().map(tables).transpose()?.unwrap_or_default(),
+    };
+    let mut narrator = Narrator::new(&mut names, State::default());
+    if events.len() > WITH_TABLES {
+        narrator = narrator.without_tables();
+    }
+    for event in &events {
+        if !matches!(event, Event::AnalysisEnded { .. }) {
+            narrator.tell(event);
+        }
+    }
+    let outcome = match &refused {
+        None => "open".to_owned(),
+        Some(error) => format!("refused: {error}"),
+    };
+    let mut recovery = narrator.finish(outcome);
+    let (mut estimate, mut told) = (None, Vec::new());
+    if let Some(report) = &report {
+        told.extend(report.to_string().lines().map(str::to_owned));
+        if !report.clean && !report.created {
+            let reckoned = inspect::estimate(&Io::overlay(), directory, report)?;
+            estimate = Some((reckoned.time, reckoned.learnt));
+        }
+    }
+    let from = report.as_ref().and_then(|report| report.redo_lsn);
+    recovery.redo_from = from.map(|lsn| lsn.to_string());
+    recovery.told = told;
+    Ok(Plan {
+        story: Story {
+            title: format!(
+                "A recovery of {}, tried in memory: nothing on the disk changes",
+                directory.display()
+            ),
+            recoveries: vec![recovery],
+            ..Story::default()
+        },
+        report,
+        estimate,
+        refused,
+    })
+}
+
+fn tables(db: &Database) -> Result<BTreeMap<u32, String>, Error> {
+    let mut tables = BTreeMap::new();
+    for name in db.tables()? {
+        tables.insert(db.table(&name)?.id(), name);
+    }
+    Ok(tables)
+}
+
+/// Things by their numbers, and tables by their names.
+struct Numbers {
+    tables: BTreeMap<u32, String>,
+}
+
+impl Numbers {
+    fn row_of(&self, record: &DumpLine) -> Option<String> {
+        let table = record.table?;
+        let name = match self.tables.get(&table) {
+            Some(name) => name.clone(),
+            None => format!("table {table}"),
+        };
+        let key = record.key.as_deref().unwrap_or_default();
+        Some(format!("{name}/{}", key_text(key)))
+    }
+}
+
+/// A key as far as it fits a line.
+fn key_text(key: &[u8]) -> String {
+    const MOST: usize = 24;
+    let text = key.iter().take(MOST).flat_map(|byte| byte.escape_ascii());
+    let text: String = text.map(char::from).collect();
+    match key.len() > MOST {
+        true => format!("{text}..."),
+        false => text,
+    }
+}
+
+impl Names for Numbers {
+    fn lsn(&self, lsn: Lsn) -> String {
+        lsn.to_string()
+    }
+
+    fn record(&self, record: &DumpLine) -> String {
+        let txn = record.txn.map(|txn| format!("T{txn} ")).unwrap_or_default();
+        let row = self.row_of(record).unwrap_or_default();
+        format!("{txn}{} {row}", record.kind).trim_end().to_owned()
+    }
+
+    fn txn(&self, txn: Lsn) -> String {
+        format!("T{txn}")
+    }
+
+    fn page(&self, page: u64) -> String {
+        format!("page {page}")
+    }
+
+    fn row(&self, page: u64, record: &DumpLine) -> String {
+        self.row_of(record).unwrap_or_else(|| self.page(page))
+    }
+
+    fn version(&self, _: u64, _: Lsn) -> Option<Rows> {
+        None
+    }
+
+    fn left_out(&self, _: Lsn) -> bool {
+        false
+    }
+
+    fn is_about(&self, _: u64) -> bool {
+        true
+    }
+
+    fn written(&mut self, _: Lsn, _: String) {}
+
+    fn tail(&self, tail: &str) -> String {
+        tail.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_key_is_cut() {
+        assert_eq!(key_text(b"a\x00b"), "a\\x00b");
+        assert_eq!(key_text(&[b'x'; 30]), format!("{}...", "x".repeat(24)));
+    }
+}
