@@ -3,7 +3,7 @@
 //! An update that changes some bytes logs only the difference. Its values are known from the records around it: forward, from the last one that has a
 //! value whole; and backward, from the next one that has, or from what is there now.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use afterimage_io::Io;
@@ -78,7 +78,7 @@ pub fn history(
     now: Option<&LoggedValue>,
 ) -> Result<Vec<Version>> {
     let file = ControlFile::open(io, directory, false)?;
-    let (mut found, mut ends) = (Vec::new(), HashMap::new());
+    let (mut found, mut ends) = (Vec::new(), BTreeMap::new());
     for frame in Log::scan(io, directory, file.current(), None)? {
         let frame = frame?;
         if frame.kind != FrameKind::Data {
