@@ -152,6 +152,7 @@ class Lists {
       element("article", { class: "card", "aria-label": title }, element("div", { class: "head" }, element("h3", {}, title), now), element("p", { class: "what" }, what), list);
     return [
       card("Who holds the log", "The first one decides how much", this.holdersNow, this.holders),
+      card("Advice", "What would suit this load better", this.adviceNow, this.advice),
     ];
   }
 
@@ -191,7 +192,11 @@ function holderWords(pin) {
 }
 
 function adviceItem(one) {
-  return element("li", {}, element("p", { class: "title" }, one.title ?? ""));
+  return element("li", {},
+    element("p", { class: `title ${one.severity}` }, one.setting),
+    element("p", {}, one.evidence),
+    element("p", { class: "change" }, element("span", { class: "mono" }, `${one.now} → ${one.proposed}`)),
+    element("p", { class: "none" }, one.effect));
 }
 
 class Page {
@@ -365,8 +370,19 @@ class Page {
     }
   }
 
+  /** Advice is about hours, not seconds: asked for now and then. */
+  async askAdvice() {
+    this.advised = Date.now();
+    try {
+      this.lists.showAdvice(await this.ask("/api/advise"));
+    } catch {
+      // The next look says what is wrong, if it is more than this one answer.
+    }
+  }
+
   async run() {
     for (;;) {
+      if (Date.now() - (this.advised ?? 0) > 10_000) this.askAdvice();
       const began = performance.now();
       await this.look();
       await new Promise((resolve) => setTimeout(resolve, Math.max(100, EVERY - (performance.now() - began))));

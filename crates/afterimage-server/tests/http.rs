@@ -202,6 +202,20 @@ fn the_page_and_all_that_it_asks_for_is_there_and_nothing_of_it_is_elsewhere() {
 }
 
 #[test]
+fn metrics_and_advice_are_those_of_the_same_look() {
+    let world = World::new(Access::loopback());
+    let metrics = world.get("/metrics", &[]);
+    let kind = metrics.header("content-type").expect("a type");
+    assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
+    let commits = format!("afterimage_commits_total {}\n", world.db.stats().commits);
+    assert!(metrics.body.contains(&commits), "{}", metrics.body);
+    assert!(metrics.body.ends_with("# EOF\n"));
+    let advice = world.get("/api/advise", &[]);
+    assert_eq!(advice.status, 200);
+    assert!(advice.json().is_array(), "{advice:?}");
+}
+
+#[test]
 fn stories_are_told_and_crash_again_where_that_is_asked_for() {
     let world = World::new(Access::loopback());
     let list = world.get("/api/explain", &[]).json();

@@ -6,7 +6,7 @@ use super::assets::ASSETS;
 use super::document::stats_document;
 use super::stories;
 use crate::live::Watch;
-use crate::metrics;
+use crate::{advice, metrics};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
@@ -100,6 +100,7 @@ impl Answers {
             "/api/explain" => json(&stories::list(self.watch.source())),
             _ if path.starts_with(STORY) => self.story(&path[STORY.len()..], query),
             "/metrics" => self.metrics(),
+            "/api/advise" => self.advice(),
             _ => match ASSETS.iter().find(|asset| asset.path == path) {
                 Some(asset) => answer(StatusCode::OK, asset.mime, asset.bytes),
                 None => text(StatusCode::NOT_FOUND, "there is nothing at this address\n"),
@@ -130,6 +131,18 @@ impl Answers {
             None => text(StatusCode::NOT_FOUND, "there is no such story\n"),
             Some(Ok(story)) => json(&story),
             Some(Err(trouble)) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{trouble}\n")),
+        }
+    }
+
+    /// What would better be set otherwise.
+    fn advice(&self) -> Response {
+        match self.watch.look() {
+            Ok(Some(look)) => {
+                let findings = advice::of_database(&look.status);
+                json(&findings.iter().map(advice::Finding::json).collect())
+            }
+            Ok(None) => unavailable(),
+            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
         }
     }
 
