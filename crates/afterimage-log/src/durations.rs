@@ -1,7 +1,7 @@
 //! How long things take: waits, syncs, commits, checkpoints, each kind as a histogram of plain counters.
 //!
 //! Who is counted pays two looks at the clock and three additions. The buckets are fixed: four in each doubling of the time,
-//! so that what is told is at most an eighth off, and histograms of several threads, or of two moments, add and subtract.
+//! so that what is told is at most an eighth off (below eight microseconds: one of them), and histograms of several threads, or of two moments, add and subtract.
 
 use std::time::Duration;
 
@@ -43,12 +43,13 @@ impl Durations {
     /// Counts one that took so long.
     pub fn add(&self, took: Duration) {
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        self.buckets[bucket(nanos)].fetch_add(1, Ordering::Relaxed);
-        self.nanos.fetch_add(nanos, Ordering::Relaxed);
         // A look first: nearly never is one the longest.
         if nanos > self.longest_nanos.load(Ordering::Relaxed) {
             self.longest_nanos.fetch_max(nanos, Ordering::Relaxed);
         }
+        self.nanos.fetch_add(nanos, Ordering::Relaxed);
+        // Last: whoever sees it counted sees how long it was.
+        self.buckets[bucket(nanos)].fetch_add(1, Ordering::Release);
     }
 
     /// None took longer.
@@ -60,7 +61,7 @@ impl Durations {
     pub fn told<'a>(all: impl IntoIterator<Item = &'a Durations>) -> Histogram {
         let mut sum = Histogram::default();
         for one in all {
-            let counts = one.buckets.iter().map(|n| n.load(Ordering::Relaxed));
+            let counts = one.buckets.iter().map(|n| n.load(Ordering::Acquire));
             for (bucket, count) in counts.enumerate() {
                 sum.put(bucket, count);
             }
@@ -118,7 +119,7 @@ impl Histogram {
         Duration::from_nanos(self.nanos / self.count().max(1))
     }
 
-    /// So many of a thousand took no longer, to an eighth; 500 asks for the middle one. Zero where there are none.
+    /// So many of a thousand took no longer, to an eighth or a microsecond; 500 asks for the middle one. Zero where there are none.
     #[must_use]
     pub fn permille(&self, permille: u64) -> Duration {
         let count = u128::from(self.count());
@@ -133,7 +134,8 @@ impl Histogram {
         Duration::ZERO
     }
 
-    /// The buckets that count something: the longest time that is in it, in microseconds, and how many are.
+    /// The buckets that count something: the longest time that is in it, in microseconds, and how many are. The last bucket there is has no
+    /// longest, and says `u64::MAX`.
     pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> {
         let counts = self.counts.iter().enumerate();
         counts
@@ -223,6 +225,9 @@ fn place(bucket: usize) -> (u64, u64) {
 
 /// The longest time that a bucket holds, in microseconds.
 fn upper(bucket: usize) -> u64 {
+    if bucket + 1 == BUCKETS {
+        return u64::MAX;
+    }
     let (from, width) = place(bucket);
     from + width
 }

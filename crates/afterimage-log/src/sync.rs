@@ -65,15 +65,20 @@ impl Shared {
     /// As [`Shared::flush_to`], and the answer is a promise to the outside.
     pub(crate) fn acknowledge(&self, upto: u64) -> Result<()> {
         if self.durable.load(Ordering::Acquire) < upto {
-            let flush = || self.flush_to(upto);
+            let flush = || self.flush(upto, 1);
             self.times.wait_sync.during(&self.io, flush)?;
         }
         self.io.note(afterimage_io::Note::Acknowledged { upto });
         Ok(())
     }
 
-    /// Waits until everything before `upto` is durable, leading the flush where nobody does.
+    /// Waits until everything before `upto` is durable, leading the flush where nobody does; on nobody's behalf who is counted.
     pub(crate) fn flush_to(&self, upto: u64) -> Result<()> {
+        self.flush(upto, 0)
+    }
+
+    /// As [`Shared::flush_to`], for so many commits: one, or none.
+    fn flush(&self, upto: u64, commits: u32) -> Result<()> {
         let mut waited = false;
         loop {
             if self.durable.load(Ordering::Acquire) >= upto {
@@ -88,13 +93,16 @@ impl Shared {
             if let Some(flight) = group.covering(upto) {
                 flight.waiters += 1;
                 flight.commits += u32::from(!waited);
+                if !waited && commits > 0 {
+                    self.counters.flush_commits.fetch_add(1, Ordering::Relaxed);
+                }
                 let epoch = flight.epoch;
                 self.sleep_on(group, epoch);
                 waited = true;
                 continue;
             }
             if (group.handed && waited) || (!group.leading && self.may_begin(&group)) {
-                self.lead(group, upto)?;
+                self.lead(group, upto, commits)?;
                 continue;
             }
             self.next_waiters.fetch_add(1, Ordering::Relaxed);
@@ -198,7 +206,7 @@ impl Shared {
     }
 
     /// Makes durable what has gathered, or stops the log; wakes those who wait for it, and the next leader.
-    fn lead<'a>(&'a self, mut group: MutexGuard<'a, Group>, upto: u64) -> Result<()> {
+    fn lead<'a>(&'a self, mut group: MutexGuard<'a, Group>, upto: u64, commits: u32) -> Result<()> {
         let handed = std::mem::replace(&mut group.handed, false);
         group.leading = true;
         // Whoever was handed the lead has waited for it, and is counted.
@@ -230,7 +238,7 @@ impl Shared {
         } else {
             0
         };
-        self.count_flush(&group, waiters + me);
+        self.count_flush(&group, waiters + me.min(commits));
         group.flights.push_back(Flight {
             epoch,
             end: batch
@@ -271,8 +279,12 @@ impl Shared {
         Ok(())
     }
 
-    /// A flush begins that carries so many commits, beside those under way.
+    /// A flush begins that carries so many commits, beside those under way. One that carries none is somebody else's: the
+    /// background's, a cleaner's.
     fn count_flush(&self, group: &Group, commits: u32) {
+        if commits == 0 {
+            return;
+        }
         let beside: u32 = group.flights.iter().map(|flight| flight.commits).sum();
         for (counter, n) in [
             (&self.counters.flushes, 1),

@@ -107,7 +107,7 @@ impl Point {
         let (commit, sync) = (new.commit.since(&old.commit), new.sync.since(&old.sync));
         let flushes = many(old.wal_flushes, new.wal_flushes);
         let lookups = many(old.page_lookups, new.page_lookups);
-        let missed = new.wait_page_read.since(&old.wait_page_read).count();
+        let missed = many(old.pages_missed, new.pages_missed);
         Some(Point {
             at: (after.status.written_at_micros as f64 / 1e3).round() / 1e3,
             seconds: short(passed),

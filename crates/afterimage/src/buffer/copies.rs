@@ -27,8 +27,13 @@ pub(super) struct Copies {
     io: Io,
     lanes: Box<[Mutex<Lane>]>,
     /// Descents that found somebody in their lane.
-    beside: Counter,
+    beside: Beside,
 }
+
+/// Not in the memory that every descent reads.
+#[derive(Default)]
+#[repr(align(64))]
+struct Beside(Counter);
 
 /// The copies of some threads.
 pub(super) struct Lane {
@@ -63,7 +68,7 @@ impl Copies {
         Copies {
             io: io.clone(),
             lanes: (0..lanes).map(|_| Mutex::new(io, lane())).collect(),
-            beside: Counter::default(),
+            beside: Beside::default(),
         }
     }
 
@@ -77,7 +82,7 @@ impl Copies {
         let mut lane = self.lane();
         match &mut lane {
             Some(lane) => lane.descents += 1,
-            None => self.beside.add(1),
+            None => self.beside.0.add(1),
         }
         lane
     }
@@ -85,7 +90,7 @@ impl Copies {
     /// Descents until now.
     pub(super) fn descents(&self) -> u64 {
         let in_lanes = self.lanes.iter().map(|lane| lane.lock().descents);
-        in_lanes.sum::<u64>() + self.beside.get()
+        in_lanes.sum::<u64>() + self.beside.0.get()
     }
 }
 

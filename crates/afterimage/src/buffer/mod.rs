@@ -63,6 +63,8 @@ pub(crate) struct Counters {
     /// Calls that had to clean pages before they could have a frame.
     pub(crate) clean_frame: Durations,
     pub(crate) pages_read: Counter,
+    /// Pages that descents did not find in memory.
+    pub(crate) pages_missed: Counter,
     pub(crate) pages_written: Counter,
     /// How long their writes took, copies included, and the syncs behind these, in nanoseconds.
     pub(crate) write_nanos: Counter,

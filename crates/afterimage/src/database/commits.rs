@@ -54,10 +54,15 @@ impl Commits {
         &self.lanes[self.io.lane(self.lanes.len())]
     }
 
-    /// Counts a commit that is acknowledged now, and was begun at `began`.
-    pub(super) fn acknowledged(&self, durability: Durability, began: Duration) {
+    /// Counts a commit that is acknowledged now, and was begun at `began`. One that is not logged, rows of unlogged tables, is lost
+    /// in a crash of the process whatever it asked for.
+    pub(super) fn acknowledged(&self, durability: Durability, logged: bool, began: Duration) {
         let lane = self.lane();
-        lane.levels[Level::from(durability) as usize].fetch_add(1, Ordering::Relaxed);
+        let level = match logged {
+            true => Level::from(durability),
+            false => Level::Memory,
+        };
+        lane.levels[level as usize].fetch_add(1, Ordering::Relaxed);
         lane.took.add(self.io.now().saturating_sub(began));
     }
 
@@ -66,10 +71,12 @@ impl Commits {
         self.lane().levels[Level::Ticket as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many at this level.
-    pub(super) fn at(&self, level: Level) -> u64 {
-        let counts = self.lanes.iter().map(|lane| &lane.levels[level as usize]);
-        counts.map(|count| count.load(Ordering::Relaxed)).sum()
+    /// How many at each level.
+    pub(super) fn by_level(&self) -> [u64; 4] {
+        [Level::Memory, Level::Os, Level::Disk, Level::Ticket].map(|level| {
+            let counts = self.lanes.iter().map(|lane| &lane.levels[level as usize]);
+            counts.map(|count| count.load(Ordering::Relaxed)).sum()
+        })
     }
 
     /// How long those took that were waited for.

@@ -89,7 +89,7 @@ pub(super) struct Shared {
     pub(super) throttled: Durations,
     pub(super) commits: Commits,
     pub(super) busiest: Mutex<Busiest>,
-    /// When it was opened, by the world's clock.
+    /// When it began to be opened, by the world's clock.
     pub(super) opened_at: Duration,
     /// Held by whoever decides whether a checkpoint is due, and takes it.
     pub(super) deciding: Mutex<()>,
@@ -148,6 +148,7 @@ impl Database {
             options.check_together()?;
             create::make_directory(&io, directory)?;
         }
+        let opened_at = io.now();
         let lock = take_lock(&io, directory)?;
         // Looked at again under the lock: somebody may just have made it.
         let recovered = match create::look(&io, directory)? {
@@ -175,7 +176,7 @@ impl Database {
             throttled: Durations::default(),
             commits: Commits::new(&io),
             busiest: Mutex::new(&io, Busiest::default()),
-            opened_at: io.now(),
+            opened_at,
             system,
             checkpointer,
             status,
@@ -331,7 +332,9 @@ impl Database {
         let level = shared.options.synchronous_commit;
         shared.wait(end, level)?;
         if has_committed {
-            shared.commits.acknowledged(level, began);
+            shared
+                .commits
+                .acknowledged(level, !table.is_unlogged(), began);
         }
         Ok(outcome)
     }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use afterimage_log::{Durations, Histogram, Lsn};
 
-use super::commits::Level;
 use super::handle::Shared;
 use crate::buffer::{Counter, Counters, Pager};
 
@@ -59,7 +58,7 @@ pub struct Stats {
     pub checkpoint_sync_micros: u64,
     /// Transactions committed, those of one row included.
     pub commits: u64,
-    /// Of those, acknowledged at level `Memory`: a crash of the process can lose the last `wal_writer_delay` of them.
+    /// Of those, acknowledged at level `Memory`, or of unlogged tables alone: a crash of the process can lose the last `wal_writer_delay` of them.
     pub commits_memory: u64,
     /// Acknowledged at level `Os`: a power failure can lose the last `wal_writer_delay` of them.
     pub commits_os: u64,
@@ -125,8 +124,10 @@ pub struct Stats {
     pub wal_segments_recycled: u64,
     /// Bytes in a page.
     pub page_size: u64,
-    /// Times that a page of rows was looked for; it was in memory then, or was waited for in `wait_page_read`.
+    /// Times that a page of rows was looked for.
     pub page_lookups: u64,
+    /// Pages that were not in memory then, those on the way to them included.
+    pub pages_missed: u64,
     /// Pages read from the disk, by a recovery too.
     pub pages_read: u64,
     /// Pages written home.
@@ -196,7 +197,7 @@ pub struct RecordStats {
 impl Stats {
     /// The part of lookups that found their page in memory: 1 is all. `None` before there was one.
     pub fn buffer_hit_rate(&self) -> Option<f64> {
-        let missed = self.wait_page_read.count().min(self.page_lookups);
+        let missed = self.pages_missed.min(self.page_lookups);
         (self.page_lookups > 0).then(|| 1.0 - missed as f64 / self.page_lookups as f64)
     }
 
@@ -326,6 +327,7 @@ fields!(
         wal_segments_recycled,
         page_size,
         page_lookups,
+        pages_missed,
         pages_read,
         pages_written,
         pages,
@@ -357,7 +359,11 @@ fields!(
 
 impl Shared {
     pub(super) fn stats(&self) -> Stats {
-        let (pager, log) = (&self.system.pager, self.system.pager.log.stats());
+        let pager = &self.system.pager;
+        // Parts before what they are parts of: in one look no part is more than the whole.
+        let records = self.records();
+        let [memory, os, disk, ticket] = self.commits.by_level();
+        let log = pager.log.stats();
         let (pages, pages_free) = pager.page_counts();
         let (lock_waits, wait_lock) = self.system.lock_waits();
         let times = pager.log.times();
@@ -403,10 +409,10 @@ impl Shared {
             checkpoint_write_micros: of(|counters| &counters.write_nanos),
             checkpoint_sync_micros: of(|counters| &counters.sync_nanos),
             commits: self.system.counters.commits.get(),
-            commits_memory: self.commits.at(Level::Memory),
-            commits_os: self.commits.at(Level::Os),
-            commits_disk: self.commits.at(Level::Disk),
-            commits_ticket: self.commits.at(Level::Ticket),
+            commits_memory: memory,
+            commits_os: os,
+            commits_disk: disk,
+            commits_ticket: ticket,
             rollbacks: self.system.counters.rollbacks.get(),
             active_transactions: self.system.active.count() as u64,
             deadlocks: self.system.deadlocks(),
@@ -437,6 +443,7 @@ impl Shared {
             wal_segments_recycled: log.segments_recycled,
             page_size: pager.page_size() as u64,
             page_lookups: pager.lookups() + unlogged.map_or(0, Pager::lookups),
+            pages_missed: both(|counters| &counters.pages_missed),
             pages_read: both(|counters| &counters.pages_read),
             pages_written: both(|counters| &counters.pages_written),
             pages,
@@ -450,7 +457,7 @@ impl Shared {
             pages_purged: both(|counters| &counters.pages_purged),
             pool_frames: pager.frame_count() as u64,
             pool_dirty: pager.dirty_count() as u64,
-            records: self.records(),
+            records,
             sync: Durations::told([&times.sync]),
             commit: self.commits.took(),
             checkpoint: Durations::told([&checkpoints.took]),

@@ -107,14 +107,13 @@ impl StatusFile {
             recovery: None,
             pins: Vec::new(),
         };
-        for line in lines {
-            let (name, value) = line.split_once(' ')?;
+        for (name, value) in lines.filter_map(|line| line.split_once(' ')) {
             status.take(name, value)?;
         }
         Some(status)
     }
 
-    /// What one line says. A name that this version does not know is left out.
+    /// What one line says. A name that this version does not know is left out, whatever stands behind it.
     fn take(&mut self, name: &str, value: &str) -> Option<()> {
         match name {
             "pin" => self.pins.extend(pins::decode(value)),
@@ -125,8 +124,11 @@ impl StatusFile {
             }
             "times" => {
                 let (name, words) = value.split_once(' ')?;
-                let times = Histogram::from_words(words)?;
-                let _ = self.stats.set_histogram(name, times);
+                match Histogram::from_words(words) {
+                    Some(times) => drop(self.stats.set_histogram(name, times)),
+                    None if self.stats.set_histogram(name, Histogram::default()) => return None,
+                    None => {}
+                }
             }
             "records" => {
                 let mut words = value.splitn(3, ' ');
@@ -139,7 +141,11 @@ impl StatusFile {
             "pid" => self.pid = value.parse().ok()?,
             "written_at_micros" => self.written_at_micros = value.parse().ok()?,
             "closed" => self.closed = value != "0",
-            _ => drop(self.stats.set(name, value.parse().ok()?)),
+            _ => match value.parse() {
+                Ok(value) => drop(self.stats.set(name, value)),
+                Err(_) if self.stats.set(name, 0) => return None,
+                Err(_) => {}
+            },
         }
         Some(())
     }
@@ -197,6 +203,8 @@ impl StatusWriter {
         let file = io
             .open(&path, OpenMode::Create)
             .map_err(|e| Error::io(&path, "create", &e))?;
+        // All of the room that it may ever take: on a full disk it is wanted most.
+        let _ = file.prefill(TEXT_AT, TEXT_AT + TEXT_BYTES_MAX as u64);
         Ok(StatusWriter { file })
     }
 
@@ -256,6 +264,21 @@ mod tests {
         assert_eq!(StatusFile::decode(&bytes[..40]), None);
         assert_eq!(StatusFile::decode(&[0; BLOCK]), None);
         assert_eq!(StatusFile::decode(&[]), None);
+    }
+
+    #[test]
+    fn what_a_later_version_adds_is_left_out() {
+        let of = |lines: &str| {
+            let text = format!("{FIRST_LINE}\npid 7\n{lines}commits 5\n");
+            let text = format!("{text}{END}{:08x}\n", crc32c(text.as_bytes()));
+            StatusFile::decode(text.as_bytes())
+        };
+        let added = "slot standby 4711\ntimes nap 1 2 200:1\nalone\nnaps 3\n";
+        assert_eq!(of(added), of(""));
+        assert_eq!(of("").map(|status| status.stats.commits), Some(5));
+        for broken in ["commits many\n", "times commit 1 2 200:1\n"] {
+            assert_eq!(of(broken), None, "{broken}");
+        }
     }
 
     fn histogram(buckets: u32) -> Histogram {

@@ -420,7 +420,9 @@ impl Transaction {
         let commit = self.append_commit(&inside)?;
         inside.wait(commit.end, self.durability)?;
         if let Some(began) = commit.began {
-            inside.commits.acknowledged(self.durability, began);
+            // Rows of unlogged tables alone: there is no log that would have to be durable.
+            let logged = commit.end > commit.lsn;
+            inside.commits.acknowledged(self.durability, logged, began);
         }
         Ok(())
     }

@@ -216,6 +216,7 @@ impl Tree {
         seek: Seek<'_>,
     ) -> Result<Option<Shared<'p>>> {
         let parent = parent.into_pin();
+        pager.counters.pages_missed.add(1);
         let _child = pager.fetch(child).map_err(|e| self.name_in(e))?;
         let Some(parent) = parent.shared() else {
             return Ok(None);
