@@ -31,7 +31,8 @@ pub fn command(root: &Path, arguments: &[String]) -> Outcome {
     let Some(browser) = browser(root)? else {
         return skipped("there is no Chromium, and it could not be installed");
     };
-    if !(has(root, "node") && has(root, "npm")) && !install(root, &["nodejs", "npm"])? {
+    let there = has(root, "node") && has(root, "npm");
+    if !there && !install(root, &["nodejs", "npm"])? {
         return skipped("there is no node, and it could not be installed");
     }
     let place = target_dir(root).join("page");
