@@ -340,6 +340,12 @@ const METRICS: &[Metric] = &[
         "Times that a page of rows was looked for.",
     ),
     counter(
+        "pages_missed",
+        "pages_missed",
+        Things,
+        "Pages that were not in memory then, those on the way to them included.",
+    ),
+    counter(
         "pages_read",
         "pages_read",
         Things,

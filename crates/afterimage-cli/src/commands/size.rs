@@ -92,11 +92,7 @@ impl Sizing {
 
     /// `max_wal_size`, so rounded that it can be written.
     fn max_wal_size(&self) -> u64 {
-        let unit = if self.recommended >= 1 << 30 {
-            1 << 30
-        } else {
-            1 << 20
-        };
+        let unit = unit_of(self.recommended);
         (self.recommended.div_ceil(unit) * unit).max(LOG_MIN)
     }
 
@@ -105,6 +101,11 @@ impl Sizing {
         let least = self.log_a_second.saturating_mul(SEGMENT_LASTS);
         least.clamp(16 << 20, 1 << 30).next_power_of_two()
     }
+}
+
+/// What a log of about so much is rounded to.
+fn unit_of(bytes: u64) -> u64 {
+    if bytes >= 1 << 30 { 1 << 30 } else { 1 << 20 }
 }
 
 /// What the machine says to it.
@@ -124,6 +125,8 @@ impl Limits {
         let most = sizing.max_wal_size();
         let within_target = model.log_within_target();
         let allowed = within_target.min(free.unwrap_or(u64::MAX));
+        // So that what is rounded up is allowed too.
+        let allowed = allowed / unit_of(allowed) * unit_of(allowed);
         let fits = (most > allowed).then(|| {
             let seconds = allowed as f64 / (MARGIN as f64 * sizing.log_a_second.max(1) as f64);
             let seconds = seconds as u64;
@@ -156,8 +159,8 @@ impl Limits {
         }
         if most > self.within_target {
             warnings.push(format!(
-                "a recovery of {} takes about {}, more than target_recovery_time = {}; that would hold the log at {} or less: pages are then \
-                 written home more often. Set target_recovery_time as well, if so long a recovery is all right",
+                "a recovery of {} takes about {}; target_recovery_time = {}, of which a fifth is kept as a margin, would hold the log at {} or \
+                 less: pages are then written home more often. Set target_recovery_time as well, if so long a recovery is all right",
                 size(most),
                 duration(self.recovery),
                 write_duration(self.target),

@@ -509,7 +509,10 @@ fn lossy_commits(look: &Look<'_>) -> Option<Finding> {
         setting: "synchronous_commit",
         now: now.to_owned(),
         proposed: match now {
-            "disk" => "leave out set_durability, if that loss is not meant".to_owned(),
+            "disk" => {
+                "leave out set_durability, if that loss is not meant; of unlogged tables it is"
+                    .to_owned()
+            }
             _ => "disk, if that loss is not meant".to_owned(),
         },
         effect: "no commit that was acknowledged is lost; each waits for a sync, alone or shared"
