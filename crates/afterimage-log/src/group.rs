@@ -51,6 +51,8 @@ pub(crate) struct Flight {
     /// How many commits it carries, and how many of them sleep until it is done.
     pub commits: u32,
     pub waiters: u32,
+    /// Whether it is told as a flush for commits.
+    pub counted: bool,
     pub synced: bool,
 }
 

@@ -251,7 +251,7 @@ impl Log {
     /// `OutcomeUnknown` where the log stops, or had stopped, before that. `NotFound` for a position that was never
     /// handed out.
     pub fn wait_durable(&self, upto: Lsn) -> Result<()> {
-        self.shared.acknowledge(upto.get())
+        self.shared.acknowledge(upto.get(), 0)
     }
 
     /// Waits until everything before `upto`, an exclusive end, has come as far as `level` says.

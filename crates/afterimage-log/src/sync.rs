@@ -46,7 +46,7 @@ impl Shared {
                     self.times.wait_sync.during(&self.io, write)?;
                 }
             }
-            Durability::Disk => self.acknowledge(upto)?,
+            Durability::Disk => self.acknowledge(upto, 1)?,
         }
         if self.durable.load(Ordering::Acquire) < upto {
             // After a stop nobody makes it durable any more, however soon that was to be.
@@ -63,9 +63,9 @@ impl Shared {
     }
 
     /// As [`Shared::flush_to`], and the answer is a promise to the outside.
-    pub(crate) fn acknowledge(&self, upto: u64) -> Result<()> {
+    pub(crate) fn acknowledge(&self, upto: u64, commits: u32) -> Result<()> {
         if self.durable.load(Ordering::Acquire) < upto {
-            let flush = || self.flush(upto, 1);
+            let flush = || self.flush(upto, commits);
             self.times.wait_sync.during(&self.io, flush)?;
         }
         self.io.note(afterimage_io::Note::Acknowledged { upto });
@@ -93,7 +93,7 @@ impl Shared {
             if let Some(flight) = group.covering(upto) {
                 flight.waiters += 1;
                 flight.commits += u32::from(!waited);
-                if !waited && commits > 0 {
+                if !waited && commits > 0 && flight.counted {
                     self.counters.flush_commits.fetch_add(1, Ordering::Relaxed);
                 }
                 let epoch = flight.epoch;
@@ -238,7 +238,8 @@ impl Shared {
         } else {
             0
         };
-        self.count_flush(&group, waiters + me.min(commits));
+        let counted = waiters + me.min(commits);
+        self.count_flush(&group, counted);
         group.flights.push_back(Flight {
             epoch,
             end: batch
@@ -247,6 +248,7 @@ impl Shared {
             proves: batch.as_ref().map_or(proves, |b| b.proves.max(proves)),
             commits: waiters + me,
             waiters,
+            counted: counted > 0,
             synced: false,
         });
         let mut lane = group.take_lane();

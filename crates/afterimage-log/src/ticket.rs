@@ -106,7 +106,7 @@ impl Ticket {
     ///
     /// As `Log::wait_durable`.
     pub fn wait(&self) -> Result<()> {
-        self.log.acknowledge(self.end.get())
+        self.log.acknowledge(self.end.get(), 1)
     }
 
     /// Waits until the record has come as far as `level` says.

@@ -6,6 +6,7 @@ use std::sync::Barrier;
 use std::time::Duration;
 
 use afterimage::{Database, Options, StatusFile, Table};
+use afterimage_io::Io;
 use afterimage_io::sim::Sim;
 use afterimage_log::{Durations, LogOptions, SlotInfo, Start, Wal};
 use afterimage_server::advice::{Finding, LogLook, Severity, of_database, of_log};
@@ -198,11 +199,12 @@ fn what_a_test_cannot_wait_for_is_told_by_its_numbers() {
     );
 }
 
-/// Threads that commit at the same time, on a real disk.
-fn commit_together(dir: &Path, in_flight: &str) -> StatusFile {
+/// Threads that commit at the same time, on a real disk whose syncs take so much longer.
+fn commit_together(dir: &Path, in_flight: &str, delay: Duration) -> StatusFile {
     const THREADS: u32 = 32;
     let options = Options::new().set("flushes_in_flight", in_flight);
     let options = options.expect("it is taken").wal_segment_size(1 << 20);
+    let options = options.io(Io::os().with_sync_delay(delay));
     let db = options.open(dir).expect("opens");
     let table = db.table("t").expect("creates");
     let together = Barrier::new(THREADS as usize);
@@ -226,8 +228,11 @@ fn commit_together(dir: &Path, in_flight: &str) -> StatusFile {
 #[test]
 fn a_sync_for_each_writer_is_to_be_shared() {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
-    // Who meets whom on the way to the disk is the system's business: one of some runs is bad enough.
-    let mut runs = (0..8).map(|n| commit_together(&dir.path().join(format!("bad-{n}")), "16"));
+    // Slow, so that many syncs are under way at a time; who meets whom on the way to the disk is the system's business: one of some
+    // runs is bad enough.
+    let slow = Duration::from_millis(2);
+    let mut runs =
+        (0..8).map(|n| commit_together(&dir.path().join(format!("bad-{n}")), "16", slow));
     let is_bad = |bad: &StatusFile| of_database(bad).iter().any(|f| f.rule == "shared-syncs");
     let bad = of_database(&runs.find(is_bad).expect("a sync for a few of many"));
     let found = find(&bad, "shared-syncs");
@@ -236,14 +241,22 @@ fn a_sync_for_each_writer_is_to_be_shared() {
         ("flushes_in_flight", "16")
     );
     assert_eq!(found.proposed, "auto");
-    let mut good = of_database(&commit_together(&dir.path().join("good"), "auto"));
+    let mut good = of_database(&commit_together(
+        &dir.path().join("good"),
+        "auto",
+        Duration::ZERO,
+    ));
     // On a slow disk flushes overlap by themselves, which is a note; who follows that too gets few syncs.
     if let Some(note) = good.iter().find(|finding| finding.rule == "shared-syncs") {
         assert_eq!(
             (note.severity, note.proposed.as_str()),
             (Severity::Note, "1")
         );
-        good = of_database(&commit_together(&dir.path().join("better"), "1"));
+        good = of_database(&commit_together(
+            &dir.path().join("better"),
+            "1",
+            Duration::ZERO,
+        ));
     }
     is_silent(&good, "flushes_in_flight");
 }

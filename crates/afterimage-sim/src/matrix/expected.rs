@@ -24,6 +24,13 @@ fn goes_on(site: Site, what: What) -> &'static [Response] {
         (true, What::Files) => &[Refuse, Abort],
         // A rollback reads its own log again, and cannot wait.
         (false, What::Files) => &[Abort, Stop],
+        // The open does without the status; whoever then wants a page has what an error of a read comes to.
+        (true, _)
+            if site.role == Role::Status
+                && matches!(site.operation, CallKind::Read | CallKind::Look) =>
+        {
+            &[Refuse, Abort, Stop]
+        }
         (true, _) => &[Refuse, Stop],
         (false, _) => &[Stop],
     }
@@ -70,11 +77,13 @@ fn is_prepared(role: Role) -> bool {
     matches!(role, Role::Segment | Role::Rewrite | Role::Copy)
 }
 
-/// The status is advisory: a write that fails stops nobody. Opening it, for those who read along, is tried and given up; for
+/// The status is advisory: a read or a write that fails stops nobody, nor does one that only takes room. Opening it, for those who read along, is tried and given up; for
 /// the status itself it must go well, and so must the removal of what a creation has left.
 fn status(site: Site) -> &'static [Response] {
     match site.operation {
-        CallKind::Write => &[Unseen],
+        CallKind::Read | CallKind::Write | CallKind::Prefill => &[Unseen],
+        // Whether a creation has left one must be known; what the last stop has told need not be.
+        CallKind::Look => &[Unseen, Refuse],
         CallKind::Open | CallKind::Create => &[Unseen, Refuse],
         _ => &[Refuse],
     }
