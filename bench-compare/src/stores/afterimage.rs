@@ -72,8 +72,12 @@ impl Store for Afterimage {
     fn counted(&self) -> Result<Values> {
         let stats = self.db.stats();
         let waits = stats.waits().into_iter();
-        let waits =
-            waits.map(|(cause, waits)| (format!("wait_{cause}_ms"), waits.total().as_secs_f64() * 1e3));
+        let waits = waits.map(|(cause, waits)| {
+            (
+                format!("wait_{cause}_ms"),
+                waits.total().as_secs_f64() * 1e3,
+            )
+        });
         Ok(waits
             .chain([
                 ("log_bytes".into(), stats.wal_bytes as f64),
