@@ -2,7 +2,7 @@
 //!
 //! The outermost room of the house. One file a subcommand under `commands/`; what they share lies beside this file:
 //! `open` (how a command opens a database), `out` (where results go), `failure` (how it ends when it does not end
-//! well), `escape`, `span`, `rng`, `settings`; `units`, how numbers are written, is the server's. Here is only the table of commands.
+//! well), `remote` (a server that is asked), `escape`, `span`, `rng`, `settings`, `trace`; `units`, how numbers are written, is the server's. Here is only the table of commands.
 
 mod commands;
 mod escape;
@@ -10,10 +10,12 @@ mod failure;
 mod latency;
 mod open;
 mod out;
+mod remote;
 mod rng;
 mod scratch;
 mod settings;
 mod span;
+mod trace;
 
 use afterimage_server::units;
 use clap::{Parser, Subcommand};
@@ -31,7 +33,7 @@ Examples:
   afterimage stats bank                     works while another process has it open
   afterimage verify bank                    every page, every tree, all log
 
-Results go to stdout, progress and warnings to stderr.
+Results go to stdout, progress and warnings to stderr. AFTERIMAGE_TRACE=info (or debug, trace) shows there what the engine does.
 Exit codes: 0 done, 1 the data is wrong or not there, 2 usage, 3 refused (in use, version, damage, disk).";
 
 /// Look into, check, load and measure an Afterimage database.
@@ -118,6 +120,7 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {
+    trace::begin()?;
     let settings = Settings::new(cli.set)?;
     let mut out = Out::new(cli.json);
     dispatch(cli.command, &settings, &mut out)

@@ -93,6 +93,16 @@ fn serve_looks_on_where_another_process_has_the_database_and_so_does_top() {
     }
     let document = ok(&["top", &bank, "--once", "--json"]).json();
     assert_eq!(document["status"]["pid"], holder.pid());
+    for advise in [&["advise", &bank][..], &["advise", "--url", url]] {
+        let document = ok(&[advise, &["--json"]].concat()).json();
+        assert_eq!(document["holder"]["pid"], holder.pid());
+        assert_eq!(document["holder"]["state"], "running");
+        assert_eq!(document["findings"], Value::Array(Vec::new()));
+        let shown = ok(advise).lines();
+        assert!(shown[0].starts_with("counted over "), "{shown:?}");
+        assert!(shown[0].ends_with("running") || shown[0].ends_with("(running)"), "{shown:?}");
+        assert_eq!(shown[1], "nothing to change");
+    }
     let pid = holder.pid();
     holder.kill();
     let shown = ok(&["top", &bank, "--once"]).lines();

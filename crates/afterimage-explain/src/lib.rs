@@ -18,7 +18,7 @@ use std::fmt;
 
 pub use lesson::explain;
 pub use mistake::Mistake;
-pub use real::{Plan, explain_directory};
+pub use real::{Plan, explain_directory, open_explained};
 pub use story::{Recovery, Rows, State, Step, Story};
 
 /// Why there is no story.

@@ -1,4 +1,5 @@
-//! A real database, explained: what a recovery of it would do, tried in memory over files that are only read.
+//! A real database, explained: what a recovery of it would do, tried in memory over files that are only read; or what it did, as it was
+//! opened.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,13 +11,18 @@ use afterimage::{Database, Error, Lsn, Options, RecoveryReport};
 use afterimage_io::Io;
 
 use crate::narrate::{Names, Narrator};
-use crate::story::{Rows, State, Story};
+use crate::story::{Recovery, Rows, State, Story};
 use crate::watch::{Event, Watch};
 
 /// Steps of each pass that are told, where not all are.
 const TOLD: usize = 12;
-/// Stories of no more steps have the tables behind each.
+/// Steps of each pass that are told of a recovery that was looked on at.
+const SHOWN: usize = 75;
+/// Stories of no more steps, and tables of no more entries, have the tables behind each step.
 const WITH_TABLES: usize = 300;
+const ENTRIES: usize = 300;
+/// More log than this is recovered without anybody looking on.
+const LOOKED_ON: u64 = 64 << 20;
 
 /// What opening a database would come to.
 #[derive(Debug)]
@@ -42,41 +48,25 @@ pub fn explain_directory(options: Options, directory: &Path, all: bool) -> Resul
     let watch = Arc::new(Watch::new(if all { usize::MAX } else { TOLD }));
     let options = options.io(io.clone()).create(false).background(false);
     let opened = options.observer(watch.clone()).open(directory);
-    let events = watch.events();
     let (db, refused) = match opened {
         Ok(db) => (Some(db), None),
         Err(error @ (Error::Corruption { .. } | Error::PageCorrupt { .. })) => (None, Some(error)),
         Err(error) => return Err(error),
     };
     let report = db.as_ref().map(|db| db.recovery_report().clone());
-    let mut names = Numbers {
-        tables: db.as_ref().map(tables).transpose()?.unwrap_or_default(),
-    };
-    let mut narrator = Narrator::new(&mut names, State::default());
-    if events.len() > WITH_TABLES {
-        narrator = narrator.without_tables();
-    }
-    for event in &events {
-        if !matches!(event, Event::AnalysisEnded { .. }) {
-            narrator.tell(event);
-        }
-    }
     let outcome = match &refused {
         None => "open".to_owned(),
         Some(error) => format!("refused: {error}"),
     };
-    let mut recovery = narrator.finish(outcome);
-    let (mut estimate, mut told) = (None, Vec::new());
-    if let Some(report) = &report {
-        told.extend(report.to_string().lines().map(str::to_owned));
-        if !report.clean && !report.created {
-            let reckoned = inspect::estimate(&Io::overlay(), directory, report)?;
-            estimate = Some((reckoned.time, reckoned.learnt));
-        }
+    let recovery = tell(&watch, db.as_ref(), outcome)?;
+    let mut estimate = None;
+    if let Some(report) = &report
+        && !report.clean
+        && !report.created
+    {
+        let reckoned = inspect::estimate(&Io::overlay(), directory, report)?;
+        estimate = Some((reckoned.time, reckoned.learnt));
     }
-    let from = report.as_ref().and_then(|report| report.redo_lsn);
-    recovery.redo_from = from.map(|lsn| lsn.to_string());
-    recovery.told = told;
     Ok(Plan {
         story: Story {
             title: format!(
@@ -90,6 +80,65 @@ pub fn explain_directory(options: Options, directory: &Path, all: bool) -> Resul
         estimate,
         refused,
     })
+}
+
+/// Opens a database, and tells the recovery that it needed; none after a clean stop. Where there is much log, by the counters that the
+/// last process has left, it is opened as ever and not told: whoever looks on sees every record, which takes its time.
+///
+/// # Errors
+///
+/// As [`Options::open`].
+pub fn open_explained(
+    options: Options,
+    directory: &Path,
+) -> Result<(Database, Option<Story>), Error> {
+    let left = inspect::status(&Io::overlay(), directory).ok().flatten();
+    if left.is_none_or(|left| left.closed || left.stats.checkpoint_age > LOOKED_ON) {
+        return Ok((options.open(directory)?, None));
+    }
+    let watch = Arc::new(Watch::new(SHOWN));
+    let db = options.observer(watch.clone()).open(directory)?;
+    let report = db.recovery_report();
+    if report.clean || report.created {
+        return Ok((db, None));
+    }
+    let took = report.total_time();
+    let recovery = tell(&watch, Some(&db), "open".to_owned())?;
+    let story = Story {
+        title: "This database, when it was opened: what its recovery found and did".to_owned(),
+        recoveries: vec![recovery],
+        result: format!("Everything took {:.3} s.", took.as_secs_f64()),
+        ..Story::default()
+    };
+    Ok((db, Some(story)))
+}
+
+/// What was seen of a recovery, told.
+fn tell(watch: &Watch, db: Option<&Database>, outcome: String) -> Result<Recovery, Error> {
+    let events = watch.events();
+    let mut names = Numbers {
+        tables: db.map(tables).transpose()?.unwrap_or_default(),
+    };
+    let dirty = |event: &Event| match event {
+        Event::AnalysisEnded { dirty, losers, .. } => dirty.len() + losers.len(),
+        _ => 0,
+    };
+    let entries = events.iter().map(dirty).max().unwrap_or(0);
+    let mut narrator = Narrator::new(&mut names, State::default());
+    if events.len() > WITH_TABLES || entries > ENTRIES {
+        narrator = narrator.without_tables();
+    }
+    for event in &events {
+        if !matches!(event, Event::AnalysisEnded { .. }) {
+            narrator.tell(event);
+        }
+    }
+    let mut recovery = narrator.finish(outcome);
+    if let Some(report) = db.map(Database::recovery_report) {
+        recovery.redo_from = report.redo_lsn.map(|lsn| lsn.to_string());
+        recovery.told = report.to_string().lines().map(str::to_owned).collect();
+    }
+    Ok(recovery)
 }
 
 fn tables(db: &Database) -> Result<BTreeMap<u32, String>, Error> {

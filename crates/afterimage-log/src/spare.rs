@@ -56,6 +56,7 @@ impl Shared {
         self.counters.prepared.fetch_add(1, Ordering::Relaxed);
         let spare = OpenSegment::new(&self.identity, number, self.segment_bytes, path, file);
         self.add_spare(spare.written_by(&self.io, self.choice.writes)?);
+        tracing::debug!(number, "a segment was made");
         Ok(())
     }
 

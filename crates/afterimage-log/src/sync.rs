@@ -65,6 +65,7 @@ impl Shared {
     /// As [`Shared::flush_to`], and the answer is a promise to the outside.
     pub(crate) fn acknowledge(&self, upto: u64, commits: u32) -> Result<()> {
         if self.durable.load(Ordering::Acquire) < upto {
+            let _waiting = tracing::trace_span!("wait_durable", upto).entered();
             let flush = || self.flush(upto, commits);
             self.times.wait_sync.during(&self.io, flush)?;
         }
@@ -253,6 +254,8 @@ impl Shared {
         });
         let mut lane = group.take_lane();
         drop(group);
+        let bytes = batch.as_ref().map_or(0, |batch| batch.end - batch.start);
+        let _flushing = tracing::debug_span!("flush", commits = counted, bytes).entered();
         if let Err(e) = lane.open(&self.io, &segments) {
             self.stop(e.to_string());
             return Ok(());
@@ -459,6 +462,7 @@ impl Shared {
 
     /// Stops the log for ever and wakes everybody, to be told so.
     pub(crate) fn stop(&self, reason: String) {
+        tracing::error!(reason, "the log has stopped for ever: close it and open it again, which recovers what is durable");
         self.failure.lock().get_or_insert(reason);
         self.failed.store(true, Ordering::Release);
         // Whoever has looked at `failed` before holds the mutex until it has read its word: it will not sleep through this.

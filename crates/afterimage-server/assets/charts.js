@@ -1,7 +1,7 @@
 // One card with a chart: its number of now, its lines, what the pointer or the arrow keys stand on, and the same as a table
 // for who cannot or does not want to see it. Drawing is uPlot's; this file decides scales, colours and words.
 
-import { clock, count, element, put } from "/words.js";
+import { clock, count, element, put } from "./words.js";
 
 const uPlot = window.uPlot;
 const cursors = uPlot.sync("afterimage");

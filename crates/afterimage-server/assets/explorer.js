@@ -1,7 +1,7 @@
 // The recovery half of the page: a crash, and what the engine did about it, one step at a time, forward and back. The steps
 // are the engine's own, told by /api/explain; here they are only shown.
 
-import { element, put } from "/words.js";
+import { element, put } from "./words.js";
 
 const COLOURS = ["c1", "c2", "c3", "c4", "c5", "c6"];
 const PHASES = { log: "The crash", analysis: "Analysis", tables: "Tables", "make safe": "Make safe", redo: "Redo", undo: "Undo", end: "Done", crash: "Crash again", refused: "Refused", result: "Result" };
@@ -89,7 +89,7 @@ export class Explorer {
     this.opening = true;
     this.place.replaceChildren(element("p", { class: "none group" }, "Looking …"));
     try {
-      const answer = await fetch("/api/explain", { signal: AbortSignal.timeout(10_000) });
+      const answer = await fetch("api/explain", { signal: AbortSignal.timeout(10_000) });
       if (!answer.ok) throw new Error(await answer.text());
       this.list = await answer.json();
       this.build();
@@ -179,7 +179,7 @@ export class Explorer {
     for (const [one, button] of this.buttons) button.setAttribute("aria-current", String(one === name));
     const query = this.again.value && name !== "last" ? `?crash_after=${this.again.value}` : "";
     try {
-      const answer = await fetch(`/api/explain/${name}${query}`, { signal: AbortSignal.timeout(20_000) });
+      const answer = await fetch(`api/explain/${name}${query}`, { signal: AbortSignal.timeout(20_000) });
       if (!answer.ok) throw new Error(await answer.text());
       const story = await answer.json();
       if (this.name !== name) return;

@@ -1,9 +1,9 @@
 // The live half of the page: asks the server once a second for the points that it does not have yet, keeps ten minutes of
 // them, and shows them. Rates and the sentence on top are made by the server, so that page, terminal and JSON say the same.
 
-import { Chart, big, mean } from "/charts.js";
-import { Explorer } from "/explorer.js";
-import { brief, clock, count, element, percent, put, seconds, size } from "/words.js";
+import { Chart, big, mean } from "./charts.js";
+import { Explorer } from "./explorer.js";
+import { brief, clock, count, element, percent, put, seconds, size } from "./words.js";
 
 const KEPT = 600;
 const EVERY = 1000;
@@ -287,7 +287,7 @@ class Page {
 
   async look() {
     try {
-      const answer = await this.ask(`/api/stats?since=${this.next}`);
+      const answer = await this.ask(`api/stats?since=${this.next}`);
       if (this.began !== null && answer.server.began_micros !== this.began) {
         // Another server: its points begin anew, and where they do is marked.
         this.began = answer.server.began_micros;
@@ -374,7 +374,7 @@ class Page {
   async askAdvice() {
     this.advised = Date.now();
     try {
-      this.lists.showAdvice(await this.ask("/api/advise"));
+      this.lists.showAdvice(await this.ask("api/advise"));
     } catch {
       // The next look says what is wrong, if it is more than this one answer.
     }

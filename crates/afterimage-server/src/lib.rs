@@ -10,4 +10,3 @@ pub mod json;
 pub mod live;
 pub mod metrics;
 pub mod units;
-mod words;

@@ -417,7 +417,7 @@ const HISTOGRAMS: &[(&str, &str, [u32; 2], &str)] = &[
         "commit",
         "commit_seconds",
         SHORT,
-        "Commits that were waited for, from the call to its return.",
+        "Commits at level os or disk, from the call to its return.",
     ),
     (
         "checkpoint",

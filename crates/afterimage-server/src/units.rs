@@ -24,6 +24,15 @@ pub fn count(n: u64) -> String {
     out
 }
 
+/// A rate, or a mean of counts: whole with commas from a hundred on, else with a decimal where it has one: `31,200`, `1.9`.
+pub fn number(n: f64) -> String {
+    if n < 100.0 {
+        let text = format!("{n:.1}");
+        return text.strip_suffix(".0").map_or(text.clone(), str::to_owned);
+    }
+    count(n.round() as u64)
+}
+
 /// A count and its noun, in the singular where it is one: `1 page`, `2,000 pages`.
 pub fn counted(n: u64, singular: &str, plural: &str) -> String {
     format!("{} {}", count(n), if n == 1 { singular } else { plural })
@@ -55,6 +64,18 @@ pub fn duration(d: Duration) -> String {
         n if n < 1e9 => format!("{:.1} ms", n / 1e6),
         n if n < 6e10 => format!("{:.2} s", n / 1e9),
         _ => long_duration(d.as_secs()),
+    }
+}
+
+/// A number of seconds as it is said in a sentence, with two digits or so: `140 µs`, `4.1 ms`, `62 ms`, `2.7 s`, `3 min 5 s`.
+pub fn about(seconds: f64) -> String {
+    match seconds {
+        s if s < 0.001 => format!("{:.0} µs", s * 1e6),
+        s if s < 0.01 => format!("{:.1} ms", s * 1e3),
+        s if s < 1.0 => format!("{:.0} ms", s * 1e3),
+        s if s < 10.0 => format!("{s:.1} s"),
+        s if s < 60.0 => format!("{s:.0} s"),
+        s => long_duration(s as u64),
     }
 }
 
@@ -116,6 +137,19 @@ pub fn rate(n: u64, over: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_read_at_a_glance() {
+        assert_eq!(number(0.0), "0");
+        assert_eq!(number(1.94), "1.9");
+        assert_eq!(number(31_200.4), "31,200");
+        assert_eq!(number(1_000_000.0), "1,000,000");
+        assert_eq!(about(0.000_140), "140 µs");
+        assert_eq!(about(0.0041), "4.1 ms");
+        assert_eq!(about(0.062), "62 ms");
+        assert_eq!(about(2.71), "2.7 s");
+        assert_eq!(about(185.0), "3 min 5 s");
+    }
 
     #[test]
     fn counts_have_commas() {

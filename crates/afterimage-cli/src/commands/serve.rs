@@ -7,6 +7,7 @@ use crate::open::{self, from_engine};
 use crate::out::{self, Out};
 use crate::settings::Settings;
 use afterimage::{Database, Error};
+use afterimage_explain::{Story, open_explained};
 use afterimage_server::http::{Access, Server};
 use afterimage_server::live::Source;
 use serde_json::json;
@@ -83,8 +84,9 @@ pub fn run(args: &Args, settings: &Settings, out: &mut Out) -> Result<(), Failur
             None
         }
     };
+    let (db, story) = db.unzip();
     let source = match &db {
-        Some(db) => Source::from(db.clone()),
+        Some(db) => Source::from((db.clone(), story.flatten())),
         None => Source::Directory(args.dir.clone()),
     };
     let server = start(source, &args.http, args.token.as_deref())?;
@@ -104,13 +106,13 @@ pub fn run(args: &Args, settings: &Settings, out: &mut Out) -> Result<(), Failur
     })
 }
 
-/// The database, or in words who has it.
+/// The database, and what its recovery did; or in words who has it.
 fn open_unless_in_use(
     args: &Args,
     settings: &Settings,
-) -> Result<Result<Database, String>, Failure> {
-    match settings.options()?.create(false).open(&args.dir) {
-        Ok(db) => Ok(Ok(db)),
+) -> Result<Result<(Database, Option<Story>), String>, Failure> {
+    match open_explained(settings.options()?.create(false), &args.dir) {
+        Ok(opened) => Ok(Ok(opened)),
         Err(Error::InUse { pid, .. }) => Ok(Err(pid.map_or_else(
             || "another process has the database open".to_owned(),
             |pid| format!("process {pid} has the database open"),

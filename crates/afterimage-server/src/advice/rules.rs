@@ -190,15 +190,15 @@ fn small_log(look: &Look<'_>) -> Option<Finding> {
 
 fn throttled(look: &Look<'_>) -> Option<Finding> {
     let waited = &look.wait_throttle;
-    let part = waited.total().as_secs_f64() / look.commit.total().as_secs_f64().max(0.001);
+    let part = waited.total().as_secs_f64() / look.uptime().as_secs_f64().max(0.001);
     if waited.count() < WAITS_MIN || part < PART_MIN {
         return None;
     }
     let evidence = format!(
-        "{} first writes waited because pages went home more slowly than log was written: {} in all, {:.0} % of the time of commits",
+        "{} first writes waited because pages went home more slowly than log was written: {} in all, in {}",
         count(waited.count()),
         duration(waited.total()),
-        (part * 100.0).min(100.0)
+        duration(look.uptime())
     );
     let capacity = look.setting("io_capacity_max");
     if !matches!(capacity, "unlimited" | "") {

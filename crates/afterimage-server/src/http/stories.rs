@@ -2,7 +2,7 @@
 //! it is asked for; and what the last recovery of this database did, as its report has it.
 
 use crate::live::Source;
-use crate::words::{count, seconds, size};
+use crate::units::{about, count, size};
 use afterimage::{Database, RecoveryReport};
 use afterimage_explain::{explain, gallery};
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ pub(super) fn list(source: &Source) -> Value {
     let scenarios = scenarios.map(|one| json!({ "name": one.name, "title": one.title() }));
     json!({
         "scenarios": scenarios.collect::<Vec<_>>(),
-        "last_recovery": matches!(source, Source::Database(_)),
+        "last_recovery": matches!(source, Source::Database { .. }),
     })
 }
 
@@ -30,10 +30,13 @@ pub(super) fn story(
     crash_after: Option<usize>,
 ) -> Option<Result<Value, String>> {
     if name == LAST {
-        let Source::Database(db) = source else {
+        let Source::Database { db, recovery } = source else {
             return None;
         };
-        return Some(Ok(last(db)));
+        return Some(Ok(match recovery {
+            Some(story) => story.json(),
+            None => last(db),
+        }));
     }
     let scenario = gallery::find(name)?;
     let crash_after = crash_after.map(|clrs| clrs.min(CLRS_MAX));
@@ -54,7 +57,7 @@ fn last(db: &Database) -> Value {
             json!({
                 "phase": phase,
                 "lsn": "",
-                "what": format!("{what}   {}", seconds(took.as_secs_f64())),
+                "what": format!("{what}   {}", about(took.as_secs_f64())),
                 "text": text,
                 "before": nothing(),
                 "after": nothing(),
@@ -66,7 +69,7 @@ fn last(db: &Database) -> Value {
         (_, true) => "The last stop was a clean one: there was nothing to recover.".to_owned(),
         _ => format!(
             "Everything took {}.",
-            seconds(report.total_time().as_secs_f64())
+            about(report.total_time().as_secs_f64())
         ),
     };
     let steps = if report.created || report.clean {
@@ -89,7 +92,6 @@ fn nothing() -> Value {
 }
 
 fn passes(report: &RecoveryReport) -> [(&'static str, &'static str, String, Duration); 6] {
-    let number = |n: u64| count(n as f64);
     let lsn =
         |lsn: Option<afterimage::Lsn>| lsn.map_or_else(|| "none".to_owned(), |lsn| lsn.to_string());
     [
@@ -100,7 +102,7 @@ fn passes(report: &RecoveryReport) -> [(&'static str, &'static str, String, Dura
                 "The log ends at LSN {}: {}. {} bytes were cut off.",
                 lsn(report.end_lsn),
                 report.tail,
-                number(report.torn_bytes)
+                count(report.torn_bytes)
             ),
             report.decide_time,
         ),
@@ -109,8 +111,8 @@ fn passes(report: &RecoveryReport) -> [(&'static str, &'static str, String, Dura
             "torn pages",
             format!(
                 "{} pages were written again from the doublewrite area, {} of them because they were torn.",
-                number(report.pages_restored),
-                number(report.pages_torn)
+                count(report.pages_restored),
+                count(report.pages_torn)
             ),
             report.secure_time,
         ),
@@ -119,10 +121,10 @@ fn passes(report: &RecoveryReport) -> [(&'static str, &'static str, String, Dura
             "who was unfinished?",
             format!(
                 "{} records read from the checkpoint at LSN {} on: {} transactions had committed, {} were unfinished.",
-                number(report.records),
+                count(report.records),
                 lsn(report.checkpoint_lsn),
-                number(report.winners),
-                number(report.losers)
+                count(report.winners),
+                count(report.losers)
             ),
             report.analysis_time,
         ),
@@ -133,9 +135,9 @@ fn passes(report: &RecoveryReport) -> [(&'static str, &'static str, String, Dura
                 "{} of log from LSN {} on: {} changes made again on {} pages, {} were there already.",
                 size(report.log_bytes),
                 lsn(report.redo_lsn),
-                number(report.redone),
-                number(report.pages),
-                number(report.already_there)
+                count(report.redone),
+                count(report.pages),
+                count(report.already_there)
             ),
             report.redo_time,
         ),
@@ -144,8 +146,8 @@ fn passes(report: &RecoveryReport) -> [(&'static str, &'static str, String, Dura
             "the losers",
             format!(
                 "{} transactions taken back, {} changes, newest first.",
-                number(report.losers),
-                number(report.undone)
+                count(report.losers),
+                count(report.undone)
             ),
             report.undo_time,
         ),

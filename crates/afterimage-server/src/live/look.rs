@@ -3,21 +3,35 @@
 
 use afterimage::{Database, Result, StatusFile, inspect};
 use afterimage_io::Io;
+use afterimage_explain::Story;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What can be looked at.
 #[derive(Debug, Clone)]
 pub enum Source {
     /// A database that this process has open.
-    Database(Database),
+    Database {
+        /// The database.
+        db: Database,
+        /// The recovery that its open needed, if that was looked on at.
+        recovery: Option<Arc<Story>>,
+    },
     /// One that another process has open, or nobody: by its `status` file.
     Directory(PathBuf),
 }
 
 impl From<Database> for Source {
     fn from(db: Database) -> Source {
-        Source::Database(db)
+        Source::from((db, None))
+    }
+}
+
+impl From<(Database, Option<Story>)> for Source {
+    fn from((db, recovery): (Database, Option<Story>)) -> Source {
+        let recovery = recovery.map(Arc::new);
+        Source::Database { db, recovery }
     }
 }
 
@@ -75,7 +89,7 @@ impl Source {
     /// The database's directory.
     pub fn directory(&self) -> &Path {
         match self {
-            Source::Database(db) => db.directory(),
+            Source::Database { db, .. } => db.directory(),
             Source::Directory(directory) => directory,
         }
     }
@@ -83,7 +97,7 @@ impl Source {
     /// In words: where the numbers come from.
     pub fn words(&self) -> &'static str {
         match self {
-            Source::Database(_) => "this process",
+            Source::Database { .. } => "this process",
             Source::Directory(_) => "status file",
         }
     }
@@ -95,7 +109,7 @@ impl Source {
     /// What the operating system says.
     pub fn look(&self, io: &Io) -> Result<Option<Look>> {
         match self {
-            Source::Database(db) => {
+            Source::Database { db, .. } => {
                 let status = db.status();
                 let state = if status.closed {
                     State::Closed

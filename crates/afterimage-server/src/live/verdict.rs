@@ -5,7 +5,7 @@
 
 use super::look::{Look, State};
 use super::point::Point;
-use crate::words::{count, seconds, size};
+use crate::units::{about, number, size};
 use afterimage::{Pin, PinHolder};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -80,7 +80,7 @@ pub(super) fn judge(now: Option<&Look>, latest: &[&Point], wall_micros: u64) -> 
 /// What there is to say of a database that nobody works with.
 fn absent(now: &Look, wall_micros: u64) -> Option<Verdict> {
     let age = Duration::from_micros(wall_micros.saturating_sub(now.status.written_at_micros));
-    let last = format!("The numbers are from {} ago.", seconds(age.as_secs_f64()));
+    let last = format!("The numbers are from {} ago.", about(age.as_secs_f64()));
     match now.state {
         State::Closed => Some(verdict(
             Level::Warning,
@@ -89,7 +89,7 @@ fn absent(now: &Look, wall_micros: u64) -> Option<Verdict> {
             last,
         )),
         State::Gone => {
-            let recovery = seconds(now.status.stats.estimated_recovery_micros as f64 / 1e6);
+            let recovery = about(now.status.stats.estimated_recovery_micros as f64 / 1e6);
             let detail = format!("The next open recovers, in about {recovery}. {last}");
             let headline = format!(
                 "Process {} has gone without closing the database",
@@ -101,7 +101,7 @@ fn absent(now: &Look, wall_micros: u64) -> Option<Verdict> {
             let headline = format!(
                 "No word from process {} for {}",
                 now.status.pid,
-                seconds(age.as_secs_f64())
+                about(age.as_secs_f64())
             );
             let detail = "It rewrites its status file twice a second. It may be stopped, or waiting for a disk that does not answer.";
             Some(verdict(Level::Bad, "silent", headline, detail))
@@ -122,7 +122,7 @@ fn working(now: &Look, latest: &[&Point]) -> Verdict {
     let mean = Mean(latest);
     let commits = mean.of(|point| point.commits);
     let waiting = |cause: &str| mean.of(|point| point.waiting.get(cause).copied().unwrap_or(0.0));
-    let rate = format!("{} commits/s", count(commits));
+    let rate = format!("{} commits/s", number(commits));
     let found = [
         log_space(now, newest, waiting("log_space"), &rate),
         throttled(newest, waiting("throttle"), &rate),
@@ -170,7 +170,7 @@ fn throttled(newest: &Point, waiting: f64, rate: &str) -> Option<Verdict> {
         let headline = format!("Writers are slowed down: {rate}, {waiting:.1} callers wait their turn");
         let detail = format!(
             "Pages go home at {} a second, more slowly than log is written. The log stands at {} of {}.",
-            count(newest.pages_written),
+            number(newest.pages_written),
             size(newest.checkpoint_age),
             size(newest.max_wal_size)
         );
@@ -184,8 +184,8 @@ fn frames(newest: &Point, waiting: f64, rate: &str) -> Option<Verdict> {
         let headline = format!("Callers wait for a clean page frame: {rate}");
         let detail = format!(
             "{} of {} frames are dirty. A larger buffer_pool_size helps, or a disk that takes pages faster.",
-            count(newest.dirty as f64),
-            count(newest.frames as f64)
+            number(newest.dirty as f64),
+            number(newest.frames as f64)
         );
         verdict(Level::Warning, "clean frame", headline, detail)
     })
@@ -216,7 +216,7 @@ fn slow_syncs(latest: &[&Point], rate: &str) -> Option<Verdict> {
     };
     let headline = format!(
         "The disk is slow: {rate}, {how_many} takes {} or more",
-        seconds(time)
+        about(time)
     );
     let detail = "Every commit waits for a sync. The command afterimage test-sync says what this disk can do, and which way is the fastest.";
     Some(verdict(level, "sync", headline, detail))
@@ -264,7 +264,7 @@ fn page_reads(newest: &Point, waiting: f64, for_sync: f64, rate: &str) -> Option
     (waiting > SOME.max(for_sync)).then(|| {
         let headline = format!(
             "Callers wait for pages to be read: {rate}, {} pages/s from the disk",
-            count(newest.pages_read)
+            number(newest.pages_read)
         );
         let detail =
             "What is in use does not fit the buffer pool. A larger buffer_pool_size helps.";
@@ -273,7 +273,7 @@ fn page_reads(newest: &Point, waiting: f64, for_sync: f64, rate: &str) -> Option
 }
 
 fn well(commits: f64, for_sync: f64, newest: &Point, rate: &str) -> Verdict {
-    let recovery = seconds(newest.recovery);
+    let recovery = about(newest.recovery);
     let killed = format!("Were it killed now, it would be back in about {recovery}.");
     if commits < 0.05 {
         return verdict(
@@ -285,10 +285,10 @@ fn well(commits: f64, for_sync: f64, newest: &Point, rate: &str) -> Verdict {
     }
     let sync = newest
         .sync_p50
-        .map_or_else(String::new, |p50| format!(" A sync takes {}", seconds(p50)));
+        .map_or_else(String::new, |p50| format!(" A sync takes {}", about(p50)));
     let shared = newest
         .commits_per_sync
-        .map_or_else(String::new, |n| format!(" and serves {} commits", count(n)));
+        .map_or_else(String::new, |n| format!(" and serves {} commits", number(n)));
     let detail = match sync.is_empty() {
         true => killed,
         false => format!("{}{shared}. {killed}", sync.trim_start()),
@@ -314,7 +314,7 @@ fn holder(pin: &Pin) -> String {
                 "" => "a transaction without a label".to_owned(),
                 label => format!("the transaction \"{label}\""),
             };
-            format!("{name}, begun {} ago", seconds(age.as_secs_f64()))
+            format!("{name}, begun {} ago", about(age.as_secs_f64()))
         }
         PinHolder::DirtyPage { page } => format!("page {page}, which waits to be written home"),
         PinHolder::Checkpoint => "the last two checkpoints".to_owned(),

@@ -227,11 +227,13 @@ impl Checkpointer {
     /// `DiskFull`: the checkpoint did not come about, the one before stands. `Io` from giving up log: the checkpoint stands.
     /// Anything else has stopped the engine.
     pub(crate) fn take(&self, system: &System, cause: Cause) -> Result<()> {
+        let _taking = tracing::info_span!("checkpoint", ?cause).entered();
         self.take_since(system, cause, system.pager.io.now())
     }
 
     /// As [`take`](Checkpointer::take), once every page is home that was dirty with a recLSN below `below`.
     pub(crate) fn take_behind(&self, system: &System, cause: Cause, below: Lsn) -> Result<()> {
+        let _taking = tracing::info_span!("checkpoint", ?cause).entered();
         let began = system.pager.io.now();
         system.pager.clean_below(below)?;
         self.take_since(system, cause, began)
@@ -256,6 +258,11 @@ impl Checkpointer {
         self.point_at(system, &mut inner, &control, &area)?;
         let took = system.pager.io.now().saturating_sub(began);
         self.counters.count(cause, took);
+        tracing::info!(
+            lsn = area.checkpoint_lsn.get(),
+            redo_from = area.scan_lsn.get(),
+            "checkpoint taken"
+        );
         self.truncate(system, &inner)
     }
 

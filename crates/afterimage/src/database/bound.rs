@@ -129,7 +129,8 @@ impl Shared {
         let writers = self.system.seats.writers();
         if let Some(seat) = writers.iter().find(|seat| seat.first() == Some(first)) {
             let why = self.too_much(first, seat.own_log());
-            if self.system.end_from_outside(seat, why)? {
+            if self.system.end_from_outside(seat, why.clone())? {
+                tracing::warn!(first = first.get(), %why, "a transaction was rolled back, so that others can write");
                 return Ok(());
             }
         }

@@ -54,16 +54,23 @@ impl Commits {
         &self.lanes[self.io.lane(self.lanes.len())]
     }
 
-    /// Counts a commit that is acknowledged now, and was begun at `began`. One that is not logged, rows of unlogged tables, is lost
+    /// When a commit at this level begins; `None` where nobody will wait: how long that takes is not worth two looks at the clock.
+    pub(super) fn begin(&self, durability: Durability) -> Option<Duration> {
+        (durability != Durability::Memory).then(|| self.io.now())
+    }
+
+    /// Counts a commit that is acknowledged now, and was begun at `began`, as [`begin`](Commits::begin) has it. One that is not logged, rows of unlogged tables, is lost
     /// in a crash of the process whatever it asked for.
-    pub(super) fn acknowledged(&self, durability: Durability, logged: bool, began: Duration) {
+    pub(super) fn acknowledged(&self, durability: Durability, logged: bool, began: Option<Duration>) {
         let lane = self.lane();
         let level = match logged {
             true => Level::from(durability),
             false => Level::Memory,
         };
         lane.levels[level as usize].fetch_add(1, Ordering::Relaxed);
-        lane.took.add(self.io.now().saturating_sub(began));
+        if let Some(began) = began {
+            lane.took.add(self.io.now().saturating_sub(began));
+        }
     }
 
     /// Counts a commit for which a ticket is given.
@@ -79,7 +86,7 @@ impl Commits {
         })
     }
 
-    /// How long those took that were waited for.
+    /// How long those took that were begun with a look at the clock.
     pub(super) fn took(&self) -> Histogram {
         Durations::told(self.lanes.iter().map(|lane| &lane.took))
     }

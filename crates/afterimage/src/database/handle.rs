@@ -133,6 +133,7 @@ impl Database {
     }
 
     pub(crate) fn open_with(directory: &Path, options: Options) -> Result<Database> {
+        let _opening = tracing::info_span!("open", directory = %directory.display()).entered();
         let options = options.with_file(directory)?;
         options.check()?;
         let io = options.io.clone();
@@ -315,9 +316,11 @@ impl Database {
     }
 
     fn autocommit(&self, table: &Table, key: &[u8], wish: Wish<'_>) -> Result<Outcome> {
+        let _committing = tracing::trace_span!("autocommit").entered();
         let shared = self.enter()?;
         shared.check_table(table)?;
-        let began = shared.io.now();
+        let level = shared.options.synchronous_commit;
+        let began = shared.commits.begin(level);
         shared.before_first_write(table)?;
         shared.keep_bound(None, table.log_bytes(wish))?;
         if table.is_unlogged() {
@@ -329,7 +332,6 @@ impl Database {
             has_committed,
             end,
         } = done;
-        let level = shared.options.synchronous_commit;
         shared.wait(end, level)?;
         if has_committed {
             shared
@@ -606,6 +608,7 @@ impl Handle {
         if shared.closed.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
+        let _closing = tracing::info_span!("close").entered();
         *shared.stopping.lock() = true;
         shared.stop.notify_all();
         if let Some(thread) = self.background.lock().take() {

@@ -159,7 +159,8 @@ pub struct Stats {
     pub records: Vec<RecordStats>,
     /// The syncs of the log, each with the write that it makes durable where that is one call.
     pub sync: Histogram,
-    /// Commits that were waited for, from the call to its return, at whichever level. Of a one-row write it is the whole call.
+    /// Commits at level `Os` or `Disk`, from the call to its return; those at `Memory` wait for nothing. Of a one-row write it is the whole
+    /// call.
     pub commit: Histogram,
     /// Checkpoints, the pages that they had to bring home included.
     pub checkpoint: Histogram,

@@ -415,14 +415,15 @@ impl Transaction {
     /// [`Error::Deadlock`], and whatever else had already failed in it: then it is rolled back. [`Error::LogFailed`]: it
     /// was not committed. [`Error::OutcomeUnknown`]: the engine stopped before the commit was known to be durable.
     pub fn commit(mut self) -> Result<()> {
+        let _committing = tracing::trace_span!("commit").entered();
         let db = self.db.clone();
         let inside = db.enter()?;
         let commit = self.append_commit(&inside)?;
         inside.wait(commit.end, self.durability)?;
-        if let Some(began) = commit.began {
+        if commit.wrote {
             // Rows of unlogged tables alone: there is no log that would have to be durable.
             let logged = commit.end > commit.lsn;
-            inside.commits.acknowledged(self.durability, logged, began);
+            inside.commits.acknowledged(self.durability, logged, commit.began);
         }
         Ok(())
     }
@@ -448,14 +449,20 @@ impl Transaction {
 
     fn append_commit(&mut self, inside: &Shared) -> Result<Commit> {
         let txn = self.seat.take()?;
-        let began = txn.has_written().then(|| inside.io.now());
+        let wrote = txn.has_written();
+        let began = wrote.then(|| inside.commits.begin(self.durability));
         let result = match self.seat.ended() {
             Some(why) => inside.system.rollback(txn).and(Err(why.clone())),
             None => inside.system.commit(txn),
         };
         inside.system.leave(&self.seat);
         let (lsn, end) = result?;
-        Ok(Commit { lsn, end, began })
+        Ok(Commit {
+            lsn,
+            end,
+            wrote,
+            began: began.flatten(),
+        })
     }
 
     /// Takes everything back and releases the locks.
@@ -509,7 +516,9 @@ struct Commit {
     lsn: Option<Lsn>,
     /// Up to where the log must be durable before it may be acknowledged.
     end: Option<Lsn>,
-    /// When the call began, by the world's clock, where it wrote.
+    /// Whether there was anything to commit.
+    wrote: bool,
+    /// When the call began, by the world's clock, where that is counted.
     began: Option<Duration>,
 }
 

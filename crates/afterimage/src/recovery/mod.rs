@@ -111,7 +111,8 @@ pub(crate) fn recover(
         since: io.now(),
     };
     let observer = &options.observer.clone();
-    let decided = decide(io, directory, &file, observer);
+    let deciding = tracing::info_span!("decide");
+    let decided = deciding.in_scope(|| decide(io, directory, &file, observer));
     if decided.is_err() && planted::active(Bug::RefusalWrites) {
         let mut control = file.current().clone();
         control.clean_end = None;
@@ -130,6 +131,7 @@ pub(crate) fn recover(
         });
     }
     report.decide_time = clock.lap();
+    let securing = tracing::info_span!("make_safe").entered();
 
     let mut control = decided.control.clone();
     let page_size = decided.area.page_size as usize;
@@ -191,6 +193,7 @@ pub(crate) fn recover(
         }
     })?;
     report.secure_time = clock.lap();
+    drop(securing);
 
     let system = Arc::new(System::new(
         io,
@@ -383,7 +386,9 @@ fn passes(
             redo_from: report.redo_lsn,
         });
     }
-    let redone = redo(system, dirty, end, &ids, &mut kinds, observer)?;
+    let redoing = tracing::info_span!("redo", from = report.redo_lsn.map(Lsn::get), pages = dirty.len());
+    let redone =
+        redoing.in_scope(|| redo(system, dirty, end, &ids, &mut kinds, observer))?;
     if !clean {
         observer.tell(&RecoveryStep::RedoEnded {
             applied: redone.applied,
@@ -402,7 +407,8 @@ fn passes(
     pager.load_map()?;
     let unlogged = system.catalogue.load(pager)?;
     system.active.restore(&losers);
-    report.undone = undo::undo(system, &losers, &mut kinds, observer)?;
+    let undoing = tracing::info_span!("undo", losers = losers.len());
+    report.undone = undoing.in_scope(|| undo::undo(system, &losers, &mut kinds, observer))?;
     report.last_record = kinds.last.map(RecordKind::name);
     report.kinds = kinds.report();
     system.purge.begin_at(log.next_lsn());

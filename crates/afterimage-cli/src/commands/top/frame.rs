@@ -2,7 +2,7 @@
 //! log; and below, as large as there is room, the number that was chosen.
 
 use super::feed::Seen;
-use crate::units::{count, duration, size};
+use crate::units::{duration, number, size};
 use afterimage_server::live::{Level, Point};
 use serde_json::Value;
 use std::time::Duration;
@@ -20,16 +20,6 @@ pub struct Row {
     name: &'static str,
     value: fn(&Point) -> Option<f64>,
     text: fn(f64) -> String,
-}
-
-fn plain(n: f64) -> String {
-    match n {
-        n if n < 100.0 => {
-            let text = format!("{n:.1}");
-            text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
-        }
-        n => count(n.round() as u64),
-    }
 }
 
 fn time(seconds: f64) -> String {
@@ -62,31 +52,31 @@ macro_rules! row {
 
 /// All that is shown, in this order.
 pub const ROWS: &[Row] = &[
-    row!("commits/s", |p| Some(p.commits), plain),
+    row!("commits/s", |p| Some(p.commits), number),
     row!("commit latency, p50", |p| p.commit_p50, time),
     row!("commit latency, p99", |p| p.commit_p99, time),
-    row!("commits per sync", |p| p.commits_per_sync, plain),
+    row!("commits per sync", |p| p.commits_per_sync, number),
     row!("sync latency, p50", |p| p.sync_p50, time),
     row!("sync latency, p99", |p| p.sync_p99, time),
     row!("log written/s", |p| Some(p.log_bytes), bytes),
     row!("checkpoint age", |p| Some(p.checkpoint_age as f64), bytes),
     row!("recovery, if killed", |p| Some(p.recovery), time),
-    row!("log segments", |p| Some(p.segments as f64), plain),
-    row!("dirty pages", |p| Some(p.dirty as f64), plain),
+    row!("log segments", |p| Some(p.segments as f64), number),
+    row!("dirty pages", |p| Some(p.dirty as f64), number),
     row!("buffer hit rate", |p| p.hit_rate, percent),
-    row!("pages read/s", |p| Some(p.pages_read), plain),
-    row!("pages written/s", |p| Some(p.pages_written), plain),
-    row!("waiting: disk sync", |p| waiting(p, "sync"), plain),
-    row!("waiting: locks", |p| waiting(p, "lock"), plain),
-    row!("waiting: page reads", |p| waiting(p, "page_read"), plain),
-    row!("waiting: log space", |p| waiting(p, "log_space"), plain),
-    row!("waiting: throttle", |p| waiting(p, "throttle"), plain),
+    row!("pages read/s", |p| Some(p.pages_read), number),
+    row!("pages written/s", |p| Some(p.pages_written), number),
+    row!("waiting: disk sync", |p| waiting(p, "sync"), number),
+    row!("waiting: locks", |p| waiting(p, "lock"), number),
+    row!("waiting: page reads", |p| waiting(p, "page_read"), number),
+    row!("waiting: log space", |p| waiting(p, "log_space"), number),
+    row!("waiting: throttle", |p| waiting(p, "throttle"), number),
     row!(
         "waiting: clean frames",
         |p| waiting(p, "clean_frame"),
-        plain
+        number
     ),
-    row!("waiting: log buffer", |p| waiting(p, "log_buffer"), plain),
+    row!("waiting: log buffer", |p| waiting(p, "log_buffer"), number),
 ];
 
 /// How a picture is to be.
