@@ -29,22 +29,28 @@ impl Remote {
             Failure::usage(format!("{url} is no address of a server"))
                 .advise("write for example http://127.0.0.1:8080")
         })?;
-        let after = address.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+        let after = address
+            .rsplit_once(':')
+            .map(|(_, port)| port.parse::<u16>());
         let has_port = after.is_some_and(|port| port.is_ok());
         Ok(Remote {
             address: match has_port {
                 true => address.to_owned(),
                 false => format!("{address}:80"),
             },
-            token: token.map(str::to_owned).or_else(|| std::env::var(TOKEN).ok()),
+            token: token
+                .map(str::to_owned)
+                .or_else(|| std::env::var(TOKEN).ok()),
         })
     }
 
-    /// The JSON at this path.
+    /// The JSON at this path, with nothing in it that a terminal would obey.
     pub fn json(&self, path: &str) -> Result<Value, Failure> {
-        serde_json::from_str(&self.get(path)?).map_err(|_| {
+        let mut document = serde_json::from_str(&self.get(path)?).map_err(|_| {
             Failure::refused("the answer is not from a live page").at(&self.address)
-        })
+        })?;
+        make_plain(&mut document);
+        Ok(document)
     }
 
     /// One request, one answer.
@@ -79,5 +85,35 @@ impl Remote {
                     .at(address),
             ),
         }
+    }
+}
+
+/// Takes control characters out of every text: labels of transactions are whatever a program has chosen, and stand on a terminal.
+pub fn make_plain(document: &mut Value) {
+    match document {
+        Value::String(text) => {
+            if text.contains(char::is_control) {
+                *text = text.replace(char::is_control, "\u{fffd}");
+            }
+        }
+        Value::Array(all) => all.iter_mut().for_each(make_plain),
+        Value::Object(all) => all.values_mut().for_each(make_plain),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_taken_out() {
+        let mut document = json!({ "pins": [{ "label": "\u{1b}[2Jx\ny" }], "n": 1 });
+        make_plain(&mut document);
+        assert_eq!(
+            document,
+            json!({ "pins": [{ "label": "\u{fffd}[2Jx\u{fffd}y" }], "n": 1 })
+        );
     }
 }

@@ -48,6 +48,12 @@ fn serve_shows_a_database_and_closes_it_when_it_is_told_to_end() {
     assert_eq!(document["database"]["source"], "this process");
     assert_eq!(document["status"]["tables"], 1);
     assert!(get(&url, "/", "").1.contains("<title>Afterimage</title>"));
+    // What its open had to recover, record by record.
+    let last = json(&url, "/api/explain/last");
+    let steps = last["recoveries"][0]["steps"].as_array().expect("steps");
+    let redone = |step: &&Value| step["phase"] == "redo" && step["what"].as_str() != Some("");
+    assert!(steps.iter().filter(redone).count() > 1, "{last:#}");
+    assert!(steps.iter().any(|step| step["lsn"] != ""), "{last:#}");
     // Whoever looks with `stats` sees the same.
     assert_eq!(
         ok(&["stats", &bank, "--json"]).json()["holder"]["state"],
@@ -100,7 +106,10 @@ fn serve_looks_on_where_another_process_has_the_database_and_so_does_top() {
         assert_eq!(document["findings"], Value::Array(Vec::new()));
         let shown = ok(advise).lines();
         assert!(shown[0].starts_with("counted over "), "{shown:?}");
-        assert!(shown[0].ends_with("running") || shown[0].ends_with("(running)"), "{shown:?}");
+        assert!(
+            shown[0].ends_with("running") || shown[0].ends_with("(running)"),
+            "{shown:?}"
+        );
         assert_eq!(shown[1], "nothing to change");
     }
     let pid = holder.pid();

@@ -105,7 +105,7 @@ pub fn open_explained(
     let took = report.total_time();
     let recovery = tell(&watch, Some(&db), "open".to_owned())?;
     let story = Story {
-        title: "This database, when it was opened: what its recovery found and did".to_owned(),
+        title: "The last recovery of this database: what it found and did".to_owned(),
         recoveries: vec![recovery],
         result: format!("Everything took {:.3} s.", took.as_secs_f64()),
         ..Story::default()

@@ -462,7 +462,10 @@ impl Shared {
 
     /// Stops the log for ever and wakes everybody, to be told so.
     pub(crate) fn stop(&self, reason: String) {
-        tracing::error!(reason, "the log has stopped for ever: close it and open it again, which recovers what is durable");
+        tracing::error!(
+            reason,
+            "the log has stopped for ever: close it and open it again, which recovers what is durable"
+        );
         self.failure.lock().get_or_insert(reason);
         self.failed.store(true, Ordering::Release);
         // Whoever has looked at `failed` before holds the mutex until it has read its word: it will not sleep through this.

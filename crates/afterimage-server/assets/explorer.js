@@ -104,7 +104,7 @@ export class Explorer {
 
   build() {
     const stories = [];
-    if (this.list.last_recovery) stories.push({ name: "last", title: "This database, when it was opened" });
+    stories.push({ name: "last", title: "The last recovery of this database" });
     stories.push(...this.list.scenarios);
     this.stories = stories;
     this.buttons = new Map();
@@ -175,6 +175,7 @@ export class Explorer {
   async choose(name, at = 0) {
     this.playing(false);
     this.name = name;
+    const asked = (this.asked = {});
     this.pick.value = name;
     for (const [one, button] of this.buttons) button.setAttribute("aria-current", String(one === name));
     const query = this.again.value && name !== "last" ? `?crash_after=${this.again.value}` : "";
@@ -182,10 +183,10 @@ export class Explorer {
       const answer = await fetch(`api/explain/${name}${query}`, { signal: AbortSignal.timeout(20_000) });
       if (!answer.ok) throw new Error(await answer.text());
       const story = await answer.json();
-      if (this.name !== name) return;
+      if (this.asked !== asked) return;
       this.tell(story, at);
     } catch (error) {
-      put(this.said, `This story cannot be had: ${error.message}`);
+      if (this.asked === asked) put(this.said, `This story cannot be had: ${error.message}`);
     }
   }
 

@@ -7,6 +7,8 @@ import { brief, clock, count, element, percent, put, seconds, size } from "./wor
 
 const KEPT = 600;
 const EVERY = 1000;
+/** Seconds of which nothing is known that show as a hole. */
+const HOLE = 2;
 const find = (id) => document.getElementById(id);
 
 const WAITS = [
@@ -143,7 +145,7 @@ class Lists {
   constructor() {
     this.holders = element("ol", { class: "list holders" });
     this.holdersNow = element("p", { class: "now" });
-    this.advice = element("ul", { class: "list advice" }, element("li", { class: "none" }, "Looking …"));
+    this.advice = element("ul", { class: "list advice", tabindex: "0", role: "list", "aria-label": "Advice" }, element("li", { class: "none" }, "Looking …"));
     this.adviceNow = element("p", { class: "now" });
   }
 
@@ -193,10 +195,11 @@ function holderWords(pin) {
 
 function adviceItem(one) {
   return element("li", {},
-    element("p", { class: `title ${one.severity}` }, one.setting),
+    element("p", { class: `title ${one.severity}` }, `${one.setting} `, element("small", {}, one.severity)),
     element("p", {}, one.evidence),
     element("p", { class: "change" }, element("span", { class: "mono" }, `${one.now} → ${one.proposed}`)),
-    element("p", { class: "none" }, one.effect));
+    element("p", { class: "none" }, one.effect),
+    element("p", { class: "none mono" }, one.link));
 }
 
 class Page {
@@ -220,12 +223,26 @@ class Page {
   }
 
   controls() {
-    const remembered = (key, otherwise) => localStorage.getItem(key) ?? otherwise;
+    // A browser may refuse to remember anything; then it is chosen anew each time.
+    const remembered = (key, otherwise) => {
+      try {
+        return localStorage.getItem(key) ?? otherwise;
+      } catch {
+        return otherwise;
+      }
+    };
+    const remember = (key, value) => {
+      try {
+        localStorage.setItem(key, value);
+      } catch {
+        // As above.
+      }
+    };
     const [span, theme, pause] = [find("span"), find("theme"), find("pause")];
     span.value = remembered("afterimage.span", "300");
     theme.value = remembered("afterimage.theme", "auto");
     span.addEventListener("change", () => {
-      localStorage.setItem("afterimage.span", span.value);
+      remember("afterimage.span", span.value);
       this.draw();
     });
     const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -235,7 +252,7 @@ class Page {
       for (const chart of this.charts) chart.redraw();
     };
     theme.addEventListener("change", () => {
-      localStorage.setItem("afterimage.theme", theme.value);
+      remember("afterimage.theme", theme.value);
       colours();
     });
     dark.addEventListener("change", colours);
@@ -308,17 +325,25 @@ class Page {
   take(answer) {
     this.lost = null;
     document.body.classList.remove("stale");
-    const last = this.points.at(-1)?.at ?? 0;
-    const fresh = answer.points.filter((point) => point.at > last);
-    if (this.reopened && fresh.length > 0 && this.points.length > 0) {
-      // A hole between what was and what is, so that no line joins them.
-      this.points.push({ ...empty(fresh[0]), at: fresh[0].at - 0.5, reopened: true });
+    for (const point of answer.points) {
+      // A clock that was put back: what was seen by the old one has no place beside this.
+      if (point.at <= (this.points.at(-1)?.at ?? 0)) this.points = this.points.filter((one) => one.at < point.at);
+      const last = this.points.at(-1)?.at;
+      if (last !== undefined && (this.reopened || point.at - point.seconds - last > HOLE)) {
+        // A hole between what was and what is, so that no line joins them.
+        this.points.push({ ...empty(point), at: point.at - Math.min(0.5, (point.at - last) / 2), reopened: true });
+      }
       this.reopened = false;
+      this.points.push(point);
     }
-    this.points.push(...fresh);
     this.points.splice(0, this.points.length - KEPT);
     this.next = answer.next;
     this.answer = answer;
+    // Advice is about hours, not seconds.
+    if (answer.advice && Date.now() - (this.advised ?? 0) > 10_000) {
+      this.advised = Date.now();
+      this.lists.showAdvice(answer.advice);
+    }
     this.where(answer);
     this.verdict(answer.verdict);
     if (!this.paused) this.draw();
@@ -370,19 +395,8 @@ class Page {
     }
   }
 
-  /** Advice is about hours, not seconds: asked for now and then. */
-  async askAdvice() {
-    this.advised = Date.now();
-    try {
-      this.lists.showAdvice(await this.ask("api/advise"));
-    } catch {
-      // The next look says what is wrong, if it is more than this one answer.
-    }
-  }
-
   async run() {
     for (;;) {
-      if (Date.now() - (this.advised ?? 0) > 10_000) this.askAdvice();
       const began = performance.now();
       await this.look();
       await new Promise((resolve) => setTimeout(resolve, Math.max(100, EVERY - (performance.now() - began))));

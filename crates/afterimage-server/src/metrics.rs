@@ -12,6 +12,8 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::live::State;
+
 /// What an answer with this text says that it is.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -451,6 +453,16 @@ impl Collector for Look {
                 encoder.encode_descriptor(metric.name, metric.help, unit.as_ref(), metric.kind)?;
             tell(&mut told, metric, number(metric.field))?;
         }
+        let up = State::of(status) == State::Running;
+        let help =
+            "1 while a process has the database open; at 0 every other number is what it left.";
+        encoder
+            .encode_descriptor("up", help, None, MetricType::Gauge)?
+            .encode_gauge(&u64::from(up))?;
+        let (help, written) = ("When these numbers were taken.", Unit::Seconds);
+        encoder
+            .encode_descriptor("status_timestamp", help, Some(&written), MetricType::Gauge)?
+            .encode_gauge(&(status.written_at_micros as f64 / 1e6))?;
         let help = "Commits by what acknowledged them.";
         let mut told =
             encoder.encode_descriptor("commits_by_level", help, None, MetricType::Counter)?;

@@ -54,12 +54,16 @@ impl Subscriber for Notes {
 
     fn enter(&self, span: &Id) {
         let name = self.spans[span.into_u64() as usize - 1].get();
-        let _ = self.told.send(format!("> {}", name.expect("entered after it was made")));
+        let _ = self
+            .told
+            .send(format!("> {}", name.expect("entered after it was made")));
     }
 
     fn exit(&self, span: &Id) {
         let name = self.spans[span.into_u64() as usize - 1].get();
-        let _ = self.told.send(format!("< {}", name.expect("entered before")));
+        let _ = self
+            .told
+            .send(format!("< {}", name.expect("entered before")));
     }
 }
 
@@ -144,7 +148,8 @@ fn a_log_that_stops_is_an_error_with_its_reason() {
     let table = db.table("accounts").expect("a table");
     sim.fail_sync(FailSync::next());
     let told = told(|| {
-        db.put(&table, b"alice", b"100").expect_err("the sync fails");
+        db.put(&table, b"alice", b"100")
+            .expect_err("the sync fails");
     });
     let stopped = &told[place(&told, "ERROR")];
     assert!(stopped.contains("the log has stopped"), "{stopped}");

@@ -81,8 +81,10 @@ fn of_server(server: &Remote, out: &mut Out) -> Result<(), Failure> {
         seen["advice"].as_array(),
         status["written_at_micros"].as_u64(),
     ) else {
-        return Err(Failure::refused("the server has no look at its database yet")
-            .advise("ask again in a moment"));
+        return Err(
+            Failure::refused("the server has no look at its database yet")
+                .advise("ask again in a moment"),
+        );
     };
     let age = Duration::from_micros(Io::overlay().wall_clock().saturating_sub(written_at));
     let over = Duration::from_micros(status["uptime_micros"].as_u64().unwrap_or_default());
@@ -94,7 +96,11 @@ fn of_server(server: &Remote, out: &mut Out) -> Result<(), Failure> {
     });
     let state = database["state"].as_str().unwrap_or_default();
     let whose = database["directory"].as_str().unwrap_or_default();
-    tell(&told, &format!("{} ago; {whose}, {state}", duration(age)), out)
+    tell(
+        &told,
+        &format!("{} ago; {whose}, {state}", duration(age)),
+        out,
+    )
 }
 
 fn tell(told: &Value, written: &str, out: &mut Out) -> Result<(), Failure> {
@@ -102,8 +108,14 @@ fn tell(told: &Value, written: &str, out: &mut Out) -> Result<(), Failure> {
         return out.document(told);
     }
     let over = Duration::from_secs_f64(told["over_seconds"].as_f64().unwrap_or_default());
-    out.line(format!("counted over {}; written {written}", duration(over)))?;
-    show(told["findings"].as_array().map_or(&[][..], Vec::as_slice), out)
+    out.line(format!(
+        "counted over {}; written {written}",
+        duration(over)
+    ))?;
+    show(
+        told["findings"].as_array().map_or(&[][..], Vec::as_slice),
+        out,
+    )
 }
 
 fn documents(findings: &[Finding]) -> Vec<Value> {

@@ -58,7 +58,7 @@ fn holder(pin: &Pin) -> String {
         } => {
             let name = match label.as_str() {
                 "" => "a transaction without a label".to_owned(),
-                label => format!("transaction \"{label}\""),
+                label => format!("transaction {label:?}"),
             };
             let (age, own) = (duration(*age), size(*own_bytes));
             format!("{name}, begun {age} before, {own} of log its own")

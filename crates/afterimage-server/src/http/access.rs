@@ -2,13 +2,17 @@
 //!
 //! A website that somebody visits could point a name of its own at 127.0.0.1 and have their browser ask here as if it were
 //! that site (DNS rebinding). Such a request carries the site's name in `Host`, and is refused. With a token that is not
-//! needed: the browser does not send the cookie to another name.
+//! needed: the browser does not send the cookie to another name. Nor is a name enough: whoever asks from another machine can
+//! write what they like into `Host`, so it also counts from where they ask.
 
 use axum::http::{HeaderMap, header};
 use std::hint::black_box;
+use std::net::IpAddr;
 
 /// The cookie in which a browser keeps the token.
 const COOKIE: &str = "afterimage_token";
+/// What a proxy says of whom it asks for.
+const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
 /// Fewer characters could be guessed over a network.
 const TOKEN_MIN: usize = 16;
 
@@ -25,12 +29,14 @@ pub(super) enum Judgement {
     Welcome,
     /// Under a name that is not this machine's.
     WrongHost,
+    /// From another machine, or nobody knows from where.
+    NotHere,
     /// Without the token, or with another.
     NoToken,
 }
 
 impl Access {
-    /// No token: requests must name loopback.
+    /// No token: requests must come from loopback, and name it.
     pub fn loopback() -> Access {
         Access { token: None }
     }
@@ -49,8 +55,19 @@ impl Access {
         self.token.is_some()
     }
 
-    pub(super) fn judge(&self, headers: &HeaderMap, query: Option<&str>) -> Judgement {
+    /// `from`: who asks, as far as that is known.
+    pub(super) fn judge(
+        &self,
+        headers: &HeaderMap,
+        query: Option<&str>,
+        from: Option<IpAddr>,
+    ) -> Judgement {
         let Some(token) = &self.token else {
+            // A proxy on this machine asks for others.
+            let forwarded = FORWARDED.iter().any(|name| headers.contains_key(*name));
+            if forwarded || !from.is_some_and(|from| from.to_canonical().is_loopback()) {
+                return Judgement::NotHere;
+            }
             let host = headers
                 .get(header::HOST)
                 .and_then(|host| host.to_str().ok());
@@ -123,6 +140,8 @@ mod tests {
 
     const TOKEN: &str = "0123456789abcdef-";
 
+    const HERE: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
+
     fn headers(name: header::HeaderName, value: &str) -> HeaderMap {
         let value = HeaderValue::from_str(value).expect("a legal value");
         HeaderMap::from_iter([(name, value)])
@@ -144,17 +163,39 @@ mod tests {
             ("192.0.2.1:8080", Judgement::WrongHost),
             ("", Judgement::WrongHost),
         ] {
-            let judged = access.judge(&headers(header::HOST, host), None);
+            let judged = access.judge(&headers(header::HOST, host), None, HERE);
             assert_eq!(judged, judgement, "{host:?}");
         }
-        let nameless = access.judge(&HeaderMap::new(), Some("token=x"));
+        let nameless = access.judge(&HeaderMap::new(), Some("token=x"), HERE);
         assert_eq!(nameless, Judgement::WrongHost);
+    }
+
+    #[test]
+    fn loopbacks_name_does_for_nobody_who_asks_from_elsewhere() {
+        let access = Access::loopback();
+        let named = headers(header::HOST, "localhost:8080");
+        let from = |from: &str| access.judge(&named, None, from.parse().ok());
+        assert_eq!(from("127.0.0.1"), Judgement::Welcome);
+        assert_eq!(from("::1"), Judgement::Welcome);
+        assert_eq!(from("::ffff:127.0.0.1"), Judgement::Welcome);
+        for elsewhere in ["192.0.2.7", "2001:db8::1", "unknown"] {
+            assert_eq!(from(elsewhere), Judgement::NotHere, "{elsewhere}");
+        }
+        for name in FORWARDED {
+            let mut through = named.clone();
+            through.insert(name, HeaderValue::from_static("192.0.2.7"));
+            assert_eq!(
+                access.judge(&through, None, HERE),
+                Judgement::NotHere,
+                "{name}"
+            );
+        }
     }
 
     #[test]
     fn with_a_token_whoever_has_it_is_answered_and_nobody_else() {
         let access = Access::token(TOKEN).expect("long enough");
-        let asks = |name, value: &str| access.judge(&headers(name, value), None);
+        let asks = |name, value: &str| access.judge(&headers(name, value), None, None);
         assert_eq!(
             asks(header::AUTHORIZATION, &format!("Bearer {TOKEN}")),
             Judgement::Welcome
@@ -165,7 +206,7 @@ mod tests {
         );
         let query = format!("since=3&token={TOKEN}");
         assert_eq!(
-            access.judge(&HeaderMap::new(), Some(&query)),
+            access.judge(&HeaderMap::new(), Some(&query), None),
             Judgement::Welcome
         );
         for wrong in [
@@ -176,7 +217,7 @@ mod tests {
         ] {
             let query = format!("token={wrong}");
             assert_eq!(
-                access.judge(&HeaderMap::new(), Some(&query)),
+                access.judge(&HeaderMap::new(), Some(&query), None),
                 Judgement::NoToken,
                 "{wrong}"
             );

@@ -9,11 +9,13 @@ use crate::live::Watch;
 use crate::{advice, metrics};
 use axum::Router;
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{ConnectInfo, OriginalUri, Request};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use serde_json::Value;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// What a browser may do with what it gets: show it, run our scripts, ask us again, and nothing else.
 const HEADERS: [(HeaderName, &str); 7] = [
@@ -42,29 +44,82 @@ const STORY: &str = "/api/explain/";
 /// What a person sees who has come without the token.
 const ASKS_FOR_TOKEN: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Afterimage</title>\
 <h1>This page asks for its token</h1><p>Whoever started the server chose it, or read it there.</p>\
-<form action=\"/\" method=\"get\"><label>Token <input name=\"token\" type=\"password\" autofocus></label> \
+<form action=\"./\" method=\"get\"><label>Token <input name=\"token\" type=\"password\" autofocus></label> \
 <button>Open</button></form></html>\n";
 
-/// The page and its JSON, for a server of one's own. It answers below `/`; a prefix that it is nested under is stripped by
-/// axum.
+/// Answers that are made at a time: a look may wait for a disk, a story is a recovery. Others wait for one of these.
+const WORKING_MAX: usize = 4;
+
+/// The page and its JSON, for a server of one's own; at `/`, or under a prefix by `nest_service` (`nest` knows no address that ends in a slash, and the
+/// page's does). It needs a Tokio runtime.
+///
+/// Without a token ([`Access::loopback`]) only this machine is answered, so the server has to say who asks: serve it by
+/// `into_make_service_with_connect_info::<SocketAddr>()`. Behind a proxy, and on any other address, a token is needed.
+///
+/// # Examples
+///
+/// ```
+/// use afterimage_server::http::{Access, router};
+/// use afterimage_server::live::{Source, Watch};
+/// use std::net::SocketAddr;
+/// use std::sync::Arc;
+///
+/// # let world = afterimage_io::sim::Sim::new(1);
+/// # let db = afterimage::Options::new().io(world.io()).background(false).open("bank")?;
+/// let watch = Arc::new(Watch::start(Source::from(db))?);
+/// let app = axum::Router::new().nest_service("/afterimage", router(watch, Access::loopback()));
+/// let service = app.into_make_service_with_connect_info::<SocketAddr>();
+/// // axum::serve(listener, service).await
+/// # drop(service);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn router(watch: Arc<Watch>, access: Access) -> Router {
-    let answers = Arc::new(Answers { watch, access });
+    router_for(watch, access, None)
+}
+
+/// As [`router`]; `from`: where all come from who ask at all.
+pub(super) fn router_for(watch: Arc<Watch>, access: Access, from: Option<IpAddr>) -> Router {
+    let answers = Arc::new(Answers {
+        watch,
+        access,
+        from,
+    });
+    let free = Arc::new(Semaphore::new(WORKING_MAX));
     Router::new().fallback(move |request: Request| {
-        let answers = Arc::clone(&answers);
-        async move { with_headers(answers.to(&request)) }
+        let (answers, free) = (Arc::clone(&answers), Arc::clone(&free));
+        async move {
+            let permit = free.acquire_owned().await;
+            let work = move || {
+                let response = answers.to(&request);
+                drop(permit);
+                response
+            };
+            let answered = tokio::task::spawn_blocking(work).await;
+            with_headers(answered.unwrap_or_else(|error| {
+                text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n"))
+            }))
+        }
     })
 }
 
 struct Answers {
     watch: Arc<Watch>,
     access: Access,
+    from: Option<IpAddr>,
 }
 
 impl Answers {
     fn to(&self, request: &Request) -> Response {
         let (path, query) = (request.uri().path(), request.uri().query());
-        match self.access.judge(request.headers(), query) {
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+        let from = peer.map(|peer| peer.0.ip()).or(self.from);
+        match self.access.judge(request.headers(), query, from) {
             Judgement::Welcome => {}
+            Judgement::NotHere => {
+                let what =
+                    "without a token only this machine is answered, and not through a proxy\n";
+                return text(StatusCode::FORBIDDEN, what);
+            }
             Judgement::WrongHost => {
                 let what = "asked for by a name that is not this machine's: use http://127.0.0.1 or http://localhost\n";
                 return text(StatusCode::MISDIRECTED_REQUEST, what);
@@ -91,13 +146,20 @@ impl Answers {
             set(&mut response, header::ALLOW, "GET, HEAD");
             return response;
         }
+        // Everything that the page asks for is named from where the page is: that has to end in a slash.
+        let whole = request.extensions().get::<OriginalUri>();
+        let whole = whole.map_or(path, |whole| whole.path());
+        if path == "/" && !whole.ends_with('/') {
+            let query = query.map_or_else(String::new, |query| format!("?{query}"));
+            return see_other(&format!("{whole}/{query}"));
+        }
         match path {
             // Out of the address, into a cookie: it does not stay where others see it.
             "/" if query.is_some_and(|query| parameter(query, "token").is_some()) => {
                 self.keep_token()
             }
             "/api/stats" => self.stats(query),
-            "/api/explain" => json(&stories::list(self.watch.source())),
+            "/api/explain" => json(&stories::list()),
             _ if path.starts_with(STORY) => self.story(&path[STORY.len()..], query),
             "/metrics" => self.metrics(),
             "/api/advise" => self.advice(),
@@ -109,8 +171,7 @@ impl Answers {
     }
 
     fn keep_token(&self) -> Response {
-        let mut response = text(StatusCode::SEE_OTHER, "");
-        set(&mut response, header::LOCATION, "/");
+        let mut response = see_other("./");
         if let Some(cookie) = self.access.cookie() {
             set(&mut response, header::SET_COOKIE, &cookie);
         }
@@ -178,6 +239,12 @@ impl Answers {
             Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
         }
     }
+}
+
+fn see_other(location: &str) -> Response {
+    let mut response = text(StatusCode::SEE_OTHER, "");
+    set(&mut response, header::LOCATION, location);
+    response
 }
 
 fn unavailable() -> Response {

@@ -2,7 +2,7 @@
 //! take of it.
 
 use super::access::Access;
-use super::router::router;
+use super::router::router_for;
 use crate::live::{Source, Watch};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 
 /// Connections at a time; others wait to be accepted.
 const CONNECTIONS_MAX: usize = 64;
-/// How long a connection may say nothing, or not take what it asked for.
+/// How long a connection may ask for nothing, or not take what it asked for.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long answers under way may take once the server is to stop.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
@@ -51,7 +51,11 @@ impl Server {
         let watch = Arc::new(Watch::start(source)?);
         let (stop, stopped) = oneshot::channel();
         let seen = Arc::clone(&watch);
-        let work = move || runtime.block_on(serve(listener, seen, access, stopped));
+        let work = move || {
+            runtime.block_on(serve(listener, seen, access, stopped));
+            // Whoever waits for a disk that does not answer is not waited for.
+            runtime.shutdown_timeout(LAST_ANSWERS);
+        };
         let thread = std::thread::Builder::new()
             .name("afterimage-http".to_owned())
             .spawn(work)?;
@@ -105,7 +109,14 @@ async fn serve(
     let graceful = async move {
         let _ = ending.await;
     };
-    let serving = axum::serve(listener, router(watch, access)).with_graceful_shutdown(graceful);
+    // Where it listens on loopback, whoever asks is on this machine; elsewhere there is a token.
+    let from = listener
+        .listener
+        .local_addr()
+        .ok()
+        .map(|address| address.ip());
+    let router = router_for(watch, access, from);
+    let serving = axum::serve(listener, router).with_graceful_shutdown(graceful);
     let serving = tokio::spawn(async move { serving.await });
     let _ = stopped.await;
     drop(end);
@@ -141,7 +152,8 @@ impl axum::serve::Listener for Bounded {
     }
 }
 
-/// A connection that is given up when nothing moves on it.
+/// A connection that is given up when nothing is answered on it: neither a stranger who says nothing nor one who says a byte now
+/// and then keeps a place for long.
 struct Patient {
     stream: TcpStream,
     deadline: Pin<Box<Sleep>>,
@@ -157,14 +169,13 @@ impl Patient {
         }
     }
 
-    /// Something moved: the time begins again. Nothing did: is it over?
+    /// Nothing moved: is it over?
     fn waited<T>(
         &mut self,
         context: &mut Context<'_>,
         polled: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        if polled.is_ready() {
-            self.deadline.as_mut().reset(Instant::now() + PATIENCE);
+        if polled.is_ready() && self.deadline.deadline() > Instant::now() {
             return polled;
         }
         let over = self.deadline.as_mut().poll(context);
@@ -190,6 +201,10 @@ impl AsyncWrite for Patient {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
+        if polled.is_ready() {
+            // The time begins again.
+            self.deadline.as_mut().reset(Instant::now() + PATIENCE);
+        }
         self.waited(context, polled)
     }
 

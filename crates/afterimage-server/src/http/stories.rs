@@ -3,8 +3,9 @@
 
 use crate::live::Source;
 use crate::units::{about, count, size};
-use afterimage::{Database, RecoveryReport};
+use afterimage::{LastRecovery, RecoveryReport};
 use afterimage_explain::{explain, gallery};
+use afterimage_io::Io;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -14,12 +15,11 @@ const LAST: &str = "last";
 const CLRS_MAX: usize = 100;
 
 /// Which stories there are.
-pub(super) fn list(source: &Source) -> Value {
+pub(super) fn list() -> Value {
     let scenarios = gallery::ALL.iter();
     let scenarios = scenarios.map(|one| json!({ "name": one.name, "title": one.title() }));
     json!({
         "scenarios": scenarios.collect::<Vec<_>>(),
-        "last_recovery": matches!(source, Source::Database { .. }),
     })
 }
 
@@ -30,13 +30,15 @@ pub(super) fn story(
     crash_after: Option<usize>,
 ) -> Option<Result<Value, String>> {
     if name == LAST {
-        let Source::Database { db, recovery } = source else {
-            return None;
-        };
-        return Some(Ok(match recovery {
-            Some(story) => story.json(),
-            None => last(db),
-        }));
+        if let Source::Database {
+            recovery: Some(story),
+            ..
+        } = source
+        {
+            return Some(Ok(story.json()));
+        }
+        let look = source.look(&Io::os()).map_err(|e| e.to_string());
+        return Some(look.map(|look| last(look.and_then(|look| look.status.recovery))));
     }
     let scenario = gallery::find(name)?;
     let crash_after = crash_after.map(|clrs| clrs.min(CLRS_MAX));
@@ -48,11 +50,12 @@ pub(super) fn story(
     )
 }
 
-/// The report, as a story without records: a step a pass.
-fn last(db: &Database) -> Value {
-    let report = db.recovery_report();
-    let steps: Vec<Value> = passes(report)
+/// The report of the last recovery there was, as a story without records: a step a pass.
+fn last(last: Option<LastRecovery>) -> Value {
+    let passes = last.as_ref().map(|last| passes(&last.report));
+    let steps: Vec<Value> = passes
         .into_iter()
+        .flatten()
         .map(|(phase, what, text, took)| {
             json!({
                 "phase": phase,
@@ -64,21 +67,15 @@ fn last(db: &Database) -> Value {
             })
         })
         .collect();
-    let result = match (report.created, report.clean) {
-        (true, _) => "It was made anew: there was nothing to recover.".to_owned(),
-        (_, true) => "The last stop was a clean one: there was nothing to recover.".to_owned(),
-        _ => format!(
-            "Everything took {}.",
-            about(report.total_time().as_secs_f64())
-        ),
-    };
-    let steps = if report.created || report.clean {
-        Vec::new()
-    } else {
-        steps
-    };
+    let result = last.map_or_else(
+        || "No recovery is known: every stop was a clean one.".to_owned(),
+        |last| {
+            let took = about(last.report.total_time().as_secs_f64());
+            format!("Everything took {took}.")
+        },
+    );
     json!({
-        "title": "This database, when it was opened: what its recovery found and did",
+        "title": "The last recovery of this database: what it found and did",
         "log": [],
         "homes": [],
         "recoveries": [{ "before": nothing(), "steps": steps, "written": [], "outcome": "open", "summary": [] }],

@@ -2,8 +2,8 @@
 //! process, or from the `status` file that its process rewrites twice a second.
 
 use afterimage::{Database, Result, StatusFile, inspect};
-use afterimage_io::Io;
 use afterimage_explain::Story;
+use afterimage_io::Io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;

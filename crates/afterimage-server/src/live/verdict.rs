@@ -286,9 +286,9 @@ fn well(commits: f64, for_sync: f64, newest: &Point, rate: &str) -> Verdict {
     let sync = newest
         .sync_p50
         .map_or_else(String::new, |p50| format!(" A sync takes {}", about(p50)));
-    let shared = newest
-        .commits_per_sync
-        .map_or_else(String::new, |n| format!(" and serves {} commits", number(n)));
+    let shared = newest.commits_per_sync.map_or_else(String::new, |n| {
+        format!(" and serves {} commits", number(n))
+    });
     let detail = match sync.is_empty() {
         true => killed,
         false => format!("{}{shared}. {killed}", sync.trim_start()),

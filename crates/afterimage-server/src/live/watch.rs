@@ -1,5 +1,5 @@
-//! The thread that looks once a second, and the last ten minutes of what it saw: so that a page opened now has a past, and
-//! ten pages cost the database no more looks than one.
+//! The thread that looks once a second, and the last ten minutes of what it saw: so that a page opened now has a past.
+//! Whoever asks for the numbers of this moment has a look of its own: some microseconds of plain counters.
 
 use super::look::{Look, Source};
 use super::point::Point;

@@ -61,7 +61,12 @@ impl Commits {
 
     /// Counts a commit that is acknowledged now, and was begun at `began`, as [`begin`](Commits::begin) has it. One that is not logged, rows of unlogged tables, is lost
     /// in a crash of the process whatever it asked for.
-    pub(super) fn acknowledged(&self, durability: Durability, logged: bool, began: Option<Duration>) {
+    pub(super) fn acknowledged(
+        &self,
+        durability: Durability,
+        logged: bool,
+        began: Option<Duration>,
+    ) {
         let lane = self.lane();
         let level = match logged {
             true => Level::from(durability),

@@ -423,7 +423,9 @@ impl Transaction {
         if commit.wrote {
             // Rows of unlogged tables alone: there is no log that would have to be durable.
             let logged = commit.end > commit.lsn;
-            inside.commits.acknowledged(self.durability, logged, commit.began);
+            inside
+                .commits
+                .acknowledged(self.durability, logged, commit.began);
         }
         Ok(())
     }

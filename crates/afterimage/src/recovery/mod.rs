@@ -386,9 +386,12 @@ fn passes(
             redo_from: report.redo_lsn,
         });
     }
-    let redoing = tracing::info_span!("redo", from = report.redo_lsn.map(Lsn::get), pages = dirty.len());
-    let redone =
-        redoing.in_scope(|| redo(system, dirty, end, &ids, &mut kinds, observer))?;
+    let redoing = tracing::info_span!(
+        "redo",
+        from = report.redo_lsn.map(Lsn::get),
+        pages = dirty.len()
+    );
+    let redone = redoing.in_scope(|| redo(system, dirty, end, &ids, &mut kinds, observer))?;
     if !clean {
         observer.tell(&RecoveryStep::RedoEnded {
             applied: redone.applied,

@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use crate::open;
-use crate::remote::Remote;
+use crate::remote::{Remote, make_plain};
 use afterimage_server::http::stats_document;
 use afterimage_server::live::{KEPT, Level, Point, Source, Verdict, Watch};
 use serde_json::Value;
@@ -106,8 +106,12 @@ impl Feed {
 
     fn ask(&self, since: u64) -> Result<Value, Failure> {
         match &self.from {
-            From::Directory(watch) => stats_document(watch, Some(since))
-                .map_err(|e| open::from_engine(e, watch.source().directory())),
+            From::Directory(watch) => {
+                let mut document = stats_document(watch, Some(since))
+                    .map_err(|e| open::from_engine(e, watch.source().directory()))?;
+                make_plain(&mut document);
+                Ok(document)
+            }
             From::Server(server) => server.json(&format!("/api/stats?since={since}")),
         }
     }
