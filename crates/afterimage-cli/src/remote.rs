@@ -1,13 +1,14 @@
 //! A server of the live page, as a command asks it: by its URL, one plain HTTP request at a time, with its token where it has one.
 //! For `top --url` and `advise --url`.
 
-use crate::commands::serve::TOKEN;
 use crate::failure::Failure;
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
+/// The environment variable for a token: a command line can be read by everybody on the machine.
+pub const TOKEN: &str = "AFTERIMAGE_TOKEN";
 /// How long a server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(4);
 /// The longest answer that is read: ten minutes of points are a tenth of it.
@@ -91,10 +92,8 @@ impl Remote {
 /// Takes control characters out of every text: labels of transactions are whatever a program has chosen, and stand on a terminal.
 pub fn make_plain(document: &mut Value) {
     match document {
-        Value::String(text) => {
-            if text.contains(char::is_control) {
-                *text = text.replace(char::is_control, "\u{fffd}");
-            }
+        Value::String(text) if text.contains(char::is_control) => {
+            *text = text.replace(char::is_control, "\u{fffd}");
         }
         Value::Array(all) => all.iter_mut().for_each(make_plain),
         Value::Object(all) => all.values_mut().for_each(make_plain),

@@ -5,6 +5,7 @@
 use crate::failure::Failure;
 use crate::open::{self, from_engine};
 use crate::out::{self, Out};
+use crate::remote::TOKEN;
 use crate::settings::Settings;
 use afterimage::{Database, Error};
 use afterimage_explain::{Story, open_explained};
@@ -17,9 +18,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
-
-/// The environment variable for a token: a command line can be read by everybody on the machine.
-pub const TOKEN: &str = "AFTERIMAGE_TOKEN";
 
 /// What `serve` takes.
 #[derive(clap::Args)]
