@@ -4,6 +4,7 @@
 //! house: nothing imports it, and it may use files, processes and the clock freely because it faces the person.
 
 mod book;
+mod cost;
 mod crash;
 mod deny;
 mod fuzz;
@@ -72,6 +73,9 @@ COMMANDS
         The live page in headless Chromium under the demo's load: as a desk and as a phone shows it, light and dark, with every story
         stepped through, compared with /metrics, and judged by axe. Installs what it lacks where it can (Chromium by apt, the
         driver by npm), and says so where it cannot. --keep puts the pictures into docs/img.
+    cost [--turns N]
+        What measuring costs: gets, puts and transactions by a build with counters and spans and by one without, in turns (300
+        of each unless told, some two minutes). Wants a machine that does nothing else.
     report
         RELIABILITY_REPORT.md, and the same as a page, from what sim --minutes, sim matrix, planted, rigs and fuzz have left
         in the target directory, and the ledger of real bugs. What was not run is listed as not run.
@@ -152,6 +156,7 @@ fn dispatch(root: &Path, arguments: &[String]) -> Outcome {
         "schedules" => takes_none(rest).and_then(|()| schedules::command(root)),
         "miri" => sanitize::miri(root, rest),
         "tsan" => sanitize::tsan(root, rest),
+        "cost" => cost::command(root, rest),
         "book" => takes_none(rest).and_then(|()| book::build(root)),
         "rooms" => takes_none(rest).and_then(|()| rooms::command(root)),
         "deny" => takes_none(rest).and_then(|()| deny::check(root)),

@@ -13,6 +13,9 @@ const PARTS: u64 = 4;
 /// From a microsecond to 2^36 of them, 19 hours.
 const BUCKETS: usize = if cfg!(any(loom, shuttle)) { 1 } else { 140 };
 
+/// Off only where it is measured what counting costs: `cargo xtask cost`.
+const COUNTED: bool = !cfg!(unmeasured);
+
 /// Durations of one kind, counted; told as a [`Histogram`].
 #[derive(Debug)]
 pub struct Durations {
@@ -34,6 +37,9 @@ impl Default for Durations {
 impl Durations {
     /// Does what takes time, and counts how long it took.
     pub fn during<R>(&self, io: &Io, work: impl FnOnce() -> R) -> R {
+        if !COUNTED {
+            return work();
+        }
         let began = io.now();
         let result = work();
         self.add(io.now().saturating_sub(began));
@@ -42,6 +48,9 @@ impl Durations {
 
     /// Counts one that took so long.
     pub fn add(&self, took: Duration) {
+        if !COUNTED {
+            return;
+        }
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         // A look first: nearly never is one the longest.
         if nanos > self.longest_nanos.load(Ordering::Relaxed) {

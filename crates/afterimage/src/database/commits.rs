@@ -56,17 +56,20 @@ impl Commits {
 
     /// When a commit at this level begins; `None` where nobody will wait: how long that takes is not worth two looks at the clock.
     pub(super) fn begin(&self, durability: Durability) -> Option<Duration> {
-        (durability != Durability::Memory).then(|| self.io.now())
+        (durability != Durability::Memory && !cfg!(unmeasured)).then(|| self.io.now())
     }
 
-    /// Counts a commit that is acknowledged now, and was begun at `began`, as [`begin`](Commits::begin) has it. One that is not logged, rows of unlogged tables, is lost
-    /// in a crash of the process whatever it asked for.
+    /// Counts a commit that is acknowledged now, and was begun at `began`, as [`begin`](Commits::begin) has it. One that is not
+    /// logged, rows of unlogged tables, is lost in a crash of the process whatever it asked for.
     pub(super) fn acknowledged(
         &self,
         durability: Durability,
         logged: bool,
         began: Option<Duration>,
     ) {
+        if cfg!(unmeasured) {
+            return;
+        }
         let lane = self.lane();
         let level = match logged {
             true => Level::from(durability),
