@@ -82,6 +82,10 @@ fn a_mistake_is_answered_by_line_column_and_what_was_expected() {
     }
     let mark = answer.stderr.lines().find(|line| line.trim() == "^");
     assert_eq!(mark.expect("a mark").find('^'), Some(4 + 9));
+    // Under a line with tabs the mark is behind as many tabs.
+    let tabs = run_with_input(&["explain", "-"], b"1\tT1\tUPDAT A").expect(1);
+    let mark = tabs.stderr.lines().find(|line| line.trim() == "^");
+    assert_eq!(mark.expect("a mark"), "     \t  \t^");
     let unknown = run(&["explain", "no-such-thing"]).expect(2);
     assert!(unknown.stderr.contains("--list"), "{}", unknown.stderr);
     run(&["explain"]).expect(2);

@@ -6,7 +6,7 @@ use afterimage::stage::{RowChange, Stage};
 use afterimage::{Lsn, Result};
 use afterimage_io::sim::Image;
 
-use crate::meaning::{Act, ActKind, Meaning, Page};
+use crate::meaning::{Act, ActKind, Meaning, Next, Page};
 use crate::script::{Object, Part, Value};
 
 /// The rows of a page, by the names that the script has for them.
@@ -31,13 +31,25 @@ pub(crate) struct Named {
     pub(crate) text: String,
     /// A line of the script; else something that was before it.
     pub(crate) in_script: bool,
+    /// One more record of the same line.
+    pub(crate) more: bool,
     /// It was still in memory when the power went.
     pub(crate) lost: bool,
-    pub(crate) txn: Option<String>,
-    /// The label of its transaction's record before it.
+    /// Its transaction's record before it.
     pub(crate) prev: Option<Lsn>,
-    pub(crate) undo_next: Option<Option<Lsn>>,
-    pub(crate) page: Option<String>,
+}
+
+impl Named {
+    pub(crate) fn new(label: Option<u64>, text: String, in_script: bool) -> Named {
+        Named {
+            label,
+            text,
+            in_script,
+            more: false,
+            lost: false,
+            prev: None,
+        }
+    }
 }
 
 /// A page as it was laid out.
@@ -58,15 +70,17 @@ struct Chain {
     first: Option<Lsn>,
     last: Option<Lsn>,
     undo_next: Option<Lsn>,
-    ended: bool,
 }
 
 struct Layer<'a> {
     meaning: &'a Meaning,
     stage: Stage,
     records: BTreeMap<Lsn, Named>,
-    /// Positions of the records with a label; of a checkpoint its begin.
+    /// Positions of the lines that are records; of a checkpoint its begin.
     at: BTreeMap<u64, Lsn>,
+    /// Positions of what is before the first line, or between two: a label alone does not say whose it is.
+    txn_at: BTreeMap<(String, u64), Lsn>,
+    page_at: BTreeMap<(String, u64), Lsn>,
     chains: BTreeMap<String, Chain>,
     now: BTreeMap<String, Rows>,
     versions: BTreeMap<String, BTreeMap<Lsn, Rows>>,
@@ -82,19 +96,25 @@ struct Layer<'a> {
 /// Something before the first line, or between two, that the script only hints at.
 enum Hidden<'a> {
     Begin(&'a str),
+    /// A transaction's record behind its first one.
+    Later(&'a str),
     Image(&'a Page),
     Home(&'a Page),
 }
+
+/// The table, of no page of a script, that the records of [`Hidden::Later`] are about. No name in a script has a newline.
+const ELSEWHERE: &str = "\n";
 
 /// Lays a script out.
 pub(crate) fn lay(meaning: &Meaning) -> Result<Layout> {
     let mut layer = Layer::new(meaning)?;
     let hidden = layer.hidden();
     let mut hidden = hidden.into_iter().peekable();
-    for act in &meaning.acts {
-        while let Some((label, what)) =
-            hidden.next_if(|(label, _)| label.is_none_or(|label| label < act.label))
-        {
+    for (n, act) in meaning.acts.iter().enumerate() {
+        // What is in front of the next record is there when the log is synced.
+        let next = meaning.acts[n..].iter().find_map(|act| act.label);
+        let next = next.unwrap_or(meaning.next_label);
+        while let Some((label, what)) = hidden.next_if(|(label, _)| is_below(*label, next)) {
             layer.hide(label, &what)?;
         }
         layer.act(act)?;
@@ -103,25 +123,35 @@ pub(crate) fn lay(meaning: &Meaning) -> Result<Layout> {
         }
         for page in &meaning.pages {
             // An LSN that another page's record has, or none: the page is taken to have been as it is now.
-            let is_it = page.disk.as_ref().is_some_and(|disk| disk.lsn == act.label);
-            if is_it && !matches!(act.kind, ActKind::Sync) {
+            if page.disk.as_ref().map(|disk| disk.lsn) == act.label && act.label.is_some() {
                 layer.say_home(page)?;
             }
         }
+    }
+    // The crash may have a label, and so be behind more than the last line.
+    while let Some((label, what)) =
+        hidden.next_if(|(label, _)| is_below(*label, meaning.next_label))
+    {
+        layer.hide(label, &what)?;
     }
     let too_early = hidden.filter_map(|(_, what)| match what {
         Hidden::Home(page) => Some(page.name.clone()),
         _ => None,
     });
     let too_early: Vec<String> = too_early.collect();
-    layer.homes(&too_early)?;
-    Ok(layer.crash())
+    layer.homes(&too_early);
+    layer.crash()
+}
+
+/// Whether something is in front of the record with this label. What has no label comes first.
+fn is_below(label: Option<u64>, next: u64) -> bool {
+    label.is_none_or(|label| label < next)
 }
 
 impl<'a> Layer<'a> {
     fn new(meaning: &'a Meaning) -> Result<Layer<'a>> {
         let mut images = BTreeMap::new();
-        let is_line = |label: u64| meaning.acts.iter().any(|act| act.label == label);
+        let is_line = |label: u64| meaning.acts.iter().any(|act| act.label == Some(label));
         for act in &meaning.acts {
             if let ActKind::Checkpoint { dirty, .. } = &act.kind {
                 for (page, rec_lsn) in dirty.iter().filter(|(_, label)| !is_line(*label)) {
@@ -149,11 +179,16 @@ impl<'a> Layer<'a> {
             tables.insert(page.name.clone(), stored);
             now.insert(page.name.clone(), rows);
         }
+        if meaning.older.iter().any(|(_, labels)| labels.len() > 1) {
+            tables.insert(ELSEWHERE.to_owned(), Vec::new());
+        }
         Ok(Layer {
             meaning,
             stage: Stage::new(&tables)?,
             records: BTreeMap::new(),
             at: BTreeMap::new(),
+            txn_at: BTreeMap::new(),
+            page_at: BTreeMap::new(),
             chains: BTreeMap::new(),
             now,
             versions: BTreeMap::new(),
@@ -167,14 +202,16 @@ impl<'a> Layer<'a> {
     /// What comes before the lines, or between them, by label.
     fn hidden(&self) -> Vec<(Option<u64>, Hidden<'a>)> {
         let mut hidden: Vec<(Option<u64>, Hidden<'a>)> = Vec::new();
-        for (txn, label) in &self.meaning.older {
-            hidden.push((*label, Hidden::Begin(txn)));
+        for (txn, labels) in &self.meaning.older {
+            hidden.push((labels.first().copied(), Hidden::Begin(txn)));
+            let later = labels.iter().skip(1);
+            hidden.extend(later.map(|label| (Some(*label), Hidden::Later(txn))));
         }
         for page in &self.meaning.pages {
             if let Some(label) = self.images.get(&page.name) {
                 hidden.push((Some(*label), Hidden::Image(page)));
             }
-            let is_line = |label: u64| self.meaning.acts.iter().any(|act| act.label == label);
+            let is_line = |label| self.meaning.acts.iter().any(|act| act.label == Some(label));
             if let Some(disk) = &page.disk
                 && !is_line(disk.lsn)
                 && self.images.get(&page.name) != Some(&disk.lsn)
@@ -192,7 +229,24 @@ impl<'a> Layer<'a> {
             Hidden::Begin(txn) => {
                 let lsn = self.stage.begin()?;
                 self.name(lsn, label, format!("{txn} BEGIN"), false);
-                self.found_at(label, lsn);
+                let at = label.map(|label| (((*txn).to_owned(), label), lsn));
+                self.txn_at.extend(at);
+                self.step(txn, lsn, Some(lsn));
+            }
+            Hidden::Later(txn) => {
+                // What it changed is not known, so undo must be able to pass it: it is a CLR, of a row of no page here.
+                let chain = self.chain(txn).expect("its first record is in front");
+                let undo_next = self.chains[*txn].undo_next;
+                let nothing = RowChange {
+                    table: ELSEWHERE,
+                    key: b"",
+                    before: Some(b""),
+                    after: Some(b""),
+                };
+                let lsn = self.stage.clr(chain, undo_next, &nothing)?;
+                self.name(lsn, label, format!("a record of {txn}"), false);
+                let at = label.map(|label| (((*txn).to_owned(), label), lsn));
+                self.txn_at.extend(at);
                 self.step(txn, lsn, Some(lsn));
             }
             Hidden::Image(page) => {
@@ -208,12 +262,12 @@ impl<'a> Layer<'a> {
                 let shown = self.shown(&page.name);
                 self.name(lsn, label, shown, false);
                 self.version(&page.name, lsn);
-                self.found_at(label, lsn);
+                self.page_is_at(page, label, lsn);
             }
             Hidden::Home(page) => {
                 let lsn = self.stage.note()?;
                 self.name(lsn, label, format!("a change of {}", page.name), false);
-                self.found_at(label, lsn);
+                self.page_is_at(page, label, lsn);
                 self.say_home(page)?;
             }
         }
@@ -223,10 +277,15 @@ impl<'a> Layer<'a> {
         Ok(())
     }
 
-    fn found_at(&mut self, label: Option<u64>, lsn: Lsn) {
-        if let Some(label) = label {
-            self.at.entry(label).or_insert(lsn);
-        }
+    fn page_is_at(&mut self, page: &Page, label: Option<u64>, lsn: Lsn) {
+        let at = label.map(|label| ((page.name.clone(), label), lsn));
+        self.page_at.extend(at);
+    }
+
+    /// The record with this label, if it is one about this page or a line.
+    fn of_page(&self, page: &str, label: u64) -> Option<Lsn> {
+        let hidden = self.page_at.get(&(page.to_owned(), label));
+        hidden.or_else(|| self.at.get(&label)).copied()
     }
 
     /// The page is, at the LSN that its home is said to have, what its home is said to be.
@@ -234,7 +293,7 @@ impl<'a> Layer<'a> {
         let Some(disk) = &page.disk else {
             return Ok(());
         };
-        let Some(&lsn) = self.at.get(&disk.lsn) else {
+        let Some(lsn) = self.of_page(&page.name, disk.lsn) else {
             return Ok(());
         };
         if self
@@ -284,19 +343,7 @@ impl<'a> Layer<'a> {
     }
 
     fn name(&mut self, lsn: Lsn, label: Option<u64>, text: String, in_script: bool) {
-        self.records.insert(
-            lsn,
-            Named {
-                label,
-                text,
-                in_script,
-                lost: false,
-                txn: None,
-                prev: None,
-                undo_next: None,
-                page: None,
-            },
-        );
+        self.records.insert(lsn, Named::new(label, text, in_script));
     }
 
     /// A transaction has written a record.
@@ -307,7 +354,6 @@ impl<'a> Layer<'a> {
         chain.last = Some(lsn);
         chain.undo_next = undo_next;
         if let Some(named) = self.records.get_mut(&lsn) {
-            named.txn = Some(txn.to_owned());
             named.prev = prev;
         }
     }
@@ -318,13 +364,16 @@ impl<'a> Layer<'a> {
     }
 
     fn act(&mut self, act: &Act) -> Result<()> {
-        let label = Some(act.label);
+        let Some(at) = act.label else {
+            return self.sync();
+        };
+        let label = act.label;
         let chain_of = |layer: &Self, txn: &str| layer.chain(txn).expect("it has a record");
         match &act.kind {
             ActKind::Begin(txn) => {
                 let lsn = self.stage.begin()?;
                 self.name(lsn, label, format!("{txn} BEGIN"), true);
-                self.at.insert(act.label, lsn);
+                self.at.insert(at, lsn);
                 self.step(txn, lsn, Some(lsn));
             }
             ActKind::Change {
@@ -346,7 +395,7 @@ impl<'a> Layer<'a> {
                         after.as_deref().unwrap_or("_")
                     ),
                 };
-                self.changed(act, lsn, format!("{txn} {verb}"), object, after);
+                self.changed(at, lsn, format!("{txn} {verb}"), object, after);
                 self.step(txn, lsn, Some(lsn));
             }
             ActKind::Clr {
@@ -357,11 +406,14 @@ impl<'a> Layer<'a> {
                 undo_next,
             } => {
                 let chain = chain_of(self, txn);
-                let next = undo_next.map(|label| self.at[&label]);
-                let first_only = self.chains[txn].first.filter(|_| undo_next.is_none());
-                // Undo that has come to a BEGIN before the excerpt goes on there.
-                let older = self.meaning.older.iter().any(|(name, _)| name == txn);
-                let next = next.or(first_only.filter(|_| older));
+                let next = match undo_next {
+                    Next::At(label) => {
+                        let hidden = self.txn_at.get(&(txn.clone(), *label));
+                        hidden.or_else(|| self.at.get(label)).copied()
+                    }
+                    Next::Oldest => Some(chain.0),
+                    Next::Nothing => None,
+                };
                 // The record that it takes back changed the row from this to that.
                 let lsn = self.stage.clr(chain, next, &change(object, value, was))?;
                 let text = format!(
@@ -369,11 +421,8 @@ impl<'a> Layer<'a> {
                     object.name,
                     value.as_deref().unwrap_or("_")
                 );
-                self.changed(act, lsn, text, object, value);
+                self.changed(at, lsn, text, object, value);
                 self.step(txn, lsn, next);
-                if let Some(named) = self.records.get_mut(&lsn) {
-                    named.undo_next = Some(next);
-                }
             }
             ActKind::Commit(txn) | ActKind::End(txn) => {
                 let chain = chain_of(self, txn);
@@ -382,45 +431,36 @@ impl<'a> Layer<'a> {
                     _ => (self.stage.end(chain)?, "END"),
                 };
                 self.name(lsn, label, format!("{txn} {word}"), true);
-                self.at.insert(act.label, lsn);
+                self.at.insert(at, lsn);
                 self.step(txn, lsn, None);
-                if let Some(chain) = self.chains.get_mut(txn) {
-                    chain.ended = true;
-                }
             }
             ActKind::Note(txn, what) => {
                 let lsn = self.stage.note()?;
                 self.name(lsn, label, format!("{txn} {what}"), true);
-                self.at.insert(act.label, lsn);
-                if let Some(named) = self.records.get_mut(&lsn) {
-                    named.txn = Some(txn.clone());
-                }
+                self.at.insert(at, lsn);
             }
             ActKind::Checkpoint {
                 part,
                 active,
                 dirty,
             } => {
-                self.checkpoint(act, *part, active, dirty)?;
+                self.checkpoint(at, *part, active, dirty)?;
             }
-            ActKind::Sync => self.sync()?,
+            ActKind::Sync => {}
         }
         Ok(())
     }
 
-    fn changed(&mut self, act: &Act, lsn: Lsn, text: String, object: &Object, value: &Value) {
-        self.name(lsn, Some(act.label), text, true);
-        self.at.insert(act.label, lsn);
+    fn changed(&mut self, at: u64, lsn: Lsn, text: String, object: &Object, value: &Value) {
+        self.name(lsn, Some(at), text, true);
+        self.at.insert(at, lsn);
         self.set(object, value.clone());
         self.version(&object.page, lsn);
-        if let Some(named) = self.records.get_mut(&lsn) {
-            named.page = Some(object.page.clone());
-        }
     }
 
     fn checkpoint(
         &mut self,
-        act: &Act,
+        at: u64,
         part: Part,
         active: &[String],
         dirty: &[(String, u64)],
@@ -442,8 +482,8 @@ impl<'a> Layer<'a> {
                     Part::Begin => "CHECKPOINT BEGIN".to_owned(),
                     _ => format!("CHECKPOINT {tables}"),
                 };
-                self.name(begin, Some(act.label), text, true);
-                self.at.insert(act.label, begin);
+                self.name(begin, Some(at), text, true);
+                self.at.insert(at, begin);
                 begin
             }
         };
@@ -460,19 +500,17 @@ impl<'a> Layer<'a> {
             .collect();
         let dpt: Vec<_> = dirty
             .iter()
-            .map(|(page, label)| (page.as_str(), self.at[label]))
+            .filter_map(|(page, label)| Some((page.as_str(), self.of_page(page, *label)?)))
             .collect();
-        for record in self.stage.checkpoint_end(begin, &entries, &dpt)? {
-            self.name(
-                record,
-                Some(act.label),
-                format!("CHECKPOINT END {tables}"),
-                true,
-            );
+        let records = self.stage.checkpoint_end(begin, &entries, &dpt)?;
+        for record in &records {
+            self.name(*record, Some(at), format!("CHECKPOINT END {tables}"), true);
+            if let Some(named) = self.records.get_mut(record) {
+                named.more = part == Part::Whole || Some(record) != records.last();
+            }
         }
         if part == Part::End {
-            let first = self.records.last_key_value().map(|(lsn, _)| *lsn);
-            self.at.insert(act.label, first.unwrap_or(begin));
+            self.at.extend(records.last().map(|end| (at, *end)));
         }
         self.synced();
         self.checkpoint = Some((begin, dirty.to_vec()));
@@ -490,14 +528,16 @@ impl<'a> Layer<'a> {
     }
 
     /// Puts every page home as the script says, or as it must have been.
-    fn homes(&mut self, too_early: &[String]) -> Result<()> {
+    fn homes(&mut self, too_early: &[String]) {
         for page in &self.meaning.pages {
             let home = match (&page.disk, &self.checkpoint) {
-                (Some(disk), _) => self.at.get(&disk.lsn).copied(),
+                (Some(disk), _) => self.of_page(&page.name, disk.lsn),
                 (None, Some((begin, dirty))) => {
                     match dirty.iter().find(|(name, _)| *name == page.name) {
                         // As before its recLSN.
-                        Some((_, label)) => Lsn::new(self.at[label].get() - 1),
+                        Some((_, label)) => self
+                            .of_page(&page.name, *label)
+                            .and_then(|lsn| Lsn::new(lsn.get() - 1)),
                         None => Some(*begin),
                     }
                 }
@@ -516,11 +556,11 @@ impl<'a> Layer<'a> {
                         .map(|(lsn, _)| *lsn)
                 };
                 let lsn = label
-                    .and_then(|label| self.at.get(&label).copied())
+                    .and_then(|label| self.of_page(&page.name, label))
                     .or(home)
                     .or_else(newest);
                 if let Some(lsn) = lsn {
-                    self.stage.torn(&page.name, lsn, copy)?;
+                    self.stage.torn(&page.name, lsn, copy);
                 }
             }
         }
@@ -530,10 +570,9 @@ impl<'a> Layer<'a> {
         for label in &self.meaning.damaged {
             self.stage.flip(self.at[label]);
         }
-        Ok(())
     }
 
-    fn crash(self) -> Layout {
+    fn crash(self) -> Result<Layout> {
         let Layer {
             meaning,
             stage,
@@ -562,12 +601,12 @@ impl<'a> Layer<'a> {
         let txns = chains
             .into_iter()
             .filter_map(|(name, chain)| Some((chain.first?, name)));
-        Layout {
+        Ok(Layout {
             txns: txns.collect(),
             pages,
             records,
-            image: stage.crash(),
-        }
+            image: stage.crash()?,
+        })
     }
 }
 

@@ -8,7 +8,7 @@ use afterimage::{Database, Lsn};
 use afterimage_io::sim::{Image, Sim, Survival};
 
 use crate::Trouble;
-use crate::layout::{self, Layout, Named, key};
+use crate::layout::{self, Laid, Layout, Named, key};
 use crate::meaning;
 use crate::narrate::{Names, Narrator, listed, position, words};
 use crate::script;
@@ -17,7 +17,8 @@ use crate::watch::Watch;
 
 /// How one recovery ended.
 enum Ended {
-    Open(Image, Vec<(String, Rows)>),
+    /// What a crash would leave, what is in the database, and which pages cannot be read, with the reason.
+    Open(Image, Vec<(String, Rows)>, Vec<String>),
     Crashed(Image),
     Refused(String),
 }
@@ -28,6 +29,8 @@ enum Ended {
 ///
 /// A mistake in the script; what the engine says of rows that no page can take.
 pub fn explain(text: &str, crash_after: Option<usize>) -> Result<Story, Trouble> {
+    // A byte order mark is no part of the first line.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let lines = script::read(text)?;
     let meaning = meaning::read(&lines)?;
     let mut layout = layout::lay(&meaning)?;
@@ -44,6 +47,7 @@ pub fn explain(text: &str, crash_after: Option<usize>) -> Result<Story, Trouble>
     };
     let mut crash_after = crash_after;
     let mut left = meaning.crashes;
+    let mut unreadable = Vec::new();
     while left > 0 {
         let sim = Sim::from_image(2, &image);
         let before = names.homes(&sim);
@@ -52,9 +56,9 @@ pub fn explain(text: &str, crash_after: Option<usize>) -> Result<Story, Trouble>
         }
         let (mut recovery, ended) = recover(&sim, &mut names, before, crash_after.take());
         let again = match ended {
-            Ended::Open(next, values) => {
+            Ended::Open(next, values, damaged) => {
                 "open".clone_into(&mut recovery.outcome);
-                story.values = values;
+                (story.values, unreadable) = (values, damaged);
                 left -= 1;
                 Some(next)
             }
@@ -73,17 +77,20 @@ pub fn explain(text: &str, crash_after: Option<usize>) -> Result<Story, Trouble>
             None => break,
         }
     }
-    story.result = names.result(&story.values);
+    let result = Some(names.result(&story.values)).filter(|result| !result.is_empty());
+    let result: Vec<_> = result.into_iter().chain(unreadable).collect();
+    story.result = result.join("; ");
     Ok(story)
 }
 
 /// The first line that is for people.
 pub(crate) fn title(text: &str) -> String {
     let first = text.lines().next().unwrap_or_default();
-    match first.trim().strip_prefix('#') {
-        Some(title) => title.trim().to_owned(),
-        None => String::new(),
-    }
+    let first = first.trim();
+    let title = first.strip_prefix('#').or_else(|| first.strip_prefix("//"));
+    title
+        .map(|title| title.trim().to_owned())
+        .unwrap_or_default()
 }
 
 fn recover(
@@ -104,6 +111,9 @@ fn recover(
     for event in watch.events() {
         narrator.tell(&event);
     }
+    if let (Some(clrs), Ok(Ok(_))) = (crash_after, &opened) {
+        narrator.no_crash(clrs);
+    }
     let recovery = narrator.finish(String::new());
     let ended = match opened {
         Err(_) => Ended::Crashed(sim.snapshot().crash(&Survival::None)),
@@ -111,13 +121,21 @@ fn recover(
         Ok(Ok(db)) => {
             // Before anything is closed: what a crash at this moment would leave.
             let image = sim.snapshot().crash(&Survival::None);
-            match names.values(&db) {
-                Ok(values) => Ended::Open(image, values),
-                Err(error) => Ended::Refused(error.to_string()),
-            }
+            let (values, unreadable) = names.values(&db);
+            Ended::Open(image, values, unreadable)
         }
     };
     (recovery, ended)
+}
+
+fn rows(db: &Database, page: &Laid) -> afterimage::Result<Rows> {
+    let table = db.table(&page.name)?;
+    let rows = page.objects.iter().map(|object| {
+        let value = db.get(&table, &key(object))?;
+        let value = value.map(|value| String::from_utf8_lossy(&value).into_owned());
+        Ok((object.name.clone(), value))
+    });
+    rows.collect()
 }
 
 /// The script's labels.
@@ -134,10 +152,11 @@ impl Labels {
 
     /// The log, a line a record.
     fn log(&self) -> Vec<(String, String, String, String)> {
-        let shown = self.layout.records.iter().filter(|(_, named)| {
-            named.in_script && !named.text.starts_with("CHECKPOINT END active")
-                || named.label.is_some() && !named.in_script
-        });
+        let shown = self
+            .layout
+            .records
+            .iter()
+            .filter(|(_, named)| named.label.is_some() && !named.more);
         let lines = shown.map(|(lsn, named)| {
             let remark = match (named.in_script, named.lost) {
                 (false, _) => "not in this excerpt",
@@ -181,20 +200,18 @@ impl Labels {
         pages.collect()
     }
 
-    /// What the database holds.
-    fn values(&self, db: &Database) -> afterimage::Result<Vec<(String, Rows)>> {
-        let mut values = Vec::new();
+    /// What the database holds, and which of its pages cannot be read.
+    fn values(&self, db: &Database) -> (Vec<(String, Rows)>, Vec<String>) {
+        let (mut values, mut unreadable) = (Vec::new(), Vec::new());
         for page in &self.layout.pages {
-            let table = db.table(&page.name)?;
-            let mut rows = Vec::new();
-            for object in &page.objects {
-                let value = db.get(&table, &key(object))?;
-                let value = value.map(|value| String::from_utf8_lossy(&value).into_owned());
-                rows.push((object.name.clone(), value));
+            match rows(db, page) {
+                Ok(rows) => values.push((page.name.clone(), rows)),
+                Err(error) => {
+                    unreadable.push(format!("page {} cannot be read: {error}", page.name));
+                }
             }
-            values.push((page.name.clone(), rows));
         }
-        Ok(values)
+        (values, unreadable)
     }
 
     /// The values on one line: rows of tables in braces.
@@ -272,6 +289,14 @@ impl Names for Labels {
         }
     }
 
+    fn value(&self, value: &[u8]) -> String {
+        String::from_utf8_lossy(value).into_owned()
+    }
+
+    fn is_before(&self, lsn: Lsn) -> bool {
+        self.named(lsn).is_some_and(|named| !named.in_script)
+    }
+
     fn left_out(&self, lsn: Lsn) -> bool {
         self.named(lsn).is_none_or(|named| named.label.is_none())
     }
@@ -286,16 +311,7 @@ impl Names for Labels {
         }
         let label = Some(self.next);
         self.next += 1;
-        let named = Named {
-            label,
-            text,
-            in_script: true,
-            lost: false,
-            txn: None,
-            prev: None,
-            undo_next: None,
-            page: None,
-        };
+        let named = Named::new(label, text, true);
         self.layout.records.insert(lsn, named);
     }
 

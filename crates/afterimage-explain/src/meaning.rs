@@ -1,10 +1,26 @@
 //! What the lines of a script mean together: who has begun and ended, what each row was before, which record a CLR takes back.
 //! A script that contradicts itself is answered here, by line and column.
 
-use std::collections::BTreeMap;
+mod checkpoint;
+mod rollback;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::mistake::Mistake;
-use crate::script::{Actives, At, Dirties, Line, Object, Part, Value, Verb, What};
+use crate::script::{At, Line, Object, Part, Value, Verb, What};
+use checkpoint::Checkpoints;
+use rollback::{Change, Clr};
+
+/// Every step of a story has the tables and the pages behind it: so there may not be any number of them.
+const PAGES_MAX: usize = 100;
+const TXNS_MAX: usize = 100;
+const CRASHES_MAX: usize = 10;
+/// What the rows of a page may come to, each with the longest value that it ever has and what it takes beside that: a page is
+/// one leaf of 4096 bytes, and nothing that a recovery does may have to split it.
+const PAGE_BYTES_MAX: usize = 3600;
+const ROW_BYTES: usize = 32;
+/// A value that no line tells.
+const UNKNOWN: &str = "?";
 
 /// A script that makes sense.
 #[derive(Debug)]
@@ -13,8 +29,8 @@ pub(crate) struct Meaning {
     pub(crate) acts: Vec<Act>,
     /// The pages, in the order in which they are named, each with its rows likewise.
     pub(crate) pages: Vec<Page>,
-    /// Transactions that have a record before the first line, with its label if the script tells it.
-    pub(crate) older: Vec<(String, Option<u64>)>,
+    /// Transactions that have records before the first line, with the labels of those that the script tells.
+    pub(crate) older: Vec<(String, BTreeSet<u64>)>,
     /// Records whose last half is not on the disk, records that are damaged.
     pub(crate) torn_record: Option<u64>,
     pub(crate) damaged: Vec<u64>,
@@ -55,8 +71,20 @@ pub(crate) struct Disk {
 /// One line that is a record, or something that happens to the log.
 #[derive(Debug, Clone)]
 pub(crate) struct Act {
-    pub(crate) label: u64,
+    /// None for what is no record.
+    pub(crate) label: Option<u64>,
     pub(crate) kind: ActKind,
+}
+
+/// Where undo goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// At the record with this label, which may be before the first line.
+    At(u64),
+    /// At the transaction's first record, which is before the first line, and has no label that is known yet.
+    Oldest,
+    /// Nowhere: nothing is left.
+    Nothing,
 }
 
 #[derive(Debug, Clone)]
@@ -74,12 +102,11 @@ pub(crate) enum ActKind {
         /// What the row becomes, and what it was.
         value: Value,
         was: Value,
-        /// The label of the record where undo goes on.
-        undo_next: Option<u64>,
+        undo_next: Next,
     },
     Commit(String),
     End(String),
-    /// ABORT and SAVEPOINT: there is no record for them.
+    /// ABORT, SAVEPOINT, and END behind a COMMIT: there is no record for them.
     Note(String, String),
     Checkpoint {
         part: Part,
@@ -105,13 +132,21 @@ impl Act {
 struct Txn {
     /// It has a record, here or before the first line.
     known: bool,
-    /// Labels of its records, and the one before each.
+    /// It has records before the first line.
+    older: bool,
+    /// Labels of its lines, and of those that are records that undo may visit.
+    lines: Vec<u64>,
     records: Vec<u64>,
-    /// Its changes that are not taken back: label, the record before, object, value before.
-    changes: Vec<(u64, Option<u64>, Object, Value, Value)>,
-    /// How it ended, and on which line.
-    ended: Option<(&'static str, usize)>,
-    aborted: bool,
+    /// Its changes that are not taken back.
+    changes: Vec<Change>,
+    /// Labels of those that are.
+    taken_back: BTreeSet<u64>,
+    /// Undo has gone on behind this record from before the first line.
+    undone_to: Option<u64>,
+    /// How it ended, on which line, with which label.
+    ended: Option<(&'static str, usize, u64)>,
+    /// The line of its ABORT.
+    aborted: Option<usize>,
 }
 
 struct Reader<'a> {
@@ -120,31 +155,39 @@ struct Reader<'a> {
     pages: Vec<Page>,
     /// What each row is now, where that is known.
     now: BTreeMap<String, Value>,
-    older: Vec<(String, Option<u64>)>,
+    /// Bytes of each row with the longest value that it ever has, by page.
+    sizes: BTreeMap<String, BTreeMap<String, usize>>,
+    older: Vec<(String, BTreeSet<u64>)>,
     acts: Vec<Act>,
     last: Option<u64>,
     first: u64,
-    open_checkpoint: bool,
+    checkpoints: Checkpoints,
 }
 
 /// Makes sense of the lines.
 pub(crate) fn read(lines: &[Line]) -> Result<Meaning, Mistake> {
-    let first = lines.iter().find_map(|line| match line.what {
-        What::Txn { .. } | What::Checkpoint { .. } => line.label.as_ref().map(|label| label.it),
-        _ => None,
-    });
+    let records = lines
+        .iter()
+        .filter(|line| matches!(line.what, What::Txn { .. } | What::Checkpoint { .. }));
+    // Lines without a label that come before the first that has one have those below it.
+    let labels = records.map(|line| line.label.as_ref().map(|label| label.it));
+    let first = labels
+        .enumerate()
+        .find_map(|(n, label)| Some(label?.saturating_sub(n as u64)));
     let mut reader = Reader {
         lines,
         txns: BTreeMap::new(),
         pages: Vec::new(),
         now: BTreeMap::new(),
+        sizes: BTreeMap::new(),
         older: Vec::new(),
         acts: Vec::new(),
         last: None,
         first: first.unwrap_or(1),
-        open_checkpoint: false,
+        checkpoints: Checkpoints::default(),
     };
     reader.homes()?;
+    reader.older_by_the_tables();
     reader.read()
 }
 
@@ -203,16 +246,61 @@ impl Reader<'_> {
                     }
                     if let Some(value) = value {
                         disk.rows.push((object.clone(), value.it.clone()));
+                        self.fits(line, value.column, object, &[&value.it])?;
                     }
                 }
                 What::Torn { object, lsn, copy } => {
                     let lsn = lsn.as_ref().map(|lsn| lsn.it);
-                    self.page(&object.page).torn = Some((lsn, *copy));
+                    if self.page(&object.page).torn.replace((lsn, *copy)).is_some() {
+                        return Err(mistake(line, line.column)
+                            .found(format!("{} torn a second time", object.page))
+                            .expected("each page once"));
+                    }
                 }
                 _ => {}
             }
+            self.few(line)?;
         }
         Ok(())
+    }
+
+    /// The page of this row has room for these values, whatever else is in it.
+    fn fits(
+        &mut self,
+        line: &Line,
+        column: usize,
+        object: &Object,
+        values: &[&Value],
+    ) -> Result<(), Mistake> {
+        let key = object.key.as_ref().map_or(0, String::len);
+        let longest = values.iter().filter_map(|value| value.as_ref());
+        let longest = longest.map(String::len).max().unwrap_or(0);
+        let rows = self.sizes.entry(object.page.clone()).or_default();
+        let bytes = rows.entry(object.name.clone()).or_default();
+        *bytes = (*bytes).max(key + longest + ROW_BYTES);
+        let all: usize = rows.values().sum();
+        if all > PAGE_BYTES_MAX {
+            return Err(mistake(line, column)
+                .found(format!("rows of {all} bytes on {}", object.page))
+                .expected(format!(
+                    "at most {PAGE_BYTES_MAX}, which is what a page holds: another page"
+                )));
+        }
+        Ok(())
+    }
+
+    /// There are not more pages and transactions than a story has room for.
+    fn few(&self, line: &Line) -> Result<(), Mistake> {
+        let bounds = [
+            (self.pages.len(), PAGES_MAX, "pages"),
+            (self.txns.len(), TXNS_MAX, "transactions"),
+        ];
+        match bounds.iter().find(|(count, most, _)| count > most) {
+            Some((_, most, what)) => Err(mistake(line, line.column)
+                .found(format!("more {what} than a story has room for"))
+                .expected(format!("{most} {what} at most"))),
+            None => Ok(()),
+        }
     }
 
     fn read(mut self) -> Result<Meaning, Mistake> {
@@ -228,7 +316,7 @@ impl Reader<'_> {
                 What::Txn { txn, verb } => {
                     let label = self.label(line)?;
                     let kind = self.verb(line, label, txn, verb)?;
-                    self.acts.push(Act { label, kind });
+                    self.record(label, kind);
                 }
                 What::Checkpoint {
                     part,
@@ -236,18 +324,21 @@ impl Reader<'_> {
                     dirty,
                 } => {
                     let label = self.label(line)?;
-                    let kind = self.checkpoint(line, *part, active.as_ref(), dirty.as_ref())?;
-                    self.acts.push(Act { label, kind });
+                    let kind =
+                        self.checkpoint(line, label, *part, active.as_ref(), dirty.as_ref())?;
+                    self.record(label, kind);
                 }
                 What::Sync => {
                     syncs = true;
-                    let label = self.last.unwrap_or(0);
-                    let kind = ActKind::Sync;
-                    self.acts.push(Act { label, kind });
+                    self.sync();
                 }
-                What::Tear => torn_record = Some(self.last_record(line)?),
+                What::Tear => {
+                    torn_record = Some(self.torn(line)?);
+                    // What is half there was on its way to the disk, and all before it is there.
+                    self.sync();
+                }
                 What::Damage(label) => {
-                    if !self.acts.iter().any(|act| act.label == label.it) {
+                    if !self.is_line(label.it) {
                         return Err(mistake(line, label.column)
                             .found(format!("LSN {}, which no line above has", label.it))
                             .expected("the LSN of a record"));
@@ -256,12 +347,18 @@ impl Reader<'_> {
                 }
                 What::Crash => {
                     crashes += 1;
+                    if crashes > CRASHES_MAX {
+                        return Err(mistake(line, line.column)
+                            .found("one crash more than a story has room for")
+                            .expected(format!("{CRASHES_MAX} at most")));
+                    }
                     if crashes == 1 && line.label.is_some() {
                         crash_label = Some(self.label(line)?);
                     }
                 }
                 What::Disk { .. } | What::Torn { .. } => {}
             }
+            self.few(line)?;
         }
         if self.acts.is_empty() {
             let line = &self.lines[0];
@@ -270,8 +367,12 @@ impl Reader<'_> {
                 .expected("a line like LSN=1 T1 BEGIN"));
         }
         for line in self.lines {
-            if let What::Disk { object, value, .. } = &line.what {
-                self.check_disk(line, object, value.as_ref())?;
+            match &line.what {
+                What::Disk { object, value, .. } => {
+                    self.check_disk(line, object, value.as_ref())?;
+                }
+                What::Torn { object, lsn, .. } => self.check_torn(line, object, lsn.as_ref())?,
+                _ => {}
             }
         }
         let (acts, pages) = (&self.acts, &mut self.pages);
@@ -292,14 +393,48 @@ impl Reader<'_> {
         })
     }
 
-    fn last_record(&self, line: &Line) -> Result<u64, Mistake> {
-        let is_record = |act: &&Act| !matches!(act.kind, ActKind::Sync);
-        let last = self.acts.iter().rev().find(is_record);
-        last.map(|act| act.label).ok_or_else(|| {
-            mistake(line, line.column)
+    fn record(&mut self, label: u64, kind: ActKind) {
+        let label = Some(label);
+        self.acts.push(Act { label, kind });
+    }
+
+    fn sync(&mut self) {
+        self.acts.push(Act {
+            label: None,
+            kind: ActKind::Sync,
+        });
+    }
+
+    fn is_line(&self, label: u64) -> bool {
+        self.acts.iter().any(|act| act.label == Some(label))
+    }
+
+    /// The record of which TEAR leaves half.
+    fn torn(&self, line: &Line) -> Result<u64, Mistake> {
+        let wrong = mistake(line, line.column);
+        match self.acts.last() {
+            Some(Act {
+                kind:
+                    ActKind::Checkpoint {
+                        part: Part::Whole | Part::End,
+                        ..
+                    },
+                ..
+            })
+            | Some(Act { label: None, .. })
+                if self.last.is_some() =>
+            {
+                Err(wrong
+                    .found("TEAR where everything above is durable")
+                    .expected("a record that is not durable; DAMAGE is for one that is"))
+            }
+            Some(Act {
+                label: Some(label), ..
+            }) => Ok(*label),
+            _ => Err(wrong
                 .found("TEAR before any record")
-                .expected("a record above, of which only the first half is on the disk")
-        })
+                .expected("a record above, of which only the first half is on the disk")),
+        }
     }
 
     /// A line's label: what it says, or the next.
@@ -326,10 +461,19 @@ impl Reader<'_> {
         verb: &Verb,
     ) -> Result<ActKind, Mistake> {
         let txn = self.txns.entry(name.to_owned()).or_default();
-        if let Some((how, when)) = txn.ended {
-            return Err(mistake(line, line.column)
-                .found(format!("{name}, which has {how} on line {when}"))
-                .expected("a transaction that has not ended; names are not used again"));
+        let is_end = matches!(verb, Verb::End);
+        match txn.ended {
+            // The commit was the end. Elsewhere there is a record that says so.
+            Some(("committed", ..)) if is_end => {
+                txn.ended = Some(("ended", line.number, label));
+                return Ok(ActKind::Note(name.to_owned(), "END".to_owned()));
+            }
+            Some((how, when, _)) => {
+                return Err(mistake(line, line.column)
+                    .found(format!("{name}, which has {how} on line {when}"))
+                    .expected("a transaction that has not ended; names are not used again"));
+            }
+            None => {}
         }
         match verb {
             Verb::Begin if txn.known => {
@@ -337,35 +481,36 @@ impl Reader<'_> {
                     .found(format!("{name} BEGIN, but {name} has begun"))
                     .expected("another transaction's name, or no BEGIN"));
             }
-            Verb::Change { .. } if txn.aborted => {
-                return Err(mistake(line, line.column)
-                    .found(format!("a change by {name}, which is being rolled back"))
-                    .expected("CLR or END"));
+            Verb::Clr { .. } | Verb::End => {}
+            _ => {
+                if let Some(when) = txn.aborted {
+                    return Err(mistake(line, line.column)
+                        .found(format!("{name}, which is rolled back from line {when} on"))
+                        .expected("CLR or END"));
+                }
             }
-            Verb::Begin | Verb::Change { .. } => {}
-            _ if !txn.known => self.older.push((name.to_owned(), None)),
-            _ => {}
+        }
+        if let (true, Some(change)) = (is_end, txn.changes.last()) {
+            let label = change.label;
+            return Err(mistake(line, line.column)
+                .found(format!("{name} END, and LSN {label} is not taken back"))
+                .expected(format!("{name} CLR undoes={label}, before the end")));
+        }
+        if !txn.known && !matches!(verb, Verb::Begin | Verb::Change { .. }) {
+            txn.older = true;
+            self.older.push((name.to_owned(), BTreeSet::new()));
         }
         txn.known = true;
-        let previous = txn.records.last().copied();
-        txn.records.push(label);
+        let previous = self.undo_from(name);
         let name = name.to_owned();
-        Ok(match verb {
-            Verb::Begin => ActKind::Begin(name),
-            Verb::Commit => {
-                txn.ended = Some(("committed", line.number));
-                ActKind::Commit(name)
-            }
-            Verb::End => {
-                txn.ended = Some(("ended", line.number));
-                ActKind::End(name)
-            }
-            Verb::Abort => {
-                txn.aborted = true;
-                ActKind::Note(name, "ABORT".to_owned())
-            }
+        let kind = match verb {
+            Verb::Begin => ActKind::Begin(name.clone()),
+            Verb::Commit => ActKind::Commit(name.clone()),
+            Verb::End => ActKind::End(name.clone()),
+            Verb::Abort => ActKind::Note(name.clone(), "ABORT".to_owned()),
             Verb::Savepoint(mark) => {
-                ActKind::Note(name, format!("SAVEPOINT {mark}").trim_end().to_owned())
+                let what = format!("SAVEPOINT {mark}").trim_end().to_owned();
+                ActKind::Note(name.clone(), what)
             }
             Verb::Change {
                 object,
@@ -378,24 +523,27 @@ impl Reader<'_> {
                 let Some(after) = after.as_ref().map(|after| after.it.clone()) else {
                     unreachable!("the grammar asks for it");
                 };
-                let before = self.before(line, object_at, &object, before.as_ref(), word)?;
+                let before = self.before(line, label, object_at, &object, before.as_ref(), word)?;
                 if before.is_none() && after.is_none() {
                     return Err(mistake(line, object_at)
                         .found(format!("{} absent before and after", object.name))
                         .expected("a change"));
                 }
+                self.fits(line, object_at, &object, &[&before, &after])?;
                 self.now.insert(object.name.clone(), after.clone());
-                let txn = self.txns.get_mut(&name).expect("just seen");
-                let change = (
+                let change = Change {
                     label,
                     previous,
-                    object.clone(),
-                    before.clone(),
-                    after.clone(),
-                );
-                txn.changes.push(change);
+                    object: object.clone(),
+                    before: before.clone(),
+                };
+                self.txns
+                    .get_mut(&name)
+                    .expect("just seen")
+                    .changes
+                    .push(change);
                 ActKind::Change {
-                    txn: name,
+                    txn: name.clone(),
                     object,
                     before,
                     after,
@@ -406,21 +554,33 @@ impl Reader<'_> {
                 value,
                 undoes,
                 undo_next,
-            } => self.clr(
-                line,
-                name,
-                object.as_ref(),
-                value.as_ref(),
-                undoes.as_ref(),
-                undo_next.as_ref(),
-            )?,
-        })
+            } => {
+                let said = Clr {
+                    object: object.as_ref(),
+                    value: value.as_ref(),
+                    undoes: undoes.as_ref(),
+                    undo_next: undo_next.as_ref(),
+                };
+                self.clr(line, label, &name, &said)?
+            }
+        };
+        let txn = self.txns.get_mut(&name).expect("just seen");
+        txn.lines.push(label);
+        match verb {
+            Verb::Begin | Verb::Change { .. } | Verb::Clr { .. } => txn.records.push(label),
+            Verb::Commit => txn.ended = Some(("committed", line.number, label)),
+            Verb::End => txn.ended = Some(("ended", line.number, label)),
+            Verb::Abort => txn.aborted = Some(line.number),
+            Verb::Savepoint(_) => {}
+        }
+        Ok(kind)
     }
 
     /// What a row was before a change: what the line says, if that is what the lines above have left.
     fn before(
         &mut self,
         line: &Line,
+        label: u64,
         column: usize,
         object: &Object,
         said: Option<&At<Value>>,
@@ -431,12 +591,10 @@ impl Reader<'_> {
                 .found(format!("{}, which is a whole page", object.name))
                 .expected("a row of it, with key= or offset="));
         }
-        let known = self.now.get(&object.name).cloned().or_else(|| {
-            let page = self.pages.iter().find(|page| page.name == object.page)?;
-            let disk = page.disk.as_ref().filter(|_| said.is_none())?;
-            let row = disk.rows.iter().find(|(row, _)| row == object)?;
-            Some(row.1.clone())
-        });
+        let known = match said {
+            Some(_) => self.now.get(&object.name).cloned(),
+            None => self.value(object, label),
+        };
         let before = match (said, known) {
             (Some(said), Some(known)) if said.it != known => {
                 let wrong = match word {
@@ -473,201 +631,14 @@ impl Reader<'_> {
         Ok(before)
     }
 
-    fn clr(
-        &mut self,
-        line: &Line,
-        name: String,
-        object: Option<&At<Object>>,
-        value: Option<&At<Value>>,
-        undoes: Option<&At<u64>>,
-        undo_next: Option<&At<Option<u64>>>,
-    ) -> Result<ActKind, Mistake> {
-        let txn = self.txns.get_mut(&name).expect("just seen");
-        let which = match (undoes, object) {
-            (Some(undoes), _) => txn.changes.iter().rposition(|c| c.0 == undoes.it),
-            (None, Some(object)) => txn.changes.iter().rposition(|c| c.2 == object.it),
-            (None, None) => None,
-        };
-        if let (None, Some(undoes)) = (which, undoes) {
-            return Err(mistake(line, undoes.column)
-                .found(format!(
-                    "LSN {}, which is no change of {name} that stands",
-                    undoes.it
-                ))
-                .expected("the LSN of one of its changes above"));
-        }
-        let undone = which.map(|n| txn.changes.drain(n..).next().expect("it is there"));
-        let records = &txn.records[..txn.records.len() - 1];
-        let first = self.first;
-        if let Some(At {
-            it: Some(next),
-            column,
-        }) = undo_next
-            && !records.contains(next)
-        {
-            let older = self.older.iter_mut().find(|(older, _)| *older == name);
-            match older {
-                Some((_, label)) if *next < first && label.is_none_or(|label| label == *next) => {
-                    *label = Some(*next);
-                }
-                _ => {
-                    return Err(mistake(line, *column)
-                        .found(format!(
-                            "undoNext={next}, which is no record of {name} above"
-                        ))
-                        .expected("the LSN of one, or _ where nothing is left to undo"));
-                }
-            }
-        }
-        let previous = undone.as_ref().and_then(|undone| undone.1);
-        let undo_next = undo_next.map_or(previous, |next| next.it);
-        let (object, value) = match (undone, object, value) {
-            (Some(undone), _, value) => {
-                let (object, before) = (undone.2, undone.3);
-                match value {
-                    Some(value) if value.it != before => {
-                        return Err(mistake(line, value.column)
-                            .found(format!("{} for {}", shown(&value.it), object.name))
-                            .expected(format!("{}, what it was before", shown(&before))));
-                    }
-                    _ => (object, before),
-                }
-            }
-            (None, Some(object), Some(value)) => (object.it.clone(), value.it.clone()),
-            (None, _, _) => {
-                return Err(mistake(line, line.column)
-                    .found(format!(
-                        "a CLR for a change that no line above has made, by {name}"
-                    ))
-                    .expected("value=VALUE: what it was before"));
-            }
-        };
-        let was = self.now.get(&object.name).cloned().unwrap_or_default();
-        self.row(&object, was.clone());
-        self.now.insert(object.name.clone(), value.clone());
-        Ok(ActKind::Clr {
-            txn: name,
-            object,
-            value,
-            was,
-            undo_next,
+    /// What a row is in front of the record with this label: by the lines above, or by a home that is older.
+    fn value(&self, object: &Object, label: u64) -> Option<Value> {
+        self.now.get(&object.name).cloned().or_else(|| {
+            let page = self.pages.iter().find(|page| page.name == object.page)?;
+            let disk = page.disk.as_ref().filter(|disk| disk.lsn < label)?;
+            let row = disk.rows.iter().find(|(row, _)| row == object)?;
+            Some(row.1.clone())
         })
-    }
-
-    fn checkpoint(
-        &mut self,
-        line: &Line,
-        part: Part,
-        active: Option<&At<Actives>>,
-        dirty: Option<&At<Dirties>>,
-    ) -> Result<ActKind, Mistake> {
-        let is_end = part == Part::End;
-        if is_end != self.open_checkpoint {
-            let wrong = mistake(line, line.column);
-            return Err(match is_end {
-                true => wrong
-                    .found("CHECKPOINT END without a beginning")
-                    .expected("CHECKPOINT BEGIN above"),
-                false => wrong
-                    .found("a checkpoint inside another")
-                    .expected("CHECKPOINT END first"),
-            });
-        }
-        self.open_checkpoint = part == Part::Begin;
-        if part == Part::Begin {
-            return Ok(ActKind::Checkpoint {
-                part,
-                active: Vec::new(),
-                dirty: Vec::new(),
-            });
-        }
-        let unfinished: Vec<String> = self
-            .txns
-            .iter()
-            .filter(|(_, txn)| txn.known && txn.ended.is_none())
-            .map(|(name, _)| name.clone())
-            .collect();
-        let names = match active {
-            None => unfinished,
-            Some(list) => {
-                for At { it, column } in &list.it {
-                    self.active(line, *column, &it.0, it.1)?;
-                }
-                let listed = |name: &String| list.it.iter().any(|at| at.it.0 == *name);
-                if let Some(missing) = unfinished.iter().find(|name| !listed(name)) {
-                    return Err(mistake(line, list.column)
-                        .found(format!("a table without {missing}, which has not ended"))
-                        .expected(format!("active={{{}}}", unfinished.join(", "))));
-                }
-                list.it.iter().map(|at| at.it.0.clone()).collect()
-            }
-        };
-        let mut pages = Vec::new();
-        for At { it, column } in dirty.map(|dirty| &dirty.it[..]).unwrap_or_default() {
-            let (object, rec_lsn) = it;
-            let known = |label: u64| self.acts.iter().any(|act| act.label == label);
-            if *rec_lsn >= self.first && !known(*rec_lsn) {
-                return Err(mistake(line, *column)
-                    .found(format!("recLSN {rec_lsn}, which no line above has"))
-                    .expected(format!(
-                        "the LSN of a line above, or one below {}: not in this excerpt",
-                        self.first
-                    )));
-            }
-            let numbered = format!("page {}", object.page);
-            let all = |text: &str| {
-                self.lines.iter().any(|line| match &line.what {
-                    What::Txn {
-                        verb: Verb::Change { object, .. },
-                        ..
-                    } => object.it.page == text,
-                    _ => false,
-                })
-            };
-            let name = match !all(&object.page) && all(&numbered) {
-                true => numbered,
-                false => object.page.clone(),
-            };
-            self.page(&name);
-            pages.push((name, *rec_lsn));
-        }
-        Ok(ActKind::Checkpoint {
-            part,
-            active: names,
-            dirty: pages,
-        })
-    }
-
-    fn active(
-        &mut self,
-        line: &Line,
-        column: usize,
-        name: &str,
-        last: Option<u64>,
-    ) -> Result<(), Mistake> {
-        let first = self.first;
-        let txn = self.txns.entry(name.to_owned()).or_default();
-        if let Some((how, when)) = txn.ended {
-            return Err(mistake(line, column)
-                .found(format!("{name}, which has {how} on line {when}"))
-                .expected("a transaction that has not ended"));
-        }
-        let real = txn.records.last().copied();
-        if !txn.known {
-            txn.known = true;
-            self.older.push((name.to_owned(), last));
-        }
-        match (last, real) {
-            (Some(last), Some(real)) if last != real => Err(mistake(line, column)
-                .found(format!("lastLSN {last} for {name}"))
-                .expected(format!("{real}, its last record above"))),
-            (Some(last), None) if last >= first => Err(mistake(line, column)
-                .found(format!(
-                    "lastLSN {last} for {name}, which has no line above"
-                ))
-                .expected(format!("one below {first}: not in this excerpt"))),
-            _ => Ok(()),
-        }
     }
 
     /// A home that says it is as a line has left it, or as the first line finds it, must be that.
@@ -687,10 +658,10 @@ impl Reader<'_> {
         let changes = self.acts.iter().filter_map(|act| match &act.kind {
             ActKind::Change {
                 object: of, after, ..
-            } if of == object => Some((act.label, after)),
+            } if of == object => Some((act.label?, after)),
             ActKind::Clr {
                 object: of, value, ..
-            } if of == object => Some((act.label, value)),
+            } if of == object => Some((act.label?, value)),
             _ => None,
         });
         let changes: Vec<_> = changes.collect();
@@ -714,6 +685,31 @@ impl Reader<'_> {
             Some(left) if left != value.it => Err(mistake(line, value.column)
                 .found(format!("value={} at LSN {lsn}", shown(&value.it)))
                 .expected(format!("{}, by the lines about it", shown(&left)))),
+            _ => Ok(()),
+        }
+    }
+
+    /// A write that was cut off was one of a version that there was.
+    fn check_torn(
+        &self,
+        line: &Line,
+        object: &Object,
+        lsn: Option<&At<u64>>,
+    ) -> Result<(), Mistake> {
+        let page = self.pages.iter().find(|page| page.name == object.page);
+        let home = page.and_then(|page| Some(page.disk.as_ref()?.lsn));
+        let listed = |label: u64| {
+            self.acts.iter().any(|act| match &act.kind {
+                ActKind::Checkpoint { dirty, .. } => dirty.contains(&(object.page.clone(), label)),
+                _ => false,
+            })
+        };
+        match lsn {
+            Some(lsn) if !self.is_line(lsn.it) && home != Some(lsn.it) && !listed(lsn.it) => {
+                Err(mistake(line, lsn.column)
+                    .found(format!("LSN {}, which is no version of the page", lsn.it))
+                    .expected("the LSN of a line, or the page's recLSN"))
+            }
             _ => Ok(()),
         }
     }

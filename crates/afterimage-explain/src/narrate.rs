@@ -22,6 +22,10 @@ pub(crate) trait Names {
     fn row(&self, page: u64, record: &DumpLine) -> String;
     /// What a page holds in the version that the record at `lsn` made, if that is known beforehand.
     fn version(&self, page: u64, lsn: Lsn) -> Option<Rows>;
+    /// A value, as the pages of the story have it.
+    fn value(&self, value: &[u8]) -> String;
+    /// Whether a record is older than what the story shows.
+    fn is_before(&self, lsn: Lsn) -> bool;
     /// Whether a record is one that the story leaves out.
     fn left_out(&self, lsn: Lsn) -> bool;
     /// Whether a page is one that the story is about.
@@ -61,6 +65,21 @@ impl<'a> Narrator<'a> {
             outcome,
             ..self.recovery
         }
+    }
+
+    /// The power was to go when so many CLRs were durable, and there were not so many.
+    pub(crate) fn no_crash(&mut self, clrs: usize) {
+        let text = match clrs {
+            0 => "there was nothing to undo: the power stays".to_owned(),
+            clrs => format!("undo ended before {clrs} CLRs were written: the power stays"),
+        };
+        self.push(
+            "end",
+            String::new(),
+            "no crash".to_owned(),
+            text,
+            Vec::new(),
+        );
     }
 
     /// The story is too long for the tables behind each step.
@@ -115,8 +134,12 @@ impl<'a> Narrator<'a> {
                 self.push("analysis", String::new(), what, tail, Vec::new());
             }
             Event::PageRestored { page, .. } if !self.names.is_about(*page) => {}
-            Event::PageRestored { page, lsn, torn } => {
-                let (name, lsn) = (self.names.page(*page), self.names.lsn(*lsn));
+            Event::PageRestored {
+                page,
+                lsn: restored,
+                torn,
+            } => {
+                let (name, lsn) = (self.names.page(*page), self.names.lsn(*restored));
                 let why = if *torn {
                     "torn"
                 } else {
@@ -125,7 +148,10 @@ impl<'a> Narrator<'a> {
                 let text = format!(
                     "its home was {why}: written again from the doublewrite area, with page LSN {lsn}"
                 );
-                self.restored(*page, &lsn);
+                let rows = self.names.version(*page, *restored);
+                let home = self.state.pages.entry(name.clone()).or_default();
+                home.0.clone_from(&lsn);
+                home.1 = rows.unwrap_or_default();
                 let facts = vec![("page", name.clone()), ("page_lsn_after", lsn)];
                 self.push("safe", String::new(), name, text, facts);
             }
@@ -140,8 +166,8 @@ impl<'a> Narrator<'a> {
                 self.recovery
                     .losers
                     .sort_by_key(|name| (name.len(), name.clone()));
-                let mut dirty: Vec<_> =
-                    dirty.iter().map(|line| (line.rec_lsn, line.page)).collect();
+                let dirty = dirty.iter().filter(|line| self.names.is_about(line.page));
+                let mut dirty: Vec<_> = dirty.map(|line| (line.rec_lsn, line.page)).collect();
                 dirty.sort_unstable();
                 let dirty = dirty
                     .into_iter()
@@ -161,6 +187,7 @@ impl<'a> Narrator<'a> {
                     Vec::new(),
                 );
             }
+            Event::Redo { page, .. } if !self.names.is_about(*page) => {}
             Event::Redo {
                 record,
                 page,
@@ -237,7 +264,12 @@ impl<'a> Narrator<'a> {
         for change in transactions {
             told.push(self.transaction(record, change));
         }
-        for line in pages {
+        // It has begun before the checkpoint, whose tables are still to come.
+        let is_over = matches!(record.kind.as_str(), "commit" | "end");
+        if let (true, [], Some(txn)) = (is_over, transactions, record.txn.and_then(Lsn::new)) {
+            told.push(self.transaction(record, &TransactionChange::Gone(txn)));
+        }
+        for line in pages.iter().filter(|line| self.names.is_about(line.page)) {
             let (page, rec_lsn) = (self.names.page(line.page), self.names.lsn(line.rec_lsn));
             told.push(format!("{page} is dirty, recLSN {rec_lsn}"));
             self.state.dirty.insert(page, rec_lsn);
@@ -360,9 +392,9 @@ impl<'a> Narrator<'a> {
         let name = self.names.page(page);
         let known = self.names.version(page, position(record.lsn));
         let row = record.key.is_some().then(|| self.names.row(page, record));
+        let after = record.after.as_ref().map(|value| self.names.value(value));
         let (page_lsn, rows) = self.state.pages.entry(name).or_default();
         *page_lsn = lsn.to_owned();
-        let after = record.after.as_ref().map(|value| value_text(value));
         match (row, known) {
             (Some(row), _) => match rows.iter_mut().find(|(name, _)| *name == row) {
                 Some((_, value)) => *value = after,
@@ -373,18 +405,13 @@ impl<'a> Narrator<'a> {
         }
     }
 
-    fn restored(&mut self, page: u64, lsn: &str) {
-        let name = self.names.page(page);
-        let (page_lsn, _) = self.state.pages.entry(name).or_default();
-        *page_lsn = lsn.to_owned();
-    }
-
     fn undo(&mut self, txn: Lsn, record: &DumpLine, clr: Option<&DumpLine>, next: Option<Lsn>) {
         let name = self.names.txn(txn);
         let at = self.names.lsn(position(record.lsn));
         let what = self.names.record(record);
-        let next = self.lsn(next);
+        let (next, goes_on) = (self.lsn(next), next.is_some());
         let mut facts = vec![("transaction", name.clone()), ("undo_next", next.clone())];
+        let is_before = self.names.is_before(position(record.lsn));
         let text = match clr {
             Some(clr) => {
                 let page = clr.pages.first().copied().unwrap_or_default();
@@ -400,7 +427,7 @@ impl<'a> Narrator<'a> {
                 self.put(clr, page, &label);
                 self.state
                     .active
-                    .insert(name, (label.clone(), next.clone()));
+                    .insert(name.clone(), (label.clone(), next.clone()));
                 if !self.state.dirty.contains_key(&page_name) {
                     self.state.dirty.insert(page_name.clone(), label.clone());
                 }
@@ -415,11 +442,18 @@ impl<'a> Narrator<'a> {
                 ]);
                 format!("taken back: {object} = {value}, {written}; page LSN {was}, now {label}")
             }
+            None if is_before && goes_on => format!("before this excerpt: on to undoNext {next}"),
+            None if is_before => {
+                "before this excerpt: what there may be left to undo is not told".to_owned()
+            }
             None if record.kind == "clr" => {
                 format!("a CLR is never undone: on to undoNext {next}")
             }
             None => "its first record: nothing is left to undo".to_owned(),
         };
+        if let Some((_, undo_next)) = self.state.active.get_mut(&name) {
+            *undo_next = next;
+        }
         self.push("undo", at, what, text, facts);
     }
 }
@@ -445,7 +479,7 @@ pub(crate) fn listed(rows: &BTreeMap<String, Option<String>>) -> Rows {
 }
 
 /// A value as a person reads it: text as it is, anything else escaped, and not more than fits a line.
-fn value_text(value: &[u8]) -> String {
+pub(crate) fn value_text(value: &[u8]) -> String {
     const MOST: usize = 60;
     match std::str::from_utf8(value) {
         Ok(text) if text.len() <= MOST && !text.contains(char::is_control) => text.to_owned(),

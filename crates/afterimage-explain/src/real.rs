@@ -10,7 +10,7 @@ use afterimage::inspect::{self, DumpLine};
 use afterimage::{Database, Error, Lsn, Options, RecoveryReport};
 use afterimage_io::Io;
 
-use crate::narrate::{Names, Narrator};
+use crate::narrate::{Names, Narrator, value_text};
 use crate::story::{Recovery, Rows, State, Story};
 use crate::watch::{Event, Watch};
 
@@ -202,6 +202,14 @@ impl Names for Numbers {
 
     fn version(&self, _: u64, _: Lsn) -> Option<Rows> {
         None
+    }
+
+    fn value(&self, value: &[u8]) -> String {
+        value_text(value)
+    }
+
+    fn is_before(&self, _: Lsn) -> bool {
+        false
     }
 
     fn left_out(&self, _: Lsn) -> bool {

@@ -99,6 +99,15 @@ pub(crate) enum Verb {
     End,
 }
 
+/// Lines that say something, at most: every step of the story has the tables and the pages behind it.
+const LINES_MAX: usize = 300;
+/// The highest LSN that a script may name: what recovery writes gets the ones behind it.
+const LSN_MAX: u64 = 999_999_999_999_999_999;
+/// The longest page name, key and value, in bytes: what a table's name, a key and a row of a page of 4096 bytes may be.
+const NAME_BYTES_MAX: usize = 255;
+const KEY_BYTES_MAX: usize = 512;
+const VALUE_BYTES_MAX: usize = 1024;
+
 /// What may stand behind a transaction's name.
 const VERBS: &str = "BEGIN, UPDATE, INSERT, DELETE, COMMIT, ABORT, SAVEPOINT, CLR or END";
 /// What a line may begin with.
@@ -110,7 +119,12 @@ pub(crate) fn read(text: &str) -> Result<Vec<Line>, Mistake> {
     let mut lines = Vec::new();
     for (n, text) in text.lines().enumerate() {
         let tokens = tokens(n + 1, text)?;
-        if !tokens.is_empty() {
+        if let Some(first) = tokens.first() {
+            if lines.len() == LINES_MAX {
+                return Err(Mistake::at(n + 1, first.column)
+                    .found("one line more than a story has room for")
+                    .expected(format!("{LINES_MAX} lines at most, remarks not counted")));
+            }
             let end = text.trim_end().chars().count() + 1;
             lines.push(Parser::new(n + 1, &tokens, end).line()?);
         }
@@ -222,12 +236,16 @@ impl<'a> Parser<'a> {
     fn number(&mut self, expected: &str) -> Result<At<u64>, Mistake> {
         let wrong = self.wrong(expected);
         let word = self.word(expected)?;
+        let is_number = word.it.chars().all(|c| c.is_ascii_digit());
         match word.it.parse() {
-            Ok(number) => Ok(At {
+            Ok(number) if number <= LSN_MAX => Ok(At {
                 it: number,
                 column: word.column,
             }),
-            Err(_) => Err(wrong),
+            _ if is_number => Err(Mistake::at(self.line, word.column)
+                .found(format!("{}, which is too high", word.it))
+                .expected(format!("an LSN up to {LSN_MAX}"))),
+            _ => Err(wrong),
         }
     }
 
@@ -241,6 +259,12 @@ impl<'a> Parser<'a> {
                 return Err(wrong.found("no value").expected("a value, or _ for absent"));
             }
         };
+        let bytes = it.as_ref().map_or(0, String::len);
+        if bytes > VALUE_BYTES_MAX {
+            return Err(Mistake::at(self.line, column)
+                .found(format!("a value of {bytes} bytes"))
+                .expected(format!("{VALUE_BYTES_MAX} bytes at most")));
+        }
         Ok(At { it, column })
     }
 
@@ -264,7 +288,7 @@ impl<'a> Parser<'a> {
             self.must(&Kind::Equals, "= and a number, like LSN=200")?;
             return self.number("a number, like LSN=200").map(Some);
         }
-        let numeric = |kind: &Kind| matches!(kind, Kind::Word(word) if word.parse::<u64>().is_ok());
+        let numeric = |kind: &Kind| matches!(kind, Kind::Word(word) if word.chars().all(|c| c.is_ascii_digit()));
         match self.peek().is_some_and(numeric) {
             true => self.number("a number").map(Some),
             false => Ok(None),
@@ -366,6 +390,35 @@ impl<'a> Parser<'a> {
         };
         let parts = self.parts(names)?;
         let object = self.object_of(&parts)?;
+        let value_is = match word {
+            "DELETE" => ("before", &parts.before),
+            _ => ("after", &parts.after),
+        };
+        if let (Some(value), (name, Some(_))) = (&parts.value, value_is) {
+            return Err(Mistake::at(self.line, value.column)
+                .found(format!("value= beside {name}="))
+                .expected(format!(
+                    "one of the two: with {word} they are the same thing"
+                )));
+        }
+        let too_much = match word {
+            "INSERT" => Some(("before", &parts.before, "what it comes in place of")),
+            "DELETE" => Some(("after", &parts.after, "what it leaves")),
+            _ => None,
+        };
+        if let Some((
+            name,
+            Some(At {
+                it: Some(value),
+                column,
+            }),
+            what,
+        )) = too_much
+        {
+            return Err(Mistake::at(self.line, *column)
+                .found(format!("{name}={value} with {word}, {what}"))
+                .expected(format!("UPDATE, or no {name}=")));
+        }
         let (before, after) = match word {
             "INSERT" => (parts.before.or(absent(column)), parts.after.or(parts.value)),
             "DELETE" => (parts.before.or(parts.value), parts.after.or(absent(column))),
@@ -408,13 +461,11 @@ impl<'a> Parser<'a> {
             if self.peek_second() != Some(&Kind::Equals) {
                 // A bare object, or, behind it, "0 -> 1" or "0 to 1".
                 let nothing = parts.object.is_none() && page.is_none();
-                let from_to = names.contains(&"before") && parts.before.is_none();
+                let from_to =
+                    names.contains(&"before") && parts.before.is_none() && parts.after.is_none();
                 if nothing {
                     let word = self.word("what is meant, like A or A.x")?;
-                    parts.object = Some(At {
-                        it: bare(&word.it),
-                        column: word.column,
-                    });
+                    parts.object = Some(self.legal(bare(&word.it), word.column)?);
                 } else if from_to && matches!(self.peek(), Some(Kind::Word(_) | Kind::Quoted(_))) {
                     parts.before = Some(self.value()?);
                     if !self.take(&Kind::Arrow) && !self.take_word("to") {
@@ -431,6 +482,23 @@ impl<'a> Parser<'a> {
             self.next();
             let column = self.column();
             let lower = name.it.to_ascii_lowercase().replace(['_', '-'], "");
+            let told = match lower.as_str() {
+                "table" | "page" => page.is_some() || parts.object.is_some(),
+                "key" | "offset" | "field" | "row" | "slot" => key.is_some(),
+                "before" => parts.before.is_some(),
+                "after" => parts.after.is_some(),
+                "value" => parts.value.is_some(),
+                "lsn" => parts.lsn.is_some(),
+                "undoes" => parts.undoes.is_some(),
+                "undonext" => parts.undo_next.is_some(),
+                "copy" => parts.copy.is_some(),
+                _ => parts.name.is_some(),
+            };
+            if told {
+                return Err(Mistake::at(self.line, name.column)
+                    .found(format!("{}= a second time", name.it))
+                    .expected("each thing once"));
+            }
             match lower.as_str() {
                 "table" | "page" => {
                     shape = if lower == "table" { "table" } else { "page" };
@@ -469,14 +537,34 @@ impl<'a> Parser<'a> {
         }
         if let Some(page) = page {
             let it = placed(shape, &page.it, key.as_deref());
-            parts.object = Some(At {
-                it,
-                column: page.column,
-            });
+            parts.object = Some(self.legal(it, page.column)?);
         } else if let (Some(object), Some(key)) = (&mut parts.object, key) {
-            object.it = placed("table", &object.it.page, Some(&key));
+            let it = placed("table", &object.it.page, Some(&key));
+            *object = self.legal(it, object.column)?;
         }
         Ok(parts)
+    }
+
+    /// A thing that a table can have: its page has a name, and its key is not too long.
+    fn legal(&self, object: Object, column: usize) -> Result<At<Object>, Mistake> {
+        let wrong = Mistake::at(self.line, column);
+        let key = object.key.as_ref().map_or(0, String::len);
+        if object.page.is_empty() {
+            return Err(wrong
+                .found(format!("\"{}\", which names no page", object.name))
+                .expected("a page's name, like A or A.x"));
+        }
+        if object.page.len() > NAME_BYTES_MAX || key > KEY_BYTES_MAX {
+            return Err(wrong
+                .found(format!(
+                    "a page's name of {} bytes, a key of {key}",
+                    object.page.len()
+                ))
+                .expected(format!(
+                    "{NAME_BYTES_MAX} and {KEY_BYTES_MAX} bytes at most"
+                )));
+        }
+        Ok(At { it: object, column })
     }
 
     fn text(&mut self, expected: &str) -> Result<String, Mistake> {
@@ -555,12 +643,14 @@ impl<'a> Parser<'a> {
     }
 
     fn dirty(&mut self) -> Result<(Object, u64), Mistake> {
+        let column = self.column();
         let mut object = bare(&self.word("a page, or }")?.it);
         let named = ["page", "table"].contains(&object.name.to_ascii_lowercase().as_str());
         if named && self.take(&Kind::Equals) {
             let shape = object.name.to_ascii_lowercase();
             object = placed(&shape, &self.text("a page")?, None);
         }
+        let object = self.legal(object, column)?.it;
         if !self.take(&Kind::Colon) && !self.take(&Kind::Equals) {
             return Err(self.wrong(": and its recLSN, like A:recLSN=198"));
         }

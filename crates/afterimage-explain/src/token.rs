@@ -88,6 +88,7 @@ pub(crate) fn tokens(line: usize, text: &str) -> Result<Vec<Token>, Mistake> {
                 found.is_whitespace()
                     || "=,;:{}\"'#\u{2192}".contains(*found)
                     || *found == '-' && chars.get(from + 1) == Some(&'>')
+                    || *found == '/' && chars.get(from + 1) == Some(&'/')
             };
             let len = (chars[at..].iter().enumerate())
                 .position(|(n, found)| n > 0 && ends(at + n, found))

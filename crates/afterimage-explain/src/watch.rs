@@ -158,7 +158,9 @@ impl Watch {
 impl RecoveryObserver for Watch {
     fn step(&self, step: &RecoveryStep<'_>) -> AfterStep {
         let mut seen = self.seen.lock();
-        if let Some(crash) = self.crash.as_ref().filter(|_| seen.ripe) {
+        // Undo is over, and there were no CLRs: then the power stays.
+        let is_open = matches!(step, RecoveryStep::CheckpointTaken { .. });
+        if let Some(crash) = self.crash.as_ref().filter(|_| seen.ripe && !is_open) {
             // Not told of: what this step has written is in memory only, and goes with it.
             crash.sim.crash_now();
             return AfterStep::GoOn;

@@ -1,30 +1,13 @@
 //! Every scenario of the gallery, with what has to come out; the worked examples word for word; and mistakes, by line and column.
 
-use afterimage_explain::{Mistake, Recovery, Story, Trouble, explain, gallery};
+mod common;
 
-#[track_caller]
-fn told(script: &str) -> Story {
-    explain(script, None).unwrap_or_else(|trouble| panic!("{trouble}"))
-}
+use afterimage_explain::{Story, explain, gallery};
+use common::{decisions, mistake, only, told};
 
 #[track_caller]
 fn scenario(name: &str) -> Story {
     told(gallery::find(name).expect("it is in the gallery").script)
-}
-
-fn only(story: &Story) -> &Recovery {
-    assert_eq!(story.recoveries.len(), 1);
-    &story.recoveries[0]
-}
-
-/// The decisions of redo, a word a record.
-fn decisions(recovery: &Recovery) -> Vec<String> {
-    let redo = recovery.steps.iter().filter(|step| step.phase == "redo");
-    let decided = redo.map(|step| {
-        let fact = step.facts.iter().find(|(name, _)| *name == "decision");
-        format!("{} {}", step.lsn, fact.expect("redo decides").1)
-    });
-    decided.collect()
 }
 
 const FIRST: &str = "\
@@ -297,15 +280,6 @@ fn the_story_and_the_database_agree() {
                 assert_eq!(told, *value, "{}: {name}", scenario.name);
             }
         }
-    }
-}
-
-#[track_caller]
-fn mistake(script: &str) -> Mistake {
-    match explain(script, None) {
-        Err(Trouble::Mistake(mistake)) => mistake,
-        Err(other) => panic!("{other}"),
-        Ok(story) => panic!("no mistake: {}", story.result),
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Stage {
     homes: BTreeMap<PageId, Page>,
     /// Pages whose homes are half this version, half nothing.
     torn: BTreeMap<PageId, Page>,
+    /// Whole copies of some of them, for the doublewrite area.
+    copies: Vec<DoublewriteCopy>,
     /// Where each record ends.
     ends: BTreeMap<Lsn, Lsn>,
     /// Records of which only the first half is on disk.
@@ -131,6 +133,7 @@ impl Stage {
             tables,
             homes: BTreeMap::new(),
             torn: BTreeMap::new(),
+            copies: Vec::new(),
             ends: BTreeMap::new(),
             cut: BTreeSet::new(),
             flipped: BTreeSet::new(),
@@ -391,29 +394,21 @@ impl Stage {
 
     /// Lets the write of a table's page, as the record at `lsn` has left it, be cut off in the middle: half of its home is that
     /// version, and the other half is nothing. Whole it is in the doublewrite area, if there is a copy.
-    ///
-    /// # Errors
-    ///
-    /// None, on this disk.
-    pub fn torn(&mut self, table: &str, lsn: Lsn, copy: bool) -> Result<()> {
+    pub fn torn(&mut self, table: &str, lsn: Lsn, copy: bool) {
         let staged = &self.tables[table];
         let Some((_, page)) = staged.versions.range(..=lsn).next_back() else {
-            return Ok(());
+            return;
         };
         let (root, mut page) = (staged.root, page.clone());
         page.seal(self.id());
         if copy {
-            let copy = DoublewriteCopy {
+            self.copies.push(DoublewriteCopy {
                 page: root,
                 lsn: page.lsn().expect("stamped"),
                 image: page.bytes().to_vec(),
-            };
-            let directory = Path::new(DIRECTORY);
-            let (io, id) = (self.sim.io(), self.id());
-            Doublewrite::replace(&io, directory, id, PAGE_BYTES, 8, &[copy])?;
+            });
         }
         self.torn.insert(root, page);
-        Ok(())
     }
 
     /// Lets only the first half of the record at `lsn` be on disk.
@@ -431,8 +426,17 @@ impl Stage {
     }
 
     /// The power goes: what is on the disk then.
-    #[must_use]
-    pub fn crash(mut self) -> Image {
+    ///
+    /// # Errors
+    ///
+    /// None, on this disk.
+    pub fn crash(mut self) -> Result<Image> {
+        if !self.copies.is_empty() {
+            let directory = Path::new(DIRECTORY);
+            let (io, id, cells) = (self.sim.io(), self.id(), self.copies.len());
+            drop(Doublewrite::create(&io, directory, id, PAGE_BYTES, cells)?);
+            Doublewrite::replace(&io, directory, id, PAGE_BYTES, cells, &self.copies)?;
+        }
         let mut image = self.sim.snapshot().crash(&Survival::None);
         let id = self.id();
         let pages = format!("{DIRECTORY}/pages");
@@ -462,7 +466,7 @@ impl Stage {
                 image.write_bytes(&name, offset, &bytes);
             }
         }
-        image
+        Ok(image)
     }
 
     /// What is wrong in the log: of which record, from where on, and the bits that are left.

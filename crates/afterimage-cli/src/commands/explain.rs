@@ -143,9 +143,13 @@ fn refused(what: &str, script: &str, trouble: &Trouble) -> Failure {
     let name = if what == "-" { "standard input" } else { what };
     match trouble {
         Trouble::Mistake(mistake) => {
-            let text = script.lines().nth(mistake.line - 1).unwrap_or_default();
+            let text = script.trim_start_matches('\u{feff}').lines();
+            let text = text.skip(mistake.line - 1).next().unwrap_or_default();
             let place = format!("{name}, line {}, column {}", mistake.line, mistake.column);
-            let mark = " ".repeat(mistake.column.saturating_sub(1));
+            // A tab is as wide under itself, wherever that is.
+            let before = text.chars().chain(std::iter::repeat(' '));
+            let before = before.take(mistake.column.saturating_sub(1));
+            let mark: String = before.map(|c| if c == '\t' { c } else { ' ' }).collect();
             Failure::data(&mistake.found)
                 .at(format!("{place}\n    {text}\n    {mark}^"))
                 .advise(format!("expected {}", mistake.expected))
