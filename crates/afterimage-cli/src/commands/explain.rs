@@ -143,8 +143,8 @@ fn refused(what: &str, script: &str, trouble: &Trouble) -> Failure {
     let name = if what == "-" { "standard input" } else { what };
     match trouble {
         Trouble::Mistake(mistake) => {
-            let text = script.trim_start_matches('\u{feff}').lines();
-            let text = text.skip(mistake.line - 1).next().unwrap_or_default();
+            let mut lines = script.trim_start_matches('\u{feff}').lines();
+            let text = lines.nth(mistake.line - 1).unwrap_or_default();
             let place = format!("{name}, line {}, column {}", mistake.line, mistake.column);
             // A tab is as wide under itself, wherever that is.
             let before = text.chars().chain(std::iter::repeat(' '));
