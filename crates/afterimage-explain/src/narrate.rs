@@ -71,6 +71,7 @@ impl<'a> Narrator<'a> {
     pub(crate) fn no_crash(&mut self, clrs: usize) {
         let text = match clrs {
             0 => "there was nothing to undo: the power stays".to_owned(),
+            1 => "undo wrote no CLR: the power stays".to_owned(),
             clrs => format!("undo ended before {clrs} CLRs were written: the power stays"),
         };
         self.push(
