@@ -11,6 +11,9 @@ use std::path::{Component, Path, PathBuf};
 
 /// The version that is installed where none is found. It builds with our minimum Rust version.
 const VERSION: &str = "0.5.4";
+/// The book's own address leads to its first page.
+const BEGIN: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Afterimage</title>\
+<meta http-equiv=\"refresh\" content=\"0; url=book/start.html\"><p><a href=\"book/start.html\">Start here</a></p></html>\n";
 const REPOSITORY: &str = "https://github.com/afterimage-db/afterimage/blob/main";
 
 /// Builds it.
@@ -33,6 +36,8 @@ pub fn build(root: &Path) -> Outcome {
     let into = target_dir(root).join("book");
     let build = mdbook.words(["build", "--dest-dir", &into.display().to_string()]);
     build.words([&copy.display().to_string()]).run(root)?;
+    // mdBook puts the first page there once more, and the links in it would lead nowhere.
+    fs::write(into.join("index.html"), BEGIN).map_err(told)?;
     println!("the book: {}", into.join("index.html").display());
     Ok(())
 }
