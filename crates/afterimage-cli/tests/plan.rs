@@ -18,7 +18,39 @@ fn a_plan_tells_what_a_recovery_will_do_and_changes_nothing() {
         assert!(plan.text().contains(part), "{part}\n{}", plan.text());
     }
     assert!(plan.lines().len() < 120, "{}", plan.text());
+    for done in [
+        "is on disk for certain",
+        "open      after",
+        "changes applied to",
+    ] {
+        assert!(!plan.text().contains(done), "{done}\n{}", plan.text());
+    }
+    assert!(
+        plan.text().contains("would be applied to"),
+        "{}",
+        plan.text()
+    );
     let same = ok(&["explain", &db, "--json"]).json();
+    let tables = &same["recoveries"][0];
+    assert_eq!(
+        tables["losers"].as_array().expect("a list").len() as u64,
+        same["report"]["losers"].as_u64().expect("a number")
+    );
+    assert_eq!(
+        tables["dirty"].as_array().expect("a list").len() as u64,
+        same["report"]["pages"].as_u64().expect("a number")
+    );
+    assert_eq!(
+        tables["redone"],
+        serde_json::Value::Null,
+        "not all are told"
+    );
+    let steps = tables["steps"].as_array().expect("steps");
+    let more = steps.iter().find(|step| step["lsn"] == "...");
+    assert_eq!(
+        more.expect("not all are told")["after"],
+        serde_json::Value::Null
+    );
     assert_eq!(same["refused"], serde_json::Value::Null);
     assert!(same["estimate_seconds"].as_f64().expect("a time") > 0.0);
     let all = ok(&["explain", &db, "--all"]);
@@ -88,7 +120,9 @@ fn damage_is_told_with_what_each_policy_would_come_to() {
     bytes[60_000] ^= 0x40;
     fs::write(&segments[0], bytes).expect("a segment");
     let before = fingerprint(&db);
-    let plan = ok(&["explain", &db]).text();
+    // It is told, and a script can tell from the exit code.
+    let plan = run(&["explain", &db]).expect(3).text();
+    run(&["recover", &db, "--plan", "--json"]).expect(3);
     assert!(plan.contains("it would be refused"), "{plan}");
     assert!(plan.contains("damage, salvage: not offered"), "{plan}");
     assert_eq!(fingerprint(&db), before);
@@ -137,6 +171,68 @@ fn every_version_of_a_row_with_what_became_of_it() {
     );
     let nothing = ok(&["history", &db, "t", "nobody"]).text();
     assert!(nothing.contains("no change of this row"), "{nothing}");
+    assert!(nothing.contains("load"), "{nothing}");
     run(&["history", &db, "missing", "k"]).expect(2);
     assert_eq!(fingerprint(&db), before);
+}
+
+/// A change that a savepoint has taken back did not commit with its transaction.
+#[test]
+fn what_a_savepoint_took_back_is_rolled_back() {
+    let scratch = Scratch::new();
+    let db = scratch.path("db");
+    let script = "create t\nbegin\nput t k 1\nsavepoint s\nput t k 2\nput t k 3\nrollback to s\nput t k 4\ncommit\n";
+    run_with_input(&["shell", &db, "--create"], script.as_bytes()).expect(0);
+    let versions = ok(&["history", &db, "t", "k", "--json"]).json();
+    let outcomes: Vec<_> = versions
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|version| (&version["after"], &version["outcome"]))
+        .map(|(after, outcome)| {
+            format!("{} {}", after.as_str().unwrap(), outcome.as_str().unwrap())
+        })
+        .collect();
+    assert_eq!(
+        outcomes,
+        [
+            "1 committed",
+            "2 rolled back",
+            "3 rolled back",
+            "2 rolled back",
+            "1 rolled back",
+            "4 committed"
+        ]
+    );
+    assert!(ok(&["history", &db, "t", "k"]).text().contains("Z  _ -> 1"));
+}
+
+/// A log that cannot be read to its end has told something before that.
+#[test]
+fn what_is_before_the_damage_is_told() {
+    let scratch = Scratch::new();
+    let db = scratch.path("db");
+    let long = "x".repeat(1000);
+    let mut script = "create t\nput t k first\n".to_owned();
+    for n in 0..60 {
+        script += &format!("put t other{n} {long}\n");
+    }
+    script += "put t k last\n";
+    run_with_input(&["shell", &db, "--create"], script.as_bytes()).expect(0);
+    let log = PathBuf::from(&db).join("log");
+    let segments = fs::read_dir(&log).expect("a directory");
+    let mut segments: Vec<PathBuf> = segments
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    segments.sort();
+    let mut bytes = fs::read(&segments[0]).expect("a segment");
+    let at = bytes
+        .windows(7)
+        .position(|found| found == b"other30")
+        .expect("a record");
+    bytes[at + 100] ^= 0x40;
+    fs::write(&segments[0], bytes).expect("a segment");
+    let told = run(&["history", &db, "t", "k"]).expect(3);
+    assert!(told.text().contains("_ -> first"), "{}", told.text());
+    assert!(!told.text().contains("last"), "{}", told.text());
 }

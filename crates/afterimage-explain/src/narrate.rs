@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use afterimage::inspect::DumpLine;
 use afterimage::{Lsn, RedoDecision, TransactionChange};
 
-use crate::story::{Recovery, Rows, State, Step};
+use crate::story::{Recovery, Rows, State, Step, counted, some};
 use crate::watch::Event;
 
 /// What a story calls things.
@@ -44,6 +44,8 @@ pub(crate) struct Narrator<'a> {
     checkpoint: Option<Lsn>,
     /// Whether each step says where the tables stand behind it.
     tables: bool,
+    /// Whether that is known: steps were left out, and nothing has told since what came of them.
+    known: bool,
 }
 
 impl<'a> Narrator<'a> {
@@ -57,6 +59,7 @@ impl<'a> Narrator<'a> {
             state: before,
             checkpoint: None,
             tables: true,
+            known: true,
         }
     }
 
@@ -103,10 +106,7 @@ impl<'a> Narrator<'a> {
             what,
             text,
             facts,
-            after: match self.tables {
-                true => self.state.clone(),
-                false => State::default(),
-            },
+            after: (self.tables && self.known).then(|| self.state.clone()),
         });
     }
 
@@ -161,8 +161,12 @@ impl<'a> Narrator<'a> {
                 dirty,
                 redo_from,
             } => {
-                let losers = losers.iter().map(|line| self.names.txn(line.txn));
-                self.recovery.losers = losers.collect();
+                let active = losers.iter().map(|line| {
+                    let next = self.lsn(line.undo_next);
+                    (self.names.txn(line.txn), (self.names.lsn(line.last), next))
+                });
+                self.state.active = active.collect();
+                self.recovery.losers = self.state.active.keys().cloned().collect();
                 // T2 before T10.
                 self.recovery
                     .losers
@@ -174,11 +178,24 @@ impl<'a> Narrator<'a> {
                     .into_iter()
                     .map(|(lsn, page)| (self.names.page(page), self.names.lsn(lsn)));
                 self.recovery.dirty = dirty.collect();
+                self.state.dirty = self.recovery.dirty.iter().cloned().collect();
+                self.known = true;
                 self.recovery.redo_from = redo_from.map(|lsn| self.names.lsn(lsn));
-                let summary = self.recovery.summary();
+                let whole = !self.recovery.left_out.contains(&"analysis");
+                let mut found: Vec<String> = Vec::new();
+                found.extend(whole.then(|| counted(&self.recovery.winners, "winner")));
+                found.push(counted(&self.recovery.losers, "loser"));
+                let found = found.join(", ");
+                let dirty = self.recovery.dirty.iter();
+                let dirty: Vec<_> = dirty.map(|(page, lsn)| format!("{page}:{lsn}")).collect();
                 let text = match &self.recovery.redo_from {
-                    Some(from) => format!("{}; {}; redo from {from}", summary[0], summary[1]),
-                    None => format!("{}; no dirty pages: nothing to redo", summary[0]),
+                    Some(from) => {
+                        format!(
+                            "{found}; dirty pages {{{}}}; redo from {from}",
+                            some(&dirty)
+                        )
+                    }
+                    None => format!("{found}; no dirty pages: nothing to redo"),
                 };
                 self.push(
                     "tables",
@@ -215,6 +232,8 @@ impl<'a> Narrator<'a> {
                 self.push("undo", at, format!("{name} END"), text, facts);
             }
             Event::LeftOut { phase, counts } => {
+                self.recovery.left_out.push(*phase);
+                self.known = false;
                 let counts = counts.iter().map(|(what, count)| format!("{what} {count}"));
                 let text = counts.collect::<Vec<_>>().join(", ");
                 self.push(
@@ -224,8 +243,15 @@ impl<'a> Narrator<'a> {
                     text,
                     Vec::new(),
                 );
+                if *phase == "redo" {
+                    // The tables are as before; what the pages are, nobody has told.
+                    self.state.pages.clear();
+                    self.known = true;
+                }
             }
             Event::CheckpointTaken { lsn, redo_from } => {
+                // Nobody is unfinished any more, told or not.
+                self.state.active.clear();
                 self.names.written(*lsn, "CHECKPOINT".to_owned());
                 let at = self.names.lsn(*lsn);
                 let from = self.names.lsn(*redo_from);
@@ -423,8 +449,9 @@ impl<'a> Narrator<'a> {
                 self.names
                     .written(lsn, format!("{name} CLR {object} = {value}"));
                 let label = self.names.lsn(lsn);
-                let was = self.state.pages.get(&page_name).map(|(lsn, _)| lsn.clone());
-                let was = was.unwrap_or_else(|| "unknown".to_owned());
+                // As the CLR itself has it.
+                let was = clr.page_lsns.first().copied().flatten();
+                let was = self.lsn(was.and_then(Lsn::new));
                 self.put(clr, page, &label);
                 self.state
                     .active

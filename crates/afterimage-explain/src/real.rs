@@ -58,7 +58,8 @@ pub fn explain_directory(options: Options, directory: &Path, all: bool) -> Resul
         None => "open".to_owned(),
         Some(error) => format!("refused: {error}"),
     };
-    let recovery = tell(&watch, db.as_ref(), outcome)?;
+    let mut recovery = tell(&watch, db.as_ref(), outcome)?;
+    recovery.told = report.as_ref().map(would).unwrap_or_default();
     let mut estimate = None;
     if let Some(report) = &report
         && !report.clean
@@ -129,9 +130,7 @@ fn tell(watch: &Watch, db: Option<&Database>, outcome: String) -> Result<Recover
         narrator = narrator.without_tables();
     }
     for event in &events {
-        if !matches!(event, Event::AnalysisEnded { .. }) {
-            narrator.tell(event);
-        }
+        narrator.tell(event);
     }
     let mut recovery = narrator.finish(outcome);
     if let Some(report) = db.map(Database::recovery_report) {
@@ -139,6 +138,51 @@ fn tell(watch: &Watch, db: Option<&Database>, outcome: String) -> Result<Recover
         recovery.told = report.to_string().lines().map(str::to_owned).collect();
     }
     Ok(recovery)
+}
+
+/// What a recovery that was tried in memory would do. Its times are those of memory, and are not told.
+fn would(report: &RecoveryReport) -> Vec<String> {
+    let at = |lsn: Option<Lsn>| lsn.map_or_else(|| "none".to_owned(), |lsn| lsn.to_string());
+    if report.clean || report.created {
+        return vec![report.to_string()];
+    }
+    let mut lines = vec![
+        format!(
+            "decide    the log ends at LSN {}: {}",
+            at(report.end_lsn),
+            report.tail
+        ),
+        format!(
+            "secure    {} pages would be restored from the doublewrite area, {} of them torn",
+            report.pages_restored, report.pages_torn
+        ),
+        format!(
+            "analysis  {} records from the checkpoint at LSN {}: {} winners, {} losers",
+            report.records,
+            at(report.checkpoint_lsn),
+            report.winners,
+            report.losers
+        ),
+        format!(
+            "redo      {} bytes from LSN {}: {} changes would be applied to {} pages, {} are there already",
+            report.log_bytes,
+            at(report.redo_lsn),
+            report.redone,
+            report.pages,
+            report.already_there
+        ),
+        format!(
+            "undo      {} records of the losers would be taken back",
+            report.undone
+        ),
+    ];
+    if report.unlogged_emptied > 0 {
+        lines.push(format!(
+            "unlogged  {} tables would be empty: their rows are not in the log",
+            report.unlogged_emptied
+        ));
+    }
+    lines
 }
 
 fn tables(db: &Database) -> Result<BTreeMap<u32, String>, Error> {

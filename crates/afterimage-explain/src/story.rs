@@ -33,8 +33,8 @@ pub struct Step {
     pub text: String,
     /// More of it, by name: `decision`, `reason`, `page`, `page_lsn_before`, `page_lsn_after`, `clr`, `undo_next`, `transaction`.
     pub facts: Vec<(&'static str, String)>,
-    /// Where recovery stands behind this step.
-    pub after: State,
+    /// Where recovery stands behind this step; `None` where that is not told: the story leaves steps out, or is too long.
+    pub after: Option<State>,
 }
 
 /// One recovery: from the crash to the open database, or to the next crash.
@@ -45,6 +45,8 @@ pub struct Recovery {
     pub before: State,
     /// Its steps.
     pub steps: Vec<Step>,
+    /// Phases of which not every step is told: what is listed by them below is not all.
+    pub left_out: Vec<&'static str>,
     /// Transactions that had committed.
     pub winners: Vec<String>,
     /// Transactions that were unfinished.
@@ -115,18 +117,13 @@ impl Recovery {
         if !self.told.is_empty() {
             return self.told.clone();
         }
-        let count = |names: &[String], one: &str| match names {
-            [] => format!("no {one}"),
-            [name] => format!("{one} {name}"),
-            names => format!("{one}s {}", names.join(", ")),
-        };
         let dirty = self.dirty.iter().map(|(page, lsn)| format!("{page}:{lsn}"));
         let dirty: Vec<_> = dirty.collect();
         let mut lines = vec![
             format!(
                 "{}, {}",
-                count(&self.winners, "winner"),
-                count(&self.losers, "loser")
+                counted(&self.winners, "winner"),
+                counted(&self.losers, "loser")
             ),
             format!("dirty pages {{{}}}", dirty.join(", ")),
         ];
@@ -145,7 +142,13 @@ impl Recovery {
     }
 
     fn json(&self) -> Json {
-        let mut before = &self.before;
+        let mut before = Some(&self.before);
+        let tables = |state: Option<&State>| state.map_or(Json::Null, State::json);
+        // A list that is not whole would be taken for one that is.
+        let list = |phase: &str, names: &[String]| match self.left_out.contains(&phase) {
+            true => Json::Null,
+            false => json!(names),
+        };
         let steps = self.steps.iter().enumerate().map(|(n, step)| {
             let mut json = json!({
                 "number": n + 1,
@@ -153,13 +156,13 @@ impl Recovery {
                 "lsn": step.lsn,
                 "what": step.what,
                 "text": step.text,
-                "before": before.json(),
-                "after": step.after.json(),
+                "before": tables(before),
+                "after": tables(step.after.as_ref()),
             });
             for (name, value) in &step.facts {
                 json[*name] = json!(value);
             }
-            before = &step.after;
+            before = step.after.as_ref();
             json
         });
         let steps: Vec<Json> = steps.collect();
@@ -168,13 +171,13 @@ impl Recovery {
             .iter()
             .map(|(page, rec_lsn)| json!({ "page": page, "rec_lsn": rec_lsn }));
         json!({
-            "winners": self.winners,
+            "winners": list("analysis", &self.winners),
             "losers": self.losers,
             "dirty": dirty.collect::<Vec<_>>(),
             "redo_from": self.redo_from,
-            "redone": self.redone,
-            "undone": self.undone,
-            "written": self.written,
+            "redone": list("redo", &self.redone),
+            "undone": list("undo", &self.undone),
+            "written": list("undo", &self.written),
             "outcome": self.outcome,
             "summary": self.summary(),
             "steps": steps,
@@ -310,6 +313,25 @@ impl Story {
             lines.push(format!("  {}", self.result));
         }
         lines
+    }
+}
+
+/// Names on a line, with what they are in front.
+pub(crate) fn counted(names: &[String], one: &str) -> String {
+    match names {
+        [] => format!("no {one}"),
+        [name] => format!("{one} {name}"),
+        names => format!("{one}s {}", some(names)),
+    }
+}
+
+/// As many of them as fit a line, and how many there are beside.
+pub(crate) fn some(names: &[String]) -> String {
+    const MOST: usize = 24;
+    let shown = names[..names.len().min(MOST)].join(", ");
+    match names.len().saturating_sub(MOST) {
+        0 => shown,
+        more => format!("{shown}, and {more} more"),
     }
 }
 

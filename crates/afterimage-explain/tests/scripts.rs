@@ -2,7 +2,7 @@
 
 mod common;
 
-use afterimage_explain::{Story, Trouble, explain};
+use afterimage_explain::{State, Story, Trouble, explain};
 use common::{decisions, mistake, only, told};
 
 /// Lines of a script, with `/` between them.
@@ -13,6 +13,11 @@ fn lines(script: &str) -> String {
 #[track_caller]
 fn short(script: &str) -> Story {
     told(&lines(script))
+}
+
+fn last_state(story: &Story) -> &State {
+    let last = only(story).steps.last().expect("steps");
+    last.after.as_ref().expect("told")
 }
 
 /// The script is refused on this line, and what was expected has this in it.
@@ -402,7 +407,7 @@ fn the_story_tells_what_it_knows() {
     let story = short(
         "1 T1 UPDATE A 0->1 / 2 T1 COMMIT / 3 T2 UPDATE A 1->2 / 4 T2 COMMIT / TORN A lsn=3 / CRASH",
     );
-    let (lsn, rows) = &only(&story).steps.last().expect("steps").after.pages["A"];
+    let (lsn, rows) = &last_state(&story).pages["A"];
     assert_eq!((lsn.as_str(), rows.len()), ("3", 1));
     assert_eq!(rows[0].1.as_deref(), Some("2"));
     // A CLR that undo visits moves undoNext like any record.
@@ -411,13 +416,13 @@ fn the_story_tells_what_it_knows() {
     );
     let undo = only(&story).steps.iter().filter(|s| s.phase == "undo");
     let next: Vec<_> = undo
-        .filter_map(|step| Some(step.after.active.get("T1")?.1.clone()))
+        .filter_map(|step| Some(step.after.as_ref()?.active.get("T1")?.1.clone()))
         .collect();
     assert_eq!(next, ["4", "2", "1", "none"]);
     // A value is what it is, however long.
     let long = "x".repeat(200);
     let story = short(&format!("1 T1 INSERT A value={long} / 2 T1 COMMIT / CRASH"));
-    let rows = &only(&story).steps.last().expect("steps").after.pages["A"].1;
+    let rows = &last_state(&story).pages["A"].1;
     assert_eq!(rows[0].1.as_deref(), Some(long.as_str()));
     // What was there before the excerpt, nobody has told.
     let story = short("10 CHECKPOINT active={T1:lastLSN=7} / 11 T1 UPDATE A 0->1 / CRASH");
@@ -611,7 +616,7 @@ fn no_script_panics() {
                 assert_eq!(last.outcome, "open", "{script}");
             }
             // What the story says of the pages is what the database says.
-            let after = last.steps.last().map(|step| &step.after);
+            let after = last.steps.last().and_then(|step| step.after.as_ref());
             let after = after.filter(|_| last.outcome == "open");
             for (page, rows) in story.values.iter().filter(|_| after.is_some()) {
                 let (_, told) = &after.expect("filtered").pages[page];

@@ -273,7 +273,7 @@ fn the_story_and_the_database_agree() {
             continue;
         };
         for (page, rows) in &story.values {
-            let (_, told) = &last.after.pages[page];
+            let (_, told) = &last.after.as_ref().expect("told").pages[page];
             for (name, value) in rows {
                 let told = told.iter().find(|(row, _)| row == name);
                 let told = told.and_then(|(_, value)| value.clone());

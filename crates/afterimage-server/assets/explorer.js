@@ -42,7 +42,7 @@ function timeline(story) {
   const last = all.at(-1);
   if (last.phase !== "refused") {
     const summary = story.recoveries.at(-1)?.summary ?? [];
-    all.push({ phase: "result", lsn: "", what: "", text: story.log.length === 0 ? story.result : story.result ? `In the database now: ${story.result}` : "Open again.", summary, before: last.after, after: last.after, recovery: story.recoveries.length - 1, run: run + 1 });
+    all.push({ phase: "result", lsn: "", what: "", text: story.log.length === 0 ? story.result : story.result ? `In the database now: ${story.result}` : "Open again.", summary, before: last.after, after: last.after ?? null, recovery: story.recoveries.length - 1, run: run + 1 });
   }
   return all;
 }
@@ -279,7 +279,10 @@ export class Explorer {
   }
 
   showTables(step) {
-    const { before, after } = step;
+    // Where steps are left out, nobody has told what came of them.
+    const told = step.after !== null;
+    const after = step.after ?? { active: [], dirty: [], pages: [] };
+    const before = step.before ?? after;
     const rows = (now, old, key, cells, columns, none) => {
       if (now.length === 0 && old.length === 0) return [element("tr", {}, element("td", { colspan: columns, class: "none" }, none))];
       const past = new Map(old.map((one) => [one[key], one]));
@@ -293,8 +296,8 @@ export class Explorer {
     };
     const head = (text) => element("th", { scope: "row" }, text);
     const cell = (text) => element("td", { class: "mono" }, text);
-    this.active.replaceChildren(...rows(after.active, before.active, "transaction", (one) => [head(one.transaction), cell(one.last_lsn), cell(one.undo_next)], "3", "Nobody"));
-    this.dirty.replaceChildren(...rows(after.dirty, before.dirty, "page", (one) => [head(one.page), cell(one.rec_lsn)], "2", "None"));
+    this.active.replaceChildren(...rows(after.active, before.active, "transaction", (one) => [head(one.transaction), cell(one.last_lsn), cell(one.undo_next)], "3", told ? "Nobody" : "Not told here"));
+    this.dirty.replaceChildren(...rows(after.dirty, before.dirty, "page", (one) => [head(one.page), cell(one.rec_lsn)], "2", told ? "None" : "Not told here"));
     const past = new Map(before.pages.map((page) => [page.page, page]));
     const pages = after.pages.map((page) => {
       const old = past.get(page.page);
@@ -307,7 +310,7 @@ export class Explorer {
       const lsn = old && old.page_lsn !== page.page_lsn ? `${old.page_lsn} → ${page.page_lsn}` : page.page_lsn;
       return element("li", { class: changed ? "changed" : "" }, element("div", { class: "line" }, element("b", {}, page.page), element("span", { class: "mono" }, `page LSN ${lsn}`)), ...values);
     });
-    this.pages.replaceChildren(...(pages.length > 0 ? pages : [element("li", { class: "none" }, "None in this story")]));
+    this.pages.replaceChildren(...(pages.length > 0 ? pages : [element("li", { class: "none" }, told ? "None in this story" : "Not told here")]));
   }
 
   key(event) {

@@ -18,7 +18,7 @@ use crate::recovery::RecoveryReport;
 
 mod history;
 
-pub use history::{LoggedValue, Outcome, Version, history};
+pub use history::{History, LoggedValue, Outcome, Version, history};
 
 pub use crate::database::StatusFile;
 
@@ -73,7 +73,7 @@ pub fn estimate(io: &Io, directory: &Path, report: &RecoveryReport) -> Result<Es
     };
     Ok(Estimate {
         time: speed.unwrap_or_default().time(&load),
-        learnt: speed.is_some(),
+        learnt: speed.is_some_and(|speed| speed.permille.is_some()),
     })
 }
 
@@ -128,7 +128,7 @@ impl RecoveryModel {
             }
         }
         Ok(RecoveryModel {
-            is_learnt: speed.is_some(),
+            is_learnt: speed.is_some_and(|speed| speed.permille.is_some()),
             speed: speed.unwrap_or_default(),
             load: Load {
                 record_bytes: USUAL_RECORD,
@@ -185,6 +185,8 @@ pub struct DumpLine {
     pub table: Option<u32>,
     /// The pages it changes.
     pub pages: Vec<u64>,
+    /// The LSN that each of them had before.
+    pub page_lsns: Vec<Option<u64>>,
     /// Microseconds since the Unix epoch, where the record bears a time (commits do).
     pub time_micros: Option<u64>,
     /// Bytes in the log, header included.
@@ -226,6 +228,7 @@ pub fn dump(
             undo_next: None,
             table: None,
             pages: Vec::new(),
+            page_lsns: Vec::new(),
             time_micros: found.frame.time,
             bytes: found.frame.end.get() - found.frame.lsn.get(),
             segment: found.segment,
@@ -280,6 +283,7 @@ pub fn line(record: &afterimage_log::Record, segment_bytes: u64) -> DumpLine {
         undo_next: None,
         table: None,
         pages: Vec::new(),
+        page_lsns: Vec::new(),
         time_micros: record.time,
         bytes: record.next.get() - lsn,
         segment: lsn / segment_bytes.max(1),
@@ -317,7 +321,10 @@ fn describe(record: &Record<'_>, lsn: Lsn, line: &mut DumpLine) {
     line.kind = record.name().to_owned();
     line.txn = record.txn(lsn).map(Lsn::get);
     line.prev = record.prev().map(Lsn::get);
-    line.pages = record.pages().map(|(page, _, _)| page.get()).collect();
+    for (page, page_lsn, _) in record.pages() {
+        line.pages.push(page.get());
+        line.page_lsns.push(page_lsn.map(Lsn::get));
+    }
     match record {
         Record::Row(row) => {
             line.table = Some(row.table.get());

@@ -19,7 +19,7 @@ Goes through the log that is there, oldest record first: what checkpoints have g
 is recovered in memory first, so what its losers wrote is shown, and shown as taken back. Changes nothing.
 
 An update of some bytes logs only the difference. Its values are known from the records around it; `?` stands where no
-record has them.
+record has them. Where the log cannot be read to its end, what was found before that place is shown, and the exit code is 3.
 
 Example:
   afterimage history bank accounts alice")]
@@ -51,28 +51,39 @@ pub fn run(args: &Args, settings: &Settings, out: &mut Out) -> Result<(), Failur
                 .at(format!("table {}", args.table)),
         );
     }
-    let versions = inspect::history(&io, &args.dir, table.id(), &key, Some(&now)).map_err(told)?;
+    let history = inspect::history(&io, &args.dir, table.id(), &key, Some(&now)).map_err(told)?;
+    // Whoever reads slowly keeps nobody out.
+    drop(db);
+    print(&history.versions, &now, out)?;
+    match history.stopped {
+        Some(error) => Err(told(error)),
+        None => Ok(()),
+    }
+}
+
+fn print(versions: &[Version], now: &LoggedValue, out: &mut Out) -> Result<(), Failure> {
     if out.is_json() {
         return out.document(&versions.iter().map(document).collect());
     }
     if versions.is_empty() {
         return out.line(format!(
-            "the log has no change of this row; it is {} now",
-            shown(&now)
+            "the log has no change of this row; it is {} now. (Rows that a load of a new table has brought are logged by \
+             the page, not singly.)",
+            shown(now)
         ));
     }
     out.line(format!(
-        "{:>12} {:>12}  {:<26}  change",
+        "{:>12} {:>12}  {:<27}  change",
         "LSN", "transaction", "outcome"
     ))?;
-    for version in &versions {
+    for version in versions {
         let back = if version.takes_back {
             "  (taken back)"
         } else {
             ""
         };
         out.line(format!(
-            "{:>12} {:>12}  {:<26}  {} -> {}{back}",
+            "{:>12} {:>12}  {:<27}  {} -> {}{back}",
             version.lsn.get(),
             version.txn.get(),
             outcome(version.outcome),
@@ -105,13 +116,13 @@ fn shown(value: &LoggedValue) -> String {
     }
 }
 
-/// A moment, as people write it.
+/// A moment, as people write it, in UTC.
 fn time(micros: u64) -> String {
     let (seconds, rest) = (micros / 1_000_000, micros % 1_000_000);
     let (days, of_day) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil(days);
     let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
-    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{rest:06}")
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{rest:06}Z")
 }
 
 /// The date of a day since 1970, by the Gregorian calendar, counted in eras of 400 years that begin in March.
@@ -155,10 +166,10 @@ mod tests {
 
     #[test]
     fn moments_are_written_as_people_write_them() {
-        assert_eq!(time(0), "1970-01-01 00:00:00.000000");
-        assert_eq!(time(951_782_399_000_001), "2000-02-28 23:59:59.000001");
-        assert_eq!(time(951_782_400_000_000), "2000-02-29 00:00:00.000000");
-        assert_eq!(time(1_767_225_600_000_000), "2026-01-01 00:00:00.000000");
-        assert_eq!(time(4_107_542_400_000_000), "2100-03-01 00:00:00.000000");
+        assert_eq!(time(0), "1970-01-01 00:00:00.000000Z");
+        assert_eq!(time(951_782_399_000_001), "2000-02-28 23:59:59.000001Z");
+        assert_eq!(time(951_782_400_000_000), "2000-02-29 00:00:00.000000Z");
+        assert_eq!(time(1_767_225_600_000_000), "2026-01-01 00:00:00.000000Z");
+        assert_eq!(time(4_107_542_400_000_000), "2100-03-01 00:00:00.000000Z");
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::commands::demo::story;
 use crate::commands::explain;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::open::{self, from_engine};
 use crate::out::Out;
 use crate::settings::Settings;
@@ -31,7 +31,8 @@ pub fn run(
         document["estimate_learnt"] = json!(plan.estimate.map(|(_, learnt)| learnt));
         document["refused"] = json!(plan.refused.as_ref().map(ToString::to_string));
         document["policies"] = json!({ "refuse": refuse(&plan), "salvage": salvage(&plan) });
-        return out.document(&document);
+        out.document(&document)?;
+        return ended(&plan);
     }
     explain::show(&plan.story, step, out)?;
     out.line("")?;
@@ -55,7 +56,15 @@ pub fn run(
     {
         out.line("--all tells every step")?;
     }
-    Ok(())
+    ended(&plan)
+}
+
+/// All is told; the exit code is that of an open, as far as it would come.
+fn ended(plan: &Plan) -> Result<(), Failure> {
+    match plan.refused {
+        Some(_) => Err(Failure::Told(Exit::Refused)),
+        None => Ok(()),
+    }
 }
 
 fn sizes(report: &RecoveryReport) -> String {

@@ -48,7 +48,7 @@ impl EngineArea {
             area[48..56].copy_from_slice(&stop.pages.to_le_bytes());
         }
         if let Some(speed) = &self.speed {
-            area[56..60].copy_from_slice(&speed.permille.to_le_bytes());
+            area[56..60].copy_from_slice(&speed.permille.unwrap_or(0).to_le_bytes());
             area[60..64].copy_from_slice(&speed.fixed_micros.to_le_bytes());
         }
         area
@@ -75,9 +75,9 @@ impl EngineArea {
             speed: {
                 let both = number()?;
                 let (permille, fixed_micros) = (both as u32, (both >> 32) as u32);
-                (permille > 0).then_some(Speed {
+                (both > 0).then_some(Speed {
                     fixed_micros,
-                    permille,
+                    permille: Some(permille).filter(|permille| *permille > 0),
                 })
             },
         };
@@ -112,7 +112,7 @@ mod tests {
             }),
             speed: Some(Speed {
                 fixed_micros: 1234,
-                permille: 890,
+                permille: Some(890),
             }),
         };
         assert_eq!(EngineArea::decode(&area.encode()).expect("decodes"), area);
@@ -122,6 +122,15 @@ mod tests {
             ..area
         };
         assert_eq!(EngineArea::decode(&older.encode()).expect("decodes"), older);
+        // A short recovery teaches what does not depend on the log, and no more.
+        let short = EngineArea {
+            speed: Some(Speed {
+                fixed_micros: 1234,
+                permille: None,
+            }),
+            ..older
+        };
+        assert_eq!(EngineArea::decode(&short.encode()).expect("decodes"), short);
         let backwards = EngineArea {
             redo_lsn: lsn(901),
             ..area

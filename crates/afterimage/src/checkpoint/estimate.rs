@@ -29,15 +29,15 @@ const LEARNT_FROM: Duration = Duration::from_millis(150);
 pub(crate) struct Speed {
     /// What a recovery takes whatever the log holds, in microseconds.
     pub(crate) fixed_micros: u32,
-    /// What the rest takes, in thousandths of what is reckoned.
-    pub(crate) permille: u32,
+    /// What the rest takes, in thousandths of what is reckoned; `None`: no recovery here was long enough to tell.
+    pub(crate) permille: Option<u32>,
 }
 
 impl Default for Speed {
     fn default() -> Speed {
         Speed {
             fixed_micros: 150_000,
-            permille: 1000,
+            permille: None,
         }
     }
 }
@@ -54,7 +54,7 @@ impl Load {
 impl Speed {
     /// How long a recovery of this would take.
     pub(crate) fn time(self, load: &Load) -> Duration {
-        self.fixed() + load.reckoned().mul_f64(f64::from(self.permille) / 1000.0)
+        self.fixed() + load.reckoned().mul_f64(self.share())
     }
 
     /// How much log there may be for a recovery to take no longer than `target`, where everything else is as in `load`. Never
@@ -67,7 +67,7 @@ impl Speed {
             ..*load
         }));
         let record = EXAMINED + REDONE;
-        let record = record as f64 * f64::from(self.permille.max(1)) / 1000.0;
+        let record = record as f64 * self.share();
         let records = left.as_nanos() as f64 / record;
         ((records * load.record_bytes as f64) as u64).max(least)
     }
@@ -82,12 +82,17 @@ impl Speed {
         let reckoned = load.reckoned();
         let permille = match reckoned < LEARNT_FROM || took.is_zero() {
             true => self.permille,
-            false => bounded(took.as_micros() * 1000 / reckoned.as_micros()).max(1),
+            false => Some(bounded(took.as_micros() * 1000 / reckoned.as_micros()).max(1)),
         };
         Speed {
             fixed_micros,
             permille,
         }
+    }
+
+    /// What a recovery takes of what is reckoned, as far as that is known.
+    fn share(self) -> f64 {
+        f64::from(self.permille.unwrap_or(1000).max(1)) / 1000.0
     }
 
     fn fixed(self) -> Duration {
@@ -125,13 +130,16 @@ mod tests {
             (100_000, speed.permille)
         );
         assert_eq!(speed.learn(&LOAD, Duration::ZERO, Duration::ZERO), speed);
+        // Whoever has seen nothing but that knows nothing of the rest.
+        let first = Speed::default().learn(&little, Duration::from_secs(1), rest);
+        assert_eq!((first.fixed_micros, first.permille), (200_000, None));
     }
 
     #[test]
     fn so_much_log_as_is_allowed_takes_no_longer_than_allowed() {
         let speed = Speed {
             fixed_micros: 100_000,
-            permille: 3000,
+            permille: Some(3000),
         };
         for target in [1, 2, 10, 30, 3600].map(Duration::from_secs) {
             let log = speed.log_within(target, &LOAD, 1 << 20);

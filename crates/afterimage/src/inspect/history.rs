@@ -3,13 +3,14 @@
 //! An update that changes some bytes logs only the difference. Its values are known from the records around it: forward, from the last one that has a
 //! value whole; and backward, from the next one that has, or from what is there now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use afterimage_io::Io;
 use afterimage_log::{ControlFile, FrameKind, Log, Lsn};
 
-use crate::error::Result;
+use crate::checkpoint::EngineArea;
+use crate::error::{Error, Result};
 use crate::page::{Stored, xor_value};
 use crate::record::{Change, Record};
 
@@ -27,13 +28,13 @@ pub enum LoggedValue {
     Unknown,
 }
 
-/// How a transaction has ended.
+/// What has become of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// It has committed: the record, and the time, in microseconds since the Unix epoch.
+    /// Its transaction has committed: the record, and the time, in microseconds since the Unix epoch.
     Committed(Lsn, Option<u64>),
-    /// It was rolled back.
+    /// It was rolled back, with its transaction or alone: the end record, or the compensation.
     RolledBack(Lsn),
     /// Neither is in the log.
     Unfinished,
@@ -53,8 +54,18 @@ pub struct Version {
     pub before: LoggedValue,
     /// The value after.
     pub after: LoggedValue,
-    /// How its transaction has ended.
+    /// What has become of it.
     pub outcome: Outcome,
+}
+
+/// The versions of a row that the log has.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct History {
+    /// Oldest first.
+    pub versions: Vec<Version>,
+    /// Why the log could not be read to its end: what is behind that place is missing.
+    pub stopped: Option<Error>,
 }
 
 /// What a record does to the value, as far as that is in it.
@@ -69,18 +80,28 @@ enum Step {
 ///
 /// # Errors
 ///
-/// The control file or the log cannot be read.
+/// The control file cannot be read, or where the log begins.
 pub fn history(
     io: &Io,
     directory: &Path,
     table: u32,
     key: &[u8],
     now: Option<&LoggedValue>,
-) -> Result<Vec<Version>> {
+) -> Result<History> {
     let file = ControlFile::open(io, directory, false)?;
     let (mut found, mut ends) = (Vec::new(), BTreeMap::new());
+    // Transactions that have changed the row: nobody else's end matters.
+    let mut whose = BTreeSet::new();
+    let (mut stopped, mut read_to) = (None, None);
     for frame in Log::scan(io, directory, file.current(), None)? {
-        let frame = frame?;
+        let frame = match frame {
+            Ok(frame) => frame,
+            Err(error) => {
+                stopped = Some(error.into());
+                break;
+            }
+        };
+        read_to = Some(frame.frame.end);
         if frame.kind != FrameKind::Data {
             continue;
         }
@@ -88,26 +109,44 @@ pub fn history(
         match Record::decode(&frame.frame.payload) {
             Ok(Record::Row(row)) => {
                 let txn = row.txn.unwrap_or(lsn);
-                if row.commit {
+                let is_it = row.table.get() == table && *row.key == *key;
+                if is_it {
+                    whose.insert(txn);
+                }
+                if row.commit && whose.contains(&txn) {
                     ends.insert(txn, Outcome::Committed(lsn, time));
                 }
-                if row.table.get() == table && *row.key == *key {
+                if is_it {
                     found.push((lsn, txn, false, step(&row.change, false)));
                 }
             }
             Ok(Record::Clr(clr)) if clr.table.get() == table && *clr.key == *key => {
+                whose.insert(clr.txn);
                 found.push((lsn, clr.txn, true, step(&clr.change, true)));
             }
-            Ok(Record::Commit { txn, .. }) => {
+            Ok(Record::Commit { txn, .. }) if whose.contains(&txn) => {
                 ends.insert(txn, Outcome::Committed(lsn, time));
             }
-            Ok(Record::End { txn, .. }) => {
+            Ok(Record::End { txn, .. }) if whose.contains(&txn) => {
                 ends.insert(txn, Outcome::RolledBack(lsn));
             }
             _ => {}
         }
     }
-    let mut versions = Vec::with_capacity(found.len());
+    // A scan takes what it cannot read for the end; the last checkpoint stands before that.
+    let checkpoint = EngineArea::decode(&file.current().client)?.checkpoint_lsn;
+    if stopped.is_none() && read_to <= Some(checkpoint) {
+        let at = read_to.map_or_else(|| "its beginning".to_owned(), |lsn| format!("LSN {lsn}"));
+        stopped = Some(Error::corruption(
+            format!("log, {at}"),
+            format!(
+                "a record that cannot be read: the last checkpoint, at LSN {checkpoint}, is behind it"
+            ),
+        ));
+    }
+    let mut versions: Vec<Version> = Vec::with_capacity(found.len());
+    // Changes that stand, for each transaction.
+    let mut standing: BTreeMap<Lsn, Vec<usize>> = BTreeMap::new();
     let mut value = LoggedValue::Unknown;
     let mut runs = Vec::with_capacity(found.len());
     for (lsn, txn, takes_back, step) in found {
@@ -119,16 +158,30 @@ pub fn history(
         let before = before.unwrap_or_else(|| value.clone());
         value = after.clone();
         runs.push(difference);
+        let mut outcome = ends.get(&txn).copied().unwrap_or(Outcome::Unfinished);
+        let stands = standing.entry(txn).or_default();
+        match (takes_back, outcome) {
+            (false, _) => stands.push(versions.len()),
+            (true, Outcome::RolledBack(_)) => {}
+            // Back to a savepoint: the newest change that stands goes, whatever becomes of the others.
+            (true, _) => {
+                outcome = Outcome::RolledBack(lsn);
+                if let Some(undone) = stands.pop() {
+                    versions[undone].outcome = outcome;
+                }
+            }
+        }
         versions.push(Version {
             lsn,
             txn,
             takes_back,
             before,
             after,
-            outcome: ends.get(&txn).copied().unwrap_or(Outcome::Unfinished),
+            outcome,
         });
     }
     // Backward: what follows tells what was.
+    let now = now.filter(|_| stopped.is_none());
     let mut value = now.cloned().unwrap_or(LoggedValue::Unknown);
     for (version, runs) in versions.iter_mut().zip(&runs).rev() {
         if version.after == LoggedValue::Unknown {
@@ -139,7 +192,7 @@ pub fn history(
         }
         value = version.before.clone();
     }
-    Ok(versions)
+    Ok(History { versions, stopped })
 }
 
 fn xored(value: &LoggedValue, runs: &[u8]) -> LoggedValue {
