@@ -55,6 +55,11 @@ fn a_plan_tells_what_a_recovery_will_do_and_changes_nothing() {
     assert!(same["estimate_seconds"].as_f64().expect("a time") > 0.0);
     let all = ok(&["explain", &db, "--all"]);
     assert!(all.lines().len() > plan.lines().len());
+    let whole = ok(&["explain", &db, "--all", "--json"]).json();
+    for (list, count) in [("winners", "winners"), ("losers", "losers")] {
+        let names = whole["recoveries"][0][list].as_array().expect("a list");
+        assert_eq!(whole["report"][count], names.len(), "{list}");
+    }
     assert_eq!(fingerprint(&db), before, "not a byte");
 
     let done = ok(&["recover", &db, "--json"]).json();

@@ -292,7 +292,9 @@ impl<'a> Narrator<'a> {
             told.push(self.transaction(record, change));
         }
         // It has begun before the checkpoint, whose tables are still to come.
-        let is_over = matches!(record.kind.as_str(), "commit" | "end");
+        // Or one record is all of it.
+        let is_over =
+            matches!(record.kind.as_str(), "commit" | "end") || record.kind.ends_with("+commit");
         if let (true, [], Some(txn)) = (is_over, transactions, record.txn.and_then(Lsn::new)) {
             told.push(self.transaction(record, &TransactionChange::Gone(txn)));
         }
