@@ -1,6 +1,6 @@
 //! How long things take: waits, syncs, commits, checkpoints, each kind as a histogram of plain counters.
 //!
-//! Who is counted pays two looks at the clock and three additions. The buckets are fixed: four in each doubling of the time,
+//! Who is counted pays two looks at the clock and five additions. The buckets are fixed: four in each doubling of the time,
 //! so that what is told is at most an eighth off (below eight microseconds: one of them), and histograms of several threads, or of two moments, add and subtract.
 
 use std::time::Duration;
@@ -15,10 +15,13 @@ const BUCKETS: usize = if cfg!(any(loom, shuttle)) { 1 } else { 140 };
 
 /// Off only where it is measured what counting costs: `cargo xtask cost`.
 const COUNTED: bool = !cfg!(unmeasured);
+/// Whether those under way are counted too; models have enough orders to look at.
+const COUNTS_UNDER_WAY: bool = !cfg!(any(loom, shuttle));
 
 /// Durations of one kind, counted; told as a [`Histogram`].
 #[derive(Debug)]
 pub struct Durations {
+    under_way: AtomicU64,
     buckets: [AtomicU64; BUCKETS],
     nanos: AtomicU64,
     longest_nanos: AtomicU64,
@@ -27,6 +30,7 @@ pub struct Durations {
 impl Default for Durations {
     fn default() -> Durations {
         Durations {
+            under_way: AtomicU64::new(0),
             buckets: std::array::from_fn(|_| AtomicU64::new(0)),
             nanos: AtomicU64::new(0),
             longest_nanos: AtomicU64::new(0),
@@ -35,15 +39,26 @@ impl Default for Durations {
 }
 
 impl Durations {
-    /// Does what takes time, and counts how long it took.
+    /// Does what takes time, and counts how long it took; meanwhile it is [under way](Durations::under_way). After a panic it stays so.
     pub fn during<R>(&self, io: &Io, work: impl FnOnce() -> R) -> R {
         if !COUNTED {
             return work();
         }
+        if COUNTS_UNDER_WAY {
+            self.under_way.fetch_add(1, Ordering::Relaxed);
+        }
         let began = io.now();
         let result = work();
         self.add(io.now().saturating_sub(began));
+        if COUNTS_UNDER_WAY {
+            self.under_way.fetch_sub(1, Ordering::Relaxed);
+        }
         result
+    }
+
+    /// How many have begun and not ended: what the histogram will count, however long that takes.
+    pub fn under_way(&self) -> u64 {
+        self.under_way.load(Ordering::Relaxed)
     }
 
     /// Counts one that took so long.
@@ -295,6 +310,18 @@ mod tests {
         assert_eq!(told.within_micros(128), 990);
         assert_eq!(told.within_micros(1 << 16), 1000);
         assert_eq!(told.buckets().map(|(_, n)| n).sum::<u64>(), 1000);
+    }
+
+    #[test]
+    fn what_has_not_ended_is_under_way() {
+        let (io, durations) = (afterimage_io::sim::Sim::new(1).io(), Durations::default());
+        assert_eq!(durations.under_way(), 0);
+        durations.during(&io, || {
+            durations.during(&io, || assert_eq!(durations.under_way(), 2));
+            assert_eq!(durations.under_way(), 1);
+            assert_eq!(Durations::told([&durations]).count(), 1);
+        });
+        assert_eq!(durations.under_way(), 0);
     }
 
     #[test]

@@ -163,15 +163,42 @@ impl Checkpointer {
             .saturating_sub(Duration::from_micros(self.taken_at.load(Ordering::Acquire)))
     }
 
-    /// Bytes of log that a recovery would have to read now.
-    pub(crate) fn age(&self, log: &Log) -> u64 {
+    /// How far the log's end is from the redo point: what has to stay below `max_wal_size`.
+    pub(crate) fn span(&self, log: &Log) -> u64 {
         self.redo_lsn()
             .map_or(0, |redo| log.next_lsn().get().saturating_sub(redo.get()))
     }
 
-    /// The most that [`age`](Checkpointer::age) has been since the database was opened.
+    /// Bytes of log that a recovery would have to read now.
+    pub(crate) fn age(&self, log: &Log) -> u64 {
+        let nothing = self.skipped_since(self.redo_lsn().map_or(0, Lsn::get));
+        self.span(log).saturating_sub(nothing)
+    }
+
+    /// Positions from there on that hold no log.
+    fn skipped_since(&self, lsn: u64) -> u64 {
+        let skipped = Range::clone(&self.skipped.lock());
+        match skipped.start >= lsn {
+            true => skipped.end - skipped.start,
+            false => 0,
+        }
+    }
+
+    /// The most that [`age`](Checkpointer::age) has been since the database was opened, or since its bound was changed.
     pub(crate) fn age_max(&self, log: &Log) -> u64 {
         self.most.load(Ordering::Relaxed).max(self.age(log))
+    }
+
+    /// Its bound has changed.
+    pub(crate) fn restart_age_max(&self) {
+        self.most.store(0, Ordering::Relaxed);
+    }
+
+    /// It is at its highest just before it falls. What a recovery has read is no age of this open, and some of it may be no log.
+    fn raise_age_max(&self, log: &Log, cause: Cause) {
+        if cause != Cause::Shutdown {
+            self.most.fetch_max(self.age(log), Ordering::Relaxed);
+        }
     }
 
     /// How long a recovery would take, and of what, if it came now.
@@ -181,13 +208,9 @@ impl Checkpointer {
             0..1000 => USUAL_RECORD,
             records => (stats.bytes / records).max(1),
         };
-        let skipped = Range::clone(&self.skipped.lock());
         let since = |lsn: &AtomicU64| {
             let lsn = lsn.load(Ordering::Acquire);
-            let nothing = match skipped.start >= lsn {
-                true => skipped.end - skipped.start,
-                false => 0,
-            };
+            let nothing = self.skipped_since(lsn);
             next.saturating_sub(lsn).saturating_sub(nothing) / record_bytes
         };
         let (examined, redone) = (since(&self.scan_lsn), since(&self.redo_lsn));
@@ -255,6 +278,7 @@ impl Checkpointer {
         if matches!(cause, Cause::Timed | Cause::Paced | Cause::Forced) {
             self.counters.apart.add(self.since_last(&system.pager.io));
         }
+        self.raise_age_max(&system.pager.log, cause);
         self.point_at(system, &mut inner, &control, &area)?;
         let took = system.pager.io.now().saturating_sub(began);
         self.counters.count(cause, took);
@@ -324,9 +348,6 @@ impl Checkpointer {
         if planted::active(Bug::ControlBeforeTables) {
             system.pager.log.wait_durable(system.pager.log.next_lsn())?;
         }
-        // It is at its highest just before it falls.
-        let age = self.age(&system.pager.log);
-        self.most.fetch_max(age, Ordering::Relaxed);
         self.publish(&system.pager.io, area, system.pager.log.next_lsn());
         Ok(())
     }

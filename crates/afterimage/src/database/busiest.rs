@@ -1,5 +1,5 @@
 //! The most log that was written within one `checkpoint_timeout`: what `max_wal_size` has to be measured by. Seen by looks at
-//! the log's end, as often as somebody looks, kept for a sixteenth of that time each.
+//! the log's end, as often as somebody looks, kept for a sixteenth of that time each. With another `checkpoint_timeout` it begins anew.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -10,6 +10,7 @@ const LOOKS: u32 = 16;
 /// The looks, oldest first, and the most until now.
 #[derive(Debug, Default)]
 pub(super) struct Busiest {
+    window: Duration,
     looks: VecDeque<(Duration, u64)>,
     most: u64,
 }
@@ -17,6 +18,12 @@ pub(super) struct Busiest {
 impl Busiest {
     /// The log ends at `next` now. Answers the most log of any `window` until now.
     pub(super) fn look(&mut self, now: Duration, next: u64, window: Duration) -> u64 {
+        if window != self.window {
+            *self = Busiest {
+                window,
+                ..Busiest::default()
+            };
+        }
         let begin = now.saturating_sub(window);
         while self.looks.front().is_some_and(|(at, _)| *at < begin) {
             self.looks.pop_front();
@@ -50,5 +57,20 @@ mod tests {
             assert_eq!(look(second, 9200 + second), 8000);
         }
         assert_eq!(look(61, 20_000), 10_749, "from the look at second 51");
+    }
+
+    #[test]
+    fn another_window_has_another_most() {
+        let (mut busiest, long, short) = (
+            Busiest::default(),
+            Duration::from_secs(10),
+            Duration::from_secs(2),
+        );
+        let mut look =
+            |second: u64, next, window| busiest.look(Duration::from_secs(second), next, window);
+        look(0, 1000, long);
+        assert_eq!(look(9, 9000, long), 8000);
+        assert_eq!(look(10, 9100, short), 0, "of two seconds nothing is known");
+        assert_eq!(look(11, 9300, short), 200);
     }
 }

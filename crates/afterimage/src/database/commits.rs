@@ -17,6 +17,8 @@ pub(super) enum Level {
     Disk,
     /// A ticket: its holder learns later.
     Ticket,
+    /// Nothing: rows of unlogged tables alone.
+    Unlogged,
 }
 
 impl From<Durability> for Level {
@@ -32,7 +34,7 @@ impl From<Durability> for Level {
 #[derive(Debug, Default)]
 #[repr(align(64))]
 struct Lane {
-    levels: [AtomicU64; 4],
+    levels: [AtomicU64; 5],
     took: Durations,
 }
 
@@ -60,7 +62,7 @@ impl Commits {
     }
 
     /// Counts a commit that is acknowledged now, and was begun at `began`, as [`begin`](Commits::begin) has it. One that is not
-    /// logged, rows of unlogged tables, is lost in a crash of the process whatever it asked for.
+    /// logged, rows of unlogged tables, is lost in a crash whatever it asked for.
     pub(super) fn acknowledged(
         &self,
         durability: Durability,
@@ -73,7 +75,7 @@ impl Commits {
         let lane = self.lane();
         let level = match logged {
             true => Level::from(durability),
-            false => Level::Memory,
+            false => Level::Unlogged,
         };
         lane.levels[level as usize].fetch_add(1, Ordering::Relaxed);
         if let Some(began) = began {
@@ -87,8 +89,9 @@ impl Commits {
     }
 
     /// How many at each level.
-    pub(super) fn by_level(&self) -> [u64; 4] {
-        [Level::Memory, Level::Os, Level::Disk, Level::Ticket].map(|level| {
+    pub(super) fn by_level(&self) -> [u64; 5] {
+        use Level::{Disk, Memory, Os, Ticket, Unlogged};
+        [Memory, Os, Disk, Ticket, Unlogged].map(|level| {
             let counts = self.lanes.iter().map(|lane| &lane.levels[level as usize]);
             counts.map(|count| count.load(Ordering::Relaxed)).sum()
         })

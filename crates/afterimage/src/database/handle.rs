@@ -28,6 +28,8 @@ use crate::options::{Durability, Options};
 use crate::recovery::{LastRecovery, Recovered, RecoveryReport, recover};
 use crate::transaction::{Done, Outcome, System, Wish};
 
+/// Why the log takes nothing any more behind a close.
+pub(super) const CLOSED: &str = "the database has been closed";
 /// How often [`Database::transact`] runs its body.
 const TRANSACT_ATTEMPTS: u32 = 100;
 
@@ -582,8 +584,12 @@ fn start_background(shared: &Arc<Shared>) -> Result<JoinHandle> {
             let progress = working.enter().and_then(|inside| inside.step());
             let mut stopping = working.stopping.lock();
             match progress {
-                // The engine has stopped; whoever writes next will be told.
-                Err(_) if working.system.check_running().is_err() => return,
+                // The engine has stopped; whoever writes next will be told, and whoever looks on, here.
+                Err(_) if working.system.check_running().is_err() => {
+                    drop(stopping);
+                    working.write_status(false);
+                    return;
+                }
                 Ok(Progress::Worked) => {}
                 Ok(_) | Err(_) if !*stopping => {
                     stopping = working.stop.wait_timeout(stopping, REST).0
@@ -622,11 +628,7 @@ impl Handle {
         }
         let result = shared.write_everything_home();
         // From here on the files may be somebody else's.
-        shared
-            .system
-            .pager
-            .log
-            .fail("the database has been closed".to_owned());
+        shared.system.pager.log.fail(CLOSED.to_owned());
         shared.write_status(true);
         *shared.lock.lock() = None;
         result

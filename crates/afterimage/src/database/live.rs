@@ -22,7 +22,27 @@ pub(super) struct Live {
     io_capacity_max: AtomicU64,
     /// All of them, with where each came from. Held while one changes.
     shown: Mutex<Options>,
+    /// What [`JUDGED`] were when one last changed.
+    at_last_set: Mutex<Vec<(String, u64)>>,
 }
+
+/// Numbers by which settings that change are judged. After a change it is what has come since that counts.
+const JUDGED: &[&str] = &[
+    "uptime_micros",
+    "wal_bytes",
+    "checkpoints_timed",
+    "checkpoints_paced",
+    "checkpoints_forced",
+    "checkpoints_manual",
+    "checkpoint_interval_count",
+    "checkpoint_interval_micros",
+    "wait_throttle_count",
+    "wait_throttle_micros",
+    "commit_micros",
+    "wal_flushes",
+    "wal_flush_commits",
+    "wal_flush_writers",
+];
 
 impl Live {
     pub(super) fn new(io: &Io, options: &Options) -> Live {
@@ -33,6 +53,7 @@ impl Live {
             io_capacity: AtomicU64::new(0),
             io_capacity_max: AtomicU64::new(0),
             shown: Mutex::new(io, options.clone()),
+            at_last_set: Mutex::new(io, Vec::new()),
         };
         live.take(options);
         live
@@ -58,6 +79,11 @@ impl Live {
     /// All of them, with where each came from.
     pub(super) fn settings(&self) -> Vec<SettingInfo> {
         self.shown.lock().settings()
+    }
+
+    /// What the numbers were that settings are judged by, when one last changed; empty if none has.
+    pub(super) fn at_last_set(&self) -> Vec<(String, u64)> {
+        self.at_last_set.lock().clone()
     }
 
     pub(super) fn limits(&self) -> Limits {
@@ -114,6 +140,13 @@ impl Shared {
         }
         self.live.take(&changed);
         *shown = changed;
+        if name == "max_wal_size" {
+            self.checkpointer.restart_age_max();
+        }
+        let judged = self.stats().fields().into_iter();
+        let judged = judged.filter(|(name, _)| JUDGED.contains(name));
+        let judged = judged.map(|(name, value)| (name.to_owned(), value));
+        *self.live.at_last_set.lock() = judged.collect();
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use afterimage_io::Progress;
 use afterimage_io::sync::atomic::Ordering;
 use afterimage_log::Lsn;
 
-use super::handle::Shared;
+use super::handle::{CLOSED, Shared};
 use super::status::StatusFile;
 use super::table::Table;
 use crate::checkpoint::{Cause, Standing, delay, due_checkpoint, forced_at};
@@ -65,11 +65,14 @@ impl Shared {
     /// What there is to be told of this moment.
     pub(super) fn status_now(&self, closed: bool) -> StatusFile {
         let settings = self.live.settings().into_iter();
+        let failure = self.system.pager.log.failure();
         StatusFile {
             pid: self.io.process_id(),
             written_at_micros: self.io.wall_clock(),
             closed,
+            failed: failure.filter(|why| why != CLOSED),
             stats: self.stats(),
+            at_last_set: self.live.at_last_set(),
             settings: settings
                 .map(|info| (info.name.to_owned(), info.value))
                 .collect(),
@@ -188,7 +191,7 @@ impl Shared {
             }
             return Ok(());
         }
-        if self.checkpointer.age(log) > forced_at(max, false) {
+        if self.checkpointer.span(log) > forced_at(max, false) {
             match self.checkpoint_if_due() {
                 Err(Error::DiskFull { .. }) | Ok(_) => {}
                 Err(error) => return Err(error),

@@ -27,7 +27,7 @@ pub struct Stats {
     pub checkpoint_lsn: u64,
     /// Log written since the redo point, in bytes: what a recovery would read.
     pub checkpoint_age: u64,
-    /// The most that this has been: never more than `max_wal_size`.
+    /// The most that this has been since the open, or since `max_wal_size` was last changed: never more than `max_wal_size` was.
     pub checkpoint_age_max: u64,
     /// How long a recovery would take now, in microseconds, reckoned from the log, the dirty pages and how long the last one in this
     /// directory has taken. What would have to be taken back of unfinished transactions comes on top.
@@ -58,7 +58,7 @@ pub struct Stats {
     pub checkpoint_sync_micros: u64,
     /// Transactions committed, those of one row included.
     pub commits: u64,
-    /// Of those, acknowledged at level `Memory`, or of unlogged tables alone: a crash of the process can lose the last `wal_writer_delay` of them.
+    /// Of those, acknowledged at level `Memory`: a crash of the process can lose the last `wal_writer_delay` of them.
     pub commits_memory: u64,
     /// Acknowledged at level `Os`: a power failure can lose the last `wal_writer_delay` of them.
     pub commits_os: u64,
@@ -66,6 +66,8 @@ pub struct Stats {
     pub commits_disk: u64,
     /// For which a ticket was given.
     pub commits_ticket: u64,
+    /// Of rows of unlogged tables alone: a crash empties these, whatever level was asked for.
+    pub commits_unlogged: u64,
     /// Transactions rolled back.
     pub rollbacks: u64,
     /// Transactions unfinished at this moment that have written something.
@@ -92,7 +94,7 @@ pub struct Stats {
     pub wal_records: u64,
     /// Bytes appended to the log.
     pub wal_bytes: u64,
-    /// The most of them within one `checkpoint_timeout`.
+    /// The most of them within one `checkpoint_timeout`, since the open or since that was last changed.
     pub wal_busiest_bytes: u64,
     /// Bytes written for them, whole blocks.
     pub wal_bytes_written: u64,
@@ -126,8 +128,12 @@ pub struct Stats {
     pub page_size: u64,
     /// Times that a page of rows was looked for.
     pub page_lookups: u64,
+    /// Of those, a page of an unlogged table.
+    pub unlogged_page_lookups: u64,
     /// Pages that were not in memory then, those on the way to them included.
     pub pages_missed: u64,
+    /// Of those, pages of unlogged tables.
+    pub unlogged_pages_missed: u64,
     /// Pages read from the disk, by a recovery too.
     pub pages_read: u64,
     /// Pages written home.
@@ -154,6 +160,26 @@ pub struct Stats {
     pub pool_frames: u64,
     /// Of those, dirty ones.
     pub pool_dirty: u64,
+    /// Frames of the pool of unlogged tables, once there are any.
+    pub unlogged_pool_frames: u64,
+    /// Of those, dirty ones.
+    pub unlogged_pool_dirty: u64,
+    /// How long calls have waited for a clean frame of that pool, in microseconds; it is in `wait_clean_frame` too.
+    pub unlogged_clean_frame_micros: u64,
+    /// Callers that wait at this moment, by the causes of the histograms below, where a wait is counted when it ends.
+    pub waiting_sync: u64,
+    /// For the log buffer.
+    pub waiting_log_buffer: u64,
+    /// For room in the log.
+    pub waiting_log_space: u64,
+    /// For a lock.
+    pub waiting_lock: u64,
+    /// For a page to be read.
+    pub waiting_page_read: u64,
+    /// For a clean frame.
+    pub waiting_clean_frame: u64,
+    /// For the cleaner.
+    pub waiting_throttle: u64,
     /// The records of the log by their kind, most bytes first. What they do not add up to of `wal_bytes` is the log's own: watermarks,
     /// and what ends a segment.
     pub records: Vec<RecordStats>,
@@ -246,6 +272,13 @@ macro_rules! fields {
                     .collect()
             }
 
+            /// Callers that wait at this moment, by the same causes.
+            pub fn waiting(&self) -> Vec<(&'static str, u64)> {
+                let all = self.numbers().into_iter();
+                all.filter_map(|(name, callers)| Some((name.strip_prefix("waiting_")?, callers)))
+                    .collect()
+            }
+
             /// Sets the number of this name; false if there is none.
             pub(crate) fn set(&mut self, name: &str, value: u64) -> bool {
                 match name {
@@ -298,6 +331,7 @@ fields!(
         commits_os,
         commits_disk,
         commits_ticket,
+        commits_unlogged,
         rollbacks,
         active_transactions,
         deadlocks,
@@ -328,7 +362,9 @@ fields!(
         wal_segments_recycled,
         page_size,
         page_lookups,
+        unlogged_page_lookups,
         pages_missed,
+        unlogged_pages_missed,
         pages_read,
         pages_written,
         pages,
@@ -342,6 +378,16 @@ fields!(
         pages_purged,
         pool_frames,
         pool_dirty,
+        unlogged_pool_frames,
+        unlogged_pool_dirty,
+        unlogged_clean_frame_micros,
+        waiting_sync,
+        waiting_log_buffer,
+        waiting_log_space,
+        waiting_lock,
+        waiting_page_read,
+        waiting_clean_frame,
+        waiting_throttle,
     ],
     [
         sync,
@@ -363,10 +409,10 @@ impl Shared {
         let pager = &self.system.pager;
         // Parts before what they are parts of: in one look no part is more than the whole.
         let records = self.records();
-        let [memory, os, disk, ticket] = self.commits.by_level();
+        let [memory, os, disk, ticket, not_logged] = self.commits.by_level();
         let log = pager.log.stats();
         let (pages, pages_free) = pager.page_counts();
-        let (lock_waits, wait_lock) = self.system.lock_waits();
+        let (lock_waits, wait_lock, waiting_lock) = self.system.lock_waits();
         let times = pager.log.times();
         let live = self.live.limits();
         let busiest =
@@ -382,10 +428,17 @@ impl Shared {
             let unlogged = unlogged.map_or(0, |pager| counter(&pager.counters).get());
             counter(&pager.counters).get() + unlogged
         };
+        let pagers = || [Some(pager), unlogged].into_iter().flatten();
         let waited = |times: fn(&Counters) -> &Durations| {
-            let pagers = [Some(pager), unlogged].into_iter().flatten();
-            Durations::told(pagers.map(|pager| times(&pager.counters)))
+            Durations::told(pagers().map(|pager| times(&pager.counters)))
         };
+        let waiting = |times: fn(&Counters) -> &Durations| {
+            let callers = pagers().map(|pager| times(&pager.counters).under_way());
+            callers.sum::<u64>()
+        };
+        let lookups = unlogged.map_or(0, Pager::lookups);
+        let missed = unlogged.map_or(0, |pager| pager.counters.pages_missed.get());
+        let frame_waits = unlogged.map(|pager| &pager.counters.clean_frame);
         let of = |counter: fn(&Counters) -> &Counter| both(counter) / 1000;
         let (tables, unlogged_tables) = catalogue.counts();
         Stats {
@@ -414,6 +467,7 @@ impl Shared {
             commits_os: os,
             commits_disk: disk,
             commits_ticket: ticket,
+            commits_unlogged: not_logged,
             rollbacks: self.system.counters.rollbacks.get(),
             active_transactions: self.system.active.count() as u64,
             deadlocks: self.system.deadlocks(),
@@ -443,8 +497,10 @@ impl Shared {
             wal_segments_spare: log.spare_segments,
             wal_segments_recycled: log.segments_recycled,
             page_size: pager.page_size() as u64,
-            page_lookups: pager.lookups() + unlogged.map_or(0, Pager::lookups),
-            pages_missed: both(|counters| &counters.pages_missed),
+            page_lookups: pager.lookups() + lookups,
+            unlogged_page_lookups: lookups,
+            pages_missed: pager.counters.pages_missed.get() + missed,
+            unlogged_pages_missed: missed,
             pages_read: both(|counters| &counters.pages_read),
             pages_written: both(|counters| &counters.pages_written),
             pages,
@@ -458,6 +514,16 @@ impl Shared {
             pages_purged: both(|counters| &counters.pages_purged),
             pool_frames: pager.frame_count() as u64,
             pool_dirty: pager.dirty_count() as u64,
+            unlogged_pool_frames: unlogged.map_or(0, |pager| pager.frame_count() as u64),
+            unlogged_pool_dirty: unlogged.map_or(0, |pager| pager.dirty_count() as u64),
+            unlogged_clean_frame_micros: micros(Durations::told(frame_waits).total()),
+            waiting_sync: times.wait_sync.under_way(),
+            waiting_log_buffer: times.wait_buffer.under_way(),
+            waiting_log_space: times.wait_space.under_way(),
+            waiting_lock,
+            waiting_page_read: waiting(|counters| &counters.page_read),
+            waiting_clean_frame: waiting(|counters| &counters.clean_frame),
+            waiting_throttle: self.throttled.under_way(),
             records,
             sync: Durations::told([&times.sync]),
             commit: self.commits.took(),

@@ -27,6 +27,8 @@ const FIRST_LINE: &str = "afterimage status 2";
 /// Before the checksum, in the last line.
 const END: &str = "end ";
 const END_LINE_BYTES: usize = END.len() + 9;
+/// A reason for having stopped is cut off here.
+const FAILED_CHARS_MAX: usize = 400;
 
 /// A look at a database: what the `status` file says and when it was written, or [`Database::status`](crate::Database::status).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,8 +40,14 @@ pub struct StatusFile {
     pub written_at_micros: u64,
     /// Whether the holder has closed the database since.
     pub closed: bool,
+    /// Why the engine has stopped, in words, if it has: a write or sync of the log failed, or it panicked. Every call then answers
+    /// [`Error::LogFailed`](crate::Error::LogFailed), until the database is closed and opened again.
+    pub failed: Option<String>,
     /// The counters.
     pub stats: Stats,
+    /// What some of them (of [`Stats::fields`]) were when a setting was last changed by [`Database::set`](crate::Database::set); empty if none
+    /// was. Settings are to be judged by what has come since.
+    pub at_last_set: Vec<(String, u64)>,
     /// The holder's settings by their names, each as it would be written.
     pub settings: Vec<(String, String)>,
     /// The last recovery that had something to recover.
@@ -56,8 +64,14 @@ impl StatusFile {
             self.written_at_micros,
             u8::from(self.closed)
         );
+        if let Some(why) = &self.failed {
+            let _ = writeln!(text, "failed {}", one_line(why));
+        }
         for (name, value) in self.stats.numbers() {
             let _ = writeln!(text, "{name} {value}");
+        }
+        for (name, value) in &self.at_last_set {
+            let _ = writeln!(text, "at_last_set {name} {value}");
         }
         for (name, times) in self.stats.histograms() {
             let _ = writeln!(text, "times {name} {}", times.to_words());
@@ -102,7 +116,9 @@ impl StatusFile {
             pid: 0,
             written_at_micros: 0,
             closed: false,
+            failed: None,
             stats: Stats::default(),
+            at_last_set: Vec::new(),
             settings: Vec::new(),
             recovery: None,
             pins: Vec::new(),
@@ -141,6 +157,12 @@ impl StatusFile {
             "pid" => self.pid = value.parse().ok()?,
             "written_at_micros" => self.written_at_micros = value.parse().ok()?,
             "closed" => self.closed = value != "0",
+            "failed" => self.failed = Some(value.to_owned()),
+            "at_last_set" => {
+                let (name, value) = value.split_once(' ')?;
+                self.at_last_set
+                    .push((name.to_owned(), value.parse().ok()?));
+            }
             _ => match value.parse() {
                 Ok(value) => drop(self.stats.set(name, value)),
                 Err(_) if self.stats.set(name, 0) => return None,
@@ -172,6 +194,14 @@ impl StatusFile {
             Err(e) => Err(failed(e)),
         }
     }
+}
+
+/// What is a line of its own, and no longer than it may be.
+fn one_line(text: &str) -> String {
+    let chars = text.chars().take(FAILED_CHARS_MAX);
+    chars
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
 }
 
 /// The text, if it is whole, without its last line. What is behind that is of an earlier, longer one.
@@ -242,7 +272,9 @@ mod tests {
             pid: 7,
             written_at_micros: 99,
             closed: true,
+            failed: Some("sync of log/7 failed: input/output error".to_owned()),
             stats,
+            at_last_set: vec![("checkpoints_forced".to_owned(), 5)],
             settings: vec![("io_capacity".to_owned(), "unlimited".to_owned())],
             recovery: None,
             pins: vec![pin.clone(); 3],
@@ -315,7 +347,9 @@ mod tests {
             pid: u32::MAX,
             written_at_micros: u64::MAX,
             closed: true,
+            failed: Some("\u{10ffff}\n".repeat(1000)),
             stats,
+            at_last_set: vec![("checkpoint_interval_micros".to_owned(), u64::MAX); 20],
             settings: settings
                 .map(|info| (info.name.to_owned(), info.value))
                 .collect(),

@@ -244,8 +244,9 @@ impl System {
         (self.versions.stats(), self.versions.too_old.get())
     }
 
-    /// Waits for locks that have begun, and those that are over.
-    pub(crate) fn lock_waits(&self) -> (u64, Histogram) {
-        (self.locks.stats().waits, self.locks.waited())
+    /// Waits for locks: how many have begun, those that are over, and how many are not.
+    pub(crate) fn lock_waits(&self) -> (u64, Histogram, u64) {
+        let (over, under_way) = self.locks.waited();
+        (self.locks.stats().waits, over, under_way)
     }
 }

@@ -221,9 +221,9 @@ impl LockTable {
         }
     }
 
-    /// How long the waits took that are over.
-    pub(crate) fn waited(&self) -> Histogram {
-        Durations::told([&self.waited])
+    /// How long the waits took that are over, and how many are not.
+    pub(crate) fn waited(&self) -> (Histogram, u64) {
+        (Durations::told([&self.waited]), self.waited.under_way())
     }
 
     fn ask(
@@ -263,12 +263,12 @@ impl LockTable {
     ) -> Result<(), LockError> {
         wake(wakes, Some(owner));
         let began = self.io.now();
-        let mut verdict = owner.shared.wait_for_verdict(&self.io, owner.patience());
-        if verdict == Verdict::Pending {
-            verdict = self.give_up(owner);
-        }
-        let waited = self.io.now().saturating_sub(began);
-        self.waited.add(waited);
+        let verdict = self.waited.during(&self.io, || {
+            match owner.shared.wait_for_verdict(&self.io, owner.patience()) {
+                Verdict::Pending => self.give_up(owner),
+                decided => decided,
+            }
+        });
         match verdict {
             Verdict::Granted => {
                 self.record(&mut owner.held.lock(), name, mode);
@@ -276,7 +276,9 @@ impl LockTable {
             }
             Verdict::Victim => Err(LockError::Deadlock),
             Verdict::Revoked => Err(revoked(owner)),
-            Verdict::TimedOut => Err(LockError::Timeout { waited }),
+            Verdict::TimedOut => Err(LockError::Timeout {
+                waited: self.io.now().saturating_sub(began),
+            }),
             Verdict::Pending => unreachable!("a wait ends with a verdict"),
         }
     }
