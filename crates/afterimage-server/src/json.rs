@@ -11,6 +11,7 @@ pub fn status(status: &StatusFile) -> Value {
         "pid": status.pid,
         "written_at_micros": status.written_at_micros,
         "closed": status.closed,
+        "failed": status.failed,
         "checkpoint_age_percent": checkpoint_age_percent(stats),
         "buffer_hit_rate": stats.buffer_hit_rate(),
         "commits_per_sync": stats.commits_per_sync(),
@@ -26,6 +27,11 @@ pub fn status(status: &StatusFile) -> Value {
         .iter()
         .map(|kind| json!({ "kind": kind.kind, "records": kind.records, "bytes": kind.bytes }));
     document["records"] = records.collect();
+    let at_last_set = status.at_last_set.iter();
+    let at_last_set: Map<String, Value> = at_last_set
+        .map(|(name, value)| (name.clone(), json!(value)))
+        .collect();
+    document["at_last_set"] = Value::Object(at_last_set);
     let settings = status.settings.iter();
     let settings: Map<String, Value> = settings
         .map(|(name, value)| (name.clone(), json!(value)))

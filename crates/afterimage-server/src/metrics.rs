@@ -336,6 +336,18 @@ const METRICS: &[Metric] = &[
     ),
     gauge("page_size", "page_size", Bytes, "Bytes in a page."),
     counter(
+        "unlogged_page_lookups",
+        "unlogged_page_lookups",
+        Things,
+        "Times that a page of an unlogged table was looked for; in page_lookups too.",
+    ),
+    counter(
+        "unlogged_pages_missed",
+        "unlogged_pages_missed",
+        Things,
+        "Of these, pages that were not in memory; in pages_missed too.",
+    ),
+    counter(
         "page_lookups",
         "page_lookups",
         Things,
@@ -405,10 +417,28 @@ const METRICS: &[Metric] = &[
         Bytes,
         "Memory to take back changes of unlogged tables.",
     ),
+    gauge(
+        "unlogged_pool_frames",
+        "unlogged_buffers",
+        Things,
+        "Pages that the pool of unlogged tables has room for.",
+    ),
+    gauge(
+        "unlogged_pool_dirty",
+        "unlogged_buffers_dirty",
+        Things,
+        "Dirty pages in it.",
+    ),
+    counter(
+        "unlogged_clean_frame_micros",
+        "unlogged_wait_clean_frame",
+        Micros,
+        "Waits for a clean frame of it, in all; in the waits for clean_frame too.",
+    ),
 ];
 
 /// The levels of commits, each a label; the number's name begins with `commits_`.
-const LEVELS: [&str; 4] = ["memory", "os", "disk", "ticket"];
+const LEVELS: [&str; 5] = ["memory", "os", "disk", "ticket", "unlogged"];
 
 /// The histograms that are a metric each: the name, the name as a metric, the shortest and the longest bucket as a power of two of
 /// microseconds, and what it says. Waits are one metric, with the cause as a label. The unit is in the name alone: a line of its own for
@@ -471,6 +501,17 @@ impl Collector for Look {
             told.encode_family(&[("level", level)])?
                 .encode_counter::<NoLabels, _, u64>(&count, None)?;
         }
+        let help = "Callers that wait at this moment, by their cause.";
+        let mut told = encoder.encode_descriptor("waiting", help, None, MetricType::Gauge)?;
+        for (cause, callers) in status.stats.waiting() {
+            told.encode_family(&[("cause", cause)])?
+                .encode_gauge(&callers)?;
+        }
+        let help =
+            "1 once the engine has stopped: every call answers LogFailed until it is opened again.";
+        encoder
+            .encode_descriptor("failed", help, None, MetricType::Gauge)?
+            .encode_gauge(&u64::from(status.failed.is_some()))?;
         self.records(&mut encoder)?;
         self.pins(&mut encoder)?;
         self.histograms(&mut encoder)
@@ -593,6 +634,11 @@ mod tests {
         let stats = Stats::default();
         let mut told: Vec<String> = METRICS.iter().map(|m| m.field.to_owned()).collect();
         told.extend(LEVELS.map(|level| format!("commits_{level}")));
+        let waiting = stats.waiting();
+        told.extend(waiting.iter().map(|(cause, _)| format!("waiting_{cause}")));
+        let causes = waiting.into_iter().map(|(cause, _)| cause);
+        let ended = stats.waits().into_iter().map(|(cause, _)| cause);
+        assert!(causes.eq(ended), "what can be waited for can be under way");
         let mut there: Vec<String> = stats
             .numbers()
             .iter()

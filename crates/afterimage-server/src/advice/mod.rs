@@ -46,13 +46,23 @@ pub struct Finding {
     pub setting: &'static str,
     /// Its value now.
     pub now: String,
-    /// The value proposed, or what to do.
+    /// What to do, in words: the value proposed, or what else.
     pub proposed: String,
+    /// The value that `setting` is to have, as it is written, where that is what is proposed.
+    pub value: Option<String>,
     /// What to expect of that.
     pub effect: String,
 }
 
 impl Finding {
+    /// What is proposed can be set as it stands.
+    fn is_a_value(self) -> Finding {
+        Finding {
+            value: Some(self.proposed.clone()),
+            ..self
+        }
+    }
+
     /// Where more is said of it, in the documentation of this version.
     pub fn link(&self) -> String {
         format!("docs/tuning.md#{}", self.setting)
@@ -67,6 +77,7 @@ impl Finding {
             "setting": self.setting,
             "now": self.now,
             "proposed": self.proposed,
+            "value": self.value,
             "effect": self.effect,
             "link": self.link(),
         })

@@ -37,6 +37,16 @@ pub fn of_log(look: &LogLook) -> Vec<Finding> {
     )
 }
 
+/// A seventh of the time after which slots are given up, in whole hours or minutes; a day where they never are. `None`: no sooner.
+fn sooner(idle: Option<Duration>) -> Option<Duration> {
+    let Some(idle) = idle else {
+        return Some(Duration::from_secs(86_400));
+    };
+    let seconds = idle.as_secs() / 7;
+    let whole = [3600, 60].into_iter().find(|unit| seconds >= *unit)?;
+    Some(Duration::from_secs(seconds / whole * whole))
+}
+
 fn behind(look: &LogLook, slot: &SlotInfo) -> Option<Finding> {
     let setting = |name: &str| {
         let found = look.settings.iter().find(|info| info.name == name);
@@ -53,6 +63,7 @@ fn behind(look: &LogLook, slot: &SlotInfo) -> Option<Finding> {
                 setting: "max_slot_wal_keep_size",
                 now: setting("max_slot_wal_keep_size").to_owned(),
                 proposed: drop,
+                value: None,
                 effect: "a slot of that name can be made again".to_owned(),
             });
         }
@@ -67,6 +78,7 @@ fn behind(look: &LogLook, slot: &SlotInfo) -> Option<Finding> {
                 setting: "max_slot_wal_keep_size",
                 now: setting("max_slot_wal_keep_size").to_owned(),
                 proposed: drop,
+                value: None,
                 effect: "the log can be used again".to_owned(),
             });
         }
@@ -89,17 +101,21 @@ fn behind(look: &LogLook, slot: &SlotInfo) -> Option<Finding> {
     );
     if is_dead {
         let idle = setting("idle_replication_slot_timeout");
-        let shorter = parse_duration(idle).map_or(Duration::from_secs(86_400), |idle| idle / 7);
+        let proposed = match sooner(parse_duration(idle).ok()) {
+            Some(sooner) => format!(
+                "{drop}; or {}, to give such slots up sooner",
+                write_duration(sooner)
+            ),
+            None => drop,
+        };
         return Some(Finding {
             rule: "dead-slot",
             severity: Severity::Warning,
             evidence,
             setting: "idle_replication_slot_timeout",
             now: idle.to_owned(),
-            proposed: format!(
-                "{drop}; or {}, to give such slots up sooner",
-                write_duration(shorter)
-            ),
+            proposed,
+            value: None,
             effect: "the log can be used again".to_owned(),
         });
     }
@@ -110,9 +126,29 @@ fn behind(look: &LogLook, slot: &SlotInfo) -> Option<Finding> {
         setting: "max_slot_wal_keep_size",
         now: setting("max_slot_wal_keep_size").to_owned(),
         proposed: format!("a faster reader; or {drop}"),
+        value: None,
         effect: format!(
             "the log can be used again, and the slot is not given up at {}",
             setting("max_slot_wal_keep_size")
         ),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_given_up_sooner_after_a_time_that_can_be_read() {
+        let of = |idle: &str| sooner(parse_duration(idle).ok()).map(write_duration);
+        for (idle, expected) in [
+            ("off", Some("24h")),
+            ("168h", Some("24h")),
+            ("100h", Some("14h")),
+            ("1h", Some("8min")),
+            ("5min", None),
+        ] {
+            assert_eq!(of(idle).as_deref(), expected, "{idle}");
+        }
+    }
 }

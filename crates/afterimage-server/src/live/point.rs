@@ -35,7 +35,7 @@ pub struct Point {
     pub pages_read: f64,
     /// Pages written home.
     pub pages_written: f64,
-    /// How many callers waited, on average, by cause.
+    /// How many callers waited, on average, by cause. A wait that takes longer than the interval is in each that it takes.
     pub waiting: BTreeMap<String, f64>,
     /// Log since the redo point: what a recovery would read.
     pub checkpoint_age: u64,
@@ -100,9 +100,12 @@ impl Point {
         let many = |old: u64, new: u64| new.saturating_sub(old);
         let rate = |old, new| short(many(old, new) as f64 / passed);
         let waits = old.waits().into_iter().zip(new.waits());
-        let waiting = waits.map(|((cause, old), (_, new))| {
-            let waited = new.since(old).total().as_secs_f64();
-            (cause.to_owned(), short(waited / passed))
+        let callers = old.waiting().into_iter().zip(new.waiting());
+        let waiting = waits.zip(callers).map(|((old, new), (then, now))| {
+            let ended = ended_in(&new.1.since(old.1), passed) / passed;
+            // Who waits at both ends of the interval is in no histogram yet.
+            let still = then.1.min(now.1) as f64;
+            (new.0.to_owned(), short(ended.max(still)))
         });
         let (commit, sync) = (new.commit.since(&old.commit), new.sync.since(&old.sync));
         let flushes = many(old.wal_flushes, new.wal_flushes);
@@ -152,6 +155,15 @@ fn within(times: &Histogram, permille: u64) -> Option<f64> {
     (times.count() > 0).then(|| short(times.permille(permille).as_secs_f64()))
 }
 
+/// How much of these waits was in an interval of so many seconds at whose end they were over.
+fn ended_in(times: &Histogram, seconds: f64) -> f64 {
+    let within = times.buckets().map(|(upper, count)| {
+        let upper = (upper as f64 / 1e6).min(seconds);
+        upper * count as f64
+    });
+    within.sum::<f64>().min(times.total().as_secs_f64())
+}
+
 fn part(some: u64, all: u64) -> Option<f64> {
     (all > 0).then(|| short(some as f64 / all as f64))
 }
@@ -163,4 +175,48 @@ fn short(value: f64) -> f64 {
     }
     let digits = 10f64.powi(3 - value.abs().log10().floor() as i32);
     (value * digits).round() / digits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::live::State;
+    use afterimage::Options;
+    use afterimage_io::sim::Sim;
+    use afterimage_log::Durations;
+    use std::time::Duration;
+
+    fn looks() -> [Look; 2] {
+        let options = Options::new().io(Sim::new(3).io()).background(false);
+        let status = options.open("db").expect("opens").status();
+        [1, 2].map(|second| Look {
+            clock: Duration::from_secs(second),
+            state: State::Running,
+            status: status.clone(),
+        })
+    }
+
+    fn waiting(before: &Look, after: &Look) -> f64 {
+        let point = Point::between(before, after).expect("a second has passed");
+        point.waiting["sync"]
+    }
+
+    #[test]
+    fn who_waits_all_the_time_is_seen_before_it_ends_and_not_all_at_once_when_it_does() {
+        let [mut before, mut after] = looks();
+        after.status.stats.waiting_sync = 8;
+        assert_eq!(waiting(&before, &after), 0.0, "just begun");
+        before.status.stats.waiting_sync = 9;
+        assert_eq!(waiting(&before, &after), 8.0);
+        let ended = Durations::default();
+        (0..8).for_each(|_| ended.add(Duration::from_secs(60)));
+        before.status.stats.waiting_sync = 8;
+        after.status.stats.waiting_sync = 0;
+        after.status.stats.wait_sync = Durations::told([&ended]);
+        assert_eq!(waiting(&before, &after), 8.0);
+        let short = Durations::default();
+        (0..100).for_each(|_| short.add(Duration::from_millis(5)));
+        after.status.stats.wait_sync = Durations::told([&short]);
+        assert!((waiting(&before, &after) - 0.5).abs() < 0.001);
+    }
 }

@@ -38,7 +38,6 @@ const JUDGED: &[&str] = &[
     "checkpoint_interval_micros",
     "wait_throttle_count",
     "wait_throttle_micros",
-    "commit_micros",
     "wal_flushes",
     "wal_flush_commits",
     "wal_flush_writers",
