@@ -198,3 +198,39 @@ fn a_checkpoint_moves_the_redo_point() {
             .starts_with("checkpoint at LSN ")
     );
 }
+
+#[test]
+fn stats_says_why_an_engine_has_stopped() {
+    struct Broken;
+    impl std::io::Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            std::panic::resume_unwind(Box::new("the value's own trouble"))
+        }
+    }
+    let scratch = Scratch::new();
+    let path = scratch.path("db");
+    let db = afterimage::Database::open(&path).expect("opens");
+    let table = db.table("t").expect("creates");
+    assert_eq!(
+        ok(&["stats", &path, "--json"]).json()["failed"],
+        json!(null)
+    );
+    let value = std::panic::AssertUnwindSafe(|| {
+        let mut tx = db.begin();
+        tx.put_reader(&table, b"k", 100_000, &mut Broken)
+    });
+    std::panic::catch_unwind(value).expect_err("it panics inside the engine");
+    db.close().expect_err("it has stopped");
+    let text = ok(&["stats", &path]).text();
+    assert!(
+        text.contains("\nstopped ") && text.contains("LogFailed"),
+        "{text}"
+    );
+    let why = ok(&["stats", &path, "--json"]).json()["failed"].clone();
+    assert!(
+        why.as_str().is_some_and(|why| why.contains("panic")),
+        "{why}"
+    );
+    let metrics = ok(&["stats", &path, "--metrics"]).text();
+    assert!(metrics.contains("\nafterimage_failed 1\n"), "{metrics}");
+}

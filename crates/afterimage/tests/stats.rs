@@ -52,9 +52,9 @@ fn what_is_counted_is_what_was_done() {
     assert_eq!(since(|s| s.commits_memory), 1);
     assert_eq!(since(|s| s.commits_os), 1);
     assert_eq!(since(|s| s.commits_ticket), 1);
-    // Those that were waited for, and each disk commit for a simulated sync of 100 us.
+    // Those that somebody waited for, which is not the one at level Memory, and each disk commit for a simulated sync of 100 us.
     let commit = stats.commit.since(&before.commit);
-    assert_eq!(commit.count(), 12);
+    assert_eq!(commit.count(), 11);
     assert!(
         commit.total() >= Duration::from_micros(10 * 100),
         "{commit:?}"

@@ -26,7 +26,7 @@ The exit code is 0 also where there are findings.
 Examples:
   afterimage advise bank
   afterimage advise --url http://127.0.0.1:8080
-  afterimage advise bank --json | jq -r '.findings[] | .setting + \" = \" + .proposed'")]
+  afterimage advise bank --json | jq -r '.findings[] | select(.value) | .setting + \" = \" + (.value | @json)'")]
 pub struct Args {
     /// The directory of a database or a log
     #[arg(required_unless_present = "url", conflicts_with = "url")]

@@ -18,6 +18,7 @@ use std::time::Duration;
 const MARGIN: u64 = 4;
 /// The settings that are given out are within these bounds (docs/settings.md).
 const LOG_MIN: u64 = 64 << 20;
+const LOG_MAX: u64 = 1024 << 40;
 const TIMEOUT_MAX: Duration = Duration::from_secs(86_400);
 /// A segment should last about so long at least.
 const SEGMENT_LASTS: u64 = 1;
@@ -66,7 +67,7 @@ struct Sizing {
 }
 
 impl Sizing {
-    /// `None`: larger than any number here.
+    /// `None`: more log than there may be.
     fn of(args: &Args) -> Option<Sizing> {
         let over = |a_second: u64, time: Duration| {
             let nanos = u128::from(a_second) * time.as_nanos();
@@ -76,10 +77,11 @@ impl Sizing {
         let average_tps = args.average_tps.unwrap_or(args.peak_tps);
         let average = average_tps.checked_mul(args.wal_per_txn)?;
         let log_an_interval = over(log_a_second, args.checkpoint_interval)?;
+        let recommended = log_an_interval.checked_mul(MARGIN)?;
         Some(Sizing {
             log_a_second,
             log_an_interval,
-            recommended: log_an_interval.checked_mul(MARGIN)?,
+            recommended: Some(recommended).filter(|bytes| *bytes <= LOG_MAX)?,
             average_tps,
             archive_an_hour: over(average, Duration::from_secs(3600))?,
             archive_a_day: over(average, Duration::from_secs(86_400))?,
@@ -96,10 +98,11 @@ impl Sizing {
         (self.recommended.div_ceil(unit) * unit).max(LOG_MIN)
     }
 
-    /// So large that the log does not go on to the next file all the time; fixed when a database is made.
+    /// So large that the log does not go on to the next file all the time, and a quarter of the log at most; fixed when a database is made.
     fn segment(&self) -> u64 {
         let least = self.log_a_second.saturating_mul(SEGMENT_LASTS);
-        least.clamp(16 << 20, 1 << 30).next_power_of_two()
+        let most = 1 << (self.max_wal_size() / 4).ilog2();
+        least.clamp(16 << 20, 1 << 30).next_power_of_two().min(most)
     }
 }
 
@@ -190,8 +193,13 @@ pub fn run(args: &Args, settings: &Settings, out: &mut Out) -> Result<(), Failur
         return Err(Failure::usage("--checkpoint-interval is from 1s to 24h")
             .advise("15min to 30min is good"));
     }
-    let sizing =
-        Sizing::of(args).ok_or_else(|| Failure::usage("that is more than 16 EiB of log"))?;
+    let sizing = Sizing::of(args).ok_or_else(|| {
+        let most = write_size(LOG_MAX);
+        Failure::usage(format!(
+            "that is more log than max_wal_size may be, {most}, or an archive of more than 16 EiB"
+        ))
+        .advise("transactions a second and bytes for each: is one of them too large?")
+    })?;
     let options = settings.options()?;
     let dir = args.disk.as_deref();
     let model = RecoveryModel::of(&Io::overlay(), dir, &options)
@@ -337,6 +345,7 @@ fn document(args: &Args, sizing: &Sizing, limits: &Limits) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use afterimage::{Options, inspect};
 
     fn args(peak_tps: u64, wal_per_txn: u64, retention: Option<Duration>) -> Args {
         Args {
@@ -390,7 +399,40 @@ mod tests {
         assert!(Sizing::of(&args(u64::MAX, 2, None)).is_none());
         let long = Some(Duration::from_secs(u64::MAX / 1_000_000_000));
         assert!(Sizing::of(&args(1 << 40, 1 << 20, long)).is_none());
+        assert!(Sizing::of(&args(1 << 30, 1 << 20, None)).is_none());
         let little = Sizing::of(&args(1, 1, None)).expect("it fits");
         assert_eq!(little.max_wal_size(), LOG_MIN);
+    }
+
+    #[test]
+    fn whatever_is_printed_can_be_pasted() {
+        let place = tempfile::tempdir().expect("a directory");
+        let mut blocks = 0;
+        for tps in [1, 900, 17_000, 35_000, 300_000, 1 << 22] {
+            for bytes in [1, 278, 1 << 10, 64 << 10] {
+                for seconds in [1, 2, 61, 900, 86_400] {
+                    let args = Args {
+                        checkpoint_interval: Duration::from_secs(seconds),
+                        ..args(tps, bytes, None)
+                    };
+                    let Some(sizing) = Sizing::of(&args) else {
+                        continue;
+                    };
+                    let block = toml(&args, &sizing).join("\n");
+                    std::fs::write(place.path().join("settings.toml"), &block).expect("writes");
+                    let taken = inspect::settings(place.path(), &Options::new());
+                    assert!(taken.is_ok(), "{block}: {taken:?}");
+                    blocks += 1;
+                }
+            }
+        }
+        assert!(blocks > 100, "{blocks}");
+        let hasty = Args {
+            checkpoint_interval: Duration::from_secs(1),
+            ..args(17_000, 1 << 10, None)
+        };
+        let hasty = Sizing::of(&hasty).expect("it fits");
+        assert_eq!(write_size(hasty.max_wal_size()), "67MiB");
+        assert_eq!(write_size(hasty.segment()), "16MiB");
     }
 }

@@ -55,6 +55,10 @@ pub fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
         return out.document(&document(&status, age, state));
     }
     out.line(line("written", &written(&status, age, state)))?;
+    if let Some(why) = &status.failed {
+        let what = "every call answers LogFailed until it is closed and opened again";
+        out.line(line("stopped", &format!("{why}; {what}")))?;
+    }
     lines(&status.stats).try_for_each(|line| out.line(line))
 }
 
@@ -83,7 +87,18 @@ pub fn lines(stats: &Stats) -> impl Iterator<Item = String> + use<> {
     let times = stats.histograms().into_iter();
     let times = times.filter(|(_, times)| times.count() > 0);
     let times: Vec<_> = times.map(|(name, times)| took(name, times)).collect();
-    rows.map(|(name, value)| line(name, &value)).chain(times)
+    let rows = rows.map(|(name, value)| line(name, &value));
+    let now = stats
+        .waiting()
+        .into_iter()
+        .filter(|(_, callers)| *callers > 0);
+    let now: Vec<_> = now
+        .map(|(cause, callers)| {
+            let name = format!("waiting: {}", cause.replace('_', " "));
+            line(&name, &format!("{} at this moment", count(callers)))
+        })
+        .collect();
+    rows.chain(now).chain(times)
 }
 
 /// How long something took, or was waited for; what never happened is left out.
