@@ -151,5 +151,5 @@ fn each_histogram_agrees_with_itself_and_with_the_database() {
         );
         counted += times.count();
     }
-    assert!(stats.commit.count() == 201 && counted > 600, "{counted}");
+    assert!(stats.commit.count() == 200 && counted > 600, "{counted}");
 }

@@ -1,7 +1,7 @@
 //! What is counted is what was done, and another process reads the same in the `status` file.
 
 use std::panic::AssertUnwindSafe;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use afterimage::{Durability, Error, Options, Stats, inspect};
 use afterimage_io::Io;
@@ -218,13 +218,13 @@ fn the_background_thread_leaves_word_of_a_stop_to_other_processes() {
     let stopped = db.put(&table, b"k", b"v").expect_err("it has stopped");
     assert!(matches!(stopped, Error::LogFailed { .. }), "{stopped}");
     let io = Io::os();
-    let until = Instant::now() + Duration::from_secs(60);
+    let until = io.now() + Duration::from_secs(60);
     loop {
         let read = inspect::status(&io, dir.path()).expect("reads");
         if read.is_some_and(|status| status.failed.is_some() && !status.closed) {
             break;
         }
-        assert!(Instant::now() < until, "nothing is told");
+        assert!(io.now() < until, "nothing is told");
         io.sleep(Duration::from_millis(5));
     }
 }
@@ -238,10 +238,10 @@ fn who_waits_is_counted_before_the_wait_is_over() {
         .open(dir.path())
         .expect("opens");
     let table = db.table("t").expect("creates");
-    let until = Instant::now() + Duration::from_secs(60);
+    let until = io.now() + Duration::from_secs(60);
     let seen = |counter: fn(&Stats) -> u64| {
         while counter(&db.stats()) == 0 {
-            assert!(Instant::now() < until, "nobody is seen to wait");
+            assert!(io.now() < until, "nobody is seen to wait");
             io.sleep(Duration::from_millis(1));
         }
     };

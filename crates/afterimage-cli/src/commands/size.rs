@@ -406,7 +406,7 @@ mod tests {
 
     #[test]
     fn whatever_is_printed_can_be_pasted() {
-        let place = tempfile::tempdir().expect("a directory");
+        let io = afterimage_io::sim::Sim::new(1).io();
         let mut blocks = 0;
         for tps in [1, 900, 17_000, 35_000, 300_000, 1 << 22] {
             for bytes in [1, 278, 1 << 10, 64 << 10] {
@@ -418,10 +418,15 @@ mod tests {
                     let Some(sizing) = Sizing::of(&args) else {
                         continue;
                     };
-                    let block = toml(&args, &sizing).join("\n");
-                    std::fs::write(place.path().join("settings.toml"), &block).expect("writes");
-                    let taken = inspect::settings(place.path(), &Options::new());
-                    assert!(taken.is_ok(), "{block}: {taken:?}");
+                    let block = toml(&args, &sizing);
+                    let mut options = Options::new().io(io.clone());
+                    for line in block.iter().filter(|line| !line.starts_with('#')) {
+                        let (name, rest) = line.split_once(" = \"").expect("a setting");
+                        let (value, _) = rest.split_once('"').expect("a value in marks");
+                        options = options.set(name, value).expect("it is taken");
+                    }
+                    let taken = inspect::settings(Path::new("nowhere"), &options);
+                    assert!(taken.is_ok(), "{block:?}: {taken:?}");
                     blocks += 1;
                 }
             }

@@ -56,7 +56,7 @@ pub struct Finding {
 
 impl Finding {
     /// What is proposed can be set as it stands.
-    fn is_a_value(self) -> Finding {
+    fn settable(self) -> Finding {
         Finding {
             value: Some(self.proposed.clone()),
             ..self

@@ -112,7 +112,7 @@ fn larger_log(
         value: None,
         effect,
     };
-    Some(proposal.is_a_value())
+    Some(proposal.settable())
 }
 
 fn forced_checkpoints(look: &Look<'_>) -> Option<Finding> {
@@ -173,7 +173,7 @@ fn frequent_checkpoints(look: &Look<'_>) -> Option<Finding> {
             value: None,
             effect: "a page that changes often goes home once, not each time; after a quiet time a recovery begins farther back".to_owned(),
         };
-        return Some(proposal.is_a_value());
+        return Some(proposal.settable());
     }
     if is_held_by_recovery(look) {
         let now = Duration::from_micros(look.target_recovery_micros);
@@ -194,7 +194,7 @@ fn frequent_checkpoints(look: &Look<'_>) -> Option<Finding> {
             value: None,
             effect: "pages are written home less often; a recovery may take that long".to_owned(),
         };
-        return Some(proposal.is_a_value());
+        return Some(proposal.settable());
     }
     larger_log(look, "frequent-checkpoints", Severity::Warning, evidence)
 }
@@ -237,7 +237,7 @@ fn throttled(look: &Look<'_>) -> Option<Finding> {
             value: None,
             effect: "pages go home as fast as the log asks for, and writers need not wait; the disk has more to do".to_owned(),
         };
-        return Some(proposal.is_a_value());
+        return Some(proposal.settable());
     }
     larger_log(look, "throttle", Severity::Warning, evidence)
 }
@@ -299,7 +299,7 @@ fn sync_latency(look: &Look<'_>) -> Option<Finding> {
     Some(if is_auto {
         proposal
     } else {
-        proposal.is_a_value()
+        proposal.settable()
     })
 }
 
@@ -344,7 +344,7 @@ fn shared_syncs(look: &Look<'_>) -> Option<Finding> {
         value: None,
         effect: effect.to_owned(),
     };
-    Some(proposal.is_a_value())
+    Some(proposal.settable())
 }
 
 fn log_buffer(look: &Look<'_>) -> Option<Finding> {
@@ -372,7 +372,7 @@ fn log_buffer(look: &Look<'_>) -> Option<Finding> {
             "transactions write on while the log is written; up to twice the difference of memory"
                 .to_owned(),
     };
-    Some(proposal.is_a_value())
+    Some(proposal.settable())
 }
 
 fn log_segments(look: &Look<'_>) -> Option<Finding> {
@@ -404,7 +404,7 @@ fn log_segments(look: &Look<'_>) -> Option<Finding> {
             size(look.wal_segment_size * (wanted - now))
         ),
     };
-    Some(proposal.is_a_value())
+    Some(proposal.settable())
 }
 
 fn old_transaction(look: &Look<'_>) -> Option<Finding> {
@@ -553,7 +553,7 @@ fn small_pool(look: &Look<'_>, pool: &Pool) -> Option<Finding> {
         value: None,
         effect: "reads and writes find their pages in memory; that much memory".to_owned(),
     };
-    Some(proposal.is_a_value())
+    Some(proposal.settable())
 }
 
 fn clean_frames(look: &Look<'_>) -> Option<Finding> {
@@ -590,7 +590,7 @@ fn dirty_pool(look: &Look<'_>, pool: &Pool) -> Option<Finding> {
         effect: "pages go home in the background, not while somebody waits; that much memory"
             .to_owned(),
     };
-    Some(proposal.is_a_value())
+    Some(proposal.settable())
 }
 
 /// Less log, where there can be less; else a target that is kept.

@@ -489,7 +489,7 @@ mod tests {
         };
         for state in [State::Running, State::Closed, State::Gone] {
             look.state = state;
-            let told = of(&look, &[idle.clone()]);
+            let told = of(&look, std::slice::from_ref(&idle));
             assert_eq!((told.level, told.about.as_str()), (Level::Bad, "stopped"));
             assert!(told.headline.contains("input/output error"), "{told:?}");
             assert!(
