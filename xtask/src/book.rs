@@ -80,12 +80,14 @@ fn with_links(text: &str, here: &Path, pages: &BTreeSet<PathBuf>) -> String {
         let end = part.find(')').unwrap_or(part.len());
         let (link, rest) = part.split_at(end);
         let file = link.split('#').next().unwrap_or_default();
-        let of_the_book = file.is_empty() || file.contains("://") || !is_document(file);
         let from_docs = here.parent().unwrap_or(Path::new("")).join(file);
-        match of_the_book || pages.contains(&plain(&from_docs)) {
+        let from_root = plain(&Path::new("docs").join(from_docs));
+        // A page of the book, or a picture beside its pages.
+        let is_there = |in_docs: &Path| pages.contains(in_docs) || !file.ends_with(".md");
+        let of_the_book = from_root.strip_prefix("docs").is_ok_and(is_there);
+        match file.is_empty() || file.contains("://") || of_the_book {
             true => out.push_str(link),
             false => {
-                let from_root = plain(&Path::new("docs").join(from_docs));
                 let fragment = &link[file.len()..];
                 out.push_str(&format!("{REPOSITORY}/{}{fragment}", from_root.display()));
             }
@@ -93,11 +95,6 @@ fn with_links(text: &str, here: &Path, pages: &BTreeSet<PathBuf>) -> String {
         out.push_str(rest);
     }
     out
-}
-
-/// Whether mdBook would make a page of it, or it lies outside.
-fn is_document(file: &str) -> bool {
-    file.ends_with(".md") || file.starts_with("../")
 }
 
 /// Without `..` and `.`; one that leads out of where it begins keeps what is left of it.
@@ -132,6 +129,7 @@ mod tests {
             ("a.md", "#part"),
             ("a.md", "https://example.org/x.md"),
             ("a.md", "img/page.png"),
+            ("book/b.md", "../img/page.png"),
         ] {
             assert_eq!(linked(stays, here), stays);
         }
