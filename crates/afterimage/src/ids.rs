@@ -4,6 +4,11 @@
 
 use std::fmt;
 
+/// What may not be there, as a person is told it: an LSN, a link.
+pub(crate) fn or_none(what: Option<impl fmt::Display>) -> String {
+    what.map_or_else(|| "none".to_owned(), |what| what.to_string())
+}
+
 /// A page's number in its file: the page's first byte is at `number * page_size`.
 ///
 /// Page 0 is the file header. No link ever points there, so zero on disk stands for "none".
@@ -75,5 +80,16 @@ impl TableId {
 impl fmt::Display for TableId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_person_is_told_numbers() {
+        assert_eq!(or_none(afterimage_log::Lsn::new(70_016)), "70016");
+        assert_eq!(or_none(None::<PageId>), "none");
     }
 }

@@ -32,7 +32,7 @@ pub(crate) use store::{Found, PAGES_FILE, Store};
 pub(crate) use unlogged::UnloggedFile;
 
 use crate::error::Result;
-use crate::ids::PageId;
+use crate::ids::{PageId, or_none};
 use crate::page::Page;
 use crate::record::KindCounts;
 use alloc::Allocator;
@@ -231,8 +231,8 @@ impl Pager {
                 Ok(()) if frame.lsn() < Some(self.log.next_lsn()) => return Ok(frame.into_pin()),
                 Ok(()) => {
                     let what = format!(
-                        "its LSN {:?} is from beyond the end of the log",
-                        frame.lsn()
+                        "its LSN {} is from beyond the end of the log",
+                        or_none(frame.lsn())
                     );
                     frame.discard();
                     return Err(self.store.corrupt(page, what));

@@ -2,7 +2,7 @@
 
 use crate::buffer::{Found, Pager};
 use crate::error::Result;
-use crate::ids::{PageId, TableId};
+use crate::ids::{PageId, TableId, or_none};
 use crate::interval::Interval;
 use crate::page::{Kind, Page, USED, is_map_page, map_position};
 use crate::record::Record;
@@ -267,15 +267,16 @@ fn look_at_home(pager: &Pager, id: PageId, home: &mut Page) -> Result<Option<Str
             return Ok(None);
         }
         wrong = match pager.look_at_home(id, home)? {
-            Found::Good if home.lsn() >= Some(pager.log.next_lsn()) => {
-                Some(format!("its LSN {:?} is beyond the log's end", home.lsn()))
-            }
+            Found::Good if home.lsn() >= Some(pager.log.next_lsn()) => Some(format!(
+                "its LSN {} is beyond the log's end",
+                or_none(home.lsn())
+            )),
             Found::Good
                 if !pager.is_logged() && home.lsn().is_some() && id != PageId::FILE_HEADER =>
             {
                 Some(format!(
-                    "it has the LSN {:?}, though nothing logs it",
-                    home.lsn()
+                    "it has the LSN {}, though nothing logs it",
+                    or_none(home.lsn())
                 ))
             }
             Found::Good => return Ok(None),

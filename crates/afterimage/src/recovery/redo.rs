@@ -19,7 +19,7 @@ use super::analysis::unreadable;
 use super::kinds::Kinds;
 use super::workers::Workers;
 use crate::error::Result;
-use crate::ids::PageId;
+use crate::ids::{PageId, or_none};
 use crate::observe::{Observing, RecoveryStep, RedoDecision, SeenRecord};
 use crate::page::apply;
 use crate::record::{Outline, Record, RecordKind};
@@ -499,8 +499,8 @@ impl Share {
         let (mut frame, mut unwhole) = pager.fetch_for_redo(id).map_err(|e| (first, e))?;
         if frame.lsn() >= Some(work.end) {
             let what = format!(
-                "its LSN {:?} is from beyond the end of the log, {}",
-                frame.lsn(),
+                "its LSN {} is from beyond the end of the log, {}",
+                or_none(frame.lsn()),
                 work.end
             );
             return Err((first, pager.corrupt(id, what)));
@@ -549,9 +549,10 @@ impl Share {
                 }
                 Decision::LogMissing => {
                     let what = format!(
-                        "PAGE-3: its LSN is {:?}, but the record at LSN {lsn} changed it from {previous:?}: a write was \
-                         lost, or log is missing",
-                        frame.lsn()
+                        "PAGE-3: its LSN is {}, but the record at LSN {lsn} changed it from {}: a write was lost, or log is \
+                         missing",
+                        or_none(frame.lsn()),
+                        or_none(previous)
                     );
                     return Err((lsn, pager.corrupt(id, what)));
                 }

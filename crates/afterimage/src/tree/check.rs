@@ -12,7 +12,7 @@ use super::descend::Seek;
 use super::large::{Large, pages_for};
 use crate::buffer::Pager;
 use crate::error::Result;
-use crate::ids::PageId;
+use crate::ids::{PageId, or_none};
 use crate::page::{Address, Extent, Kind, Page};
 
 /// Leaves that are looked at while the tree's structure stands still.
@@ -174,9 +174,9 @@ impl TreeCheck {
         }
         if expected.level.is_some_and(|level| level != page.level()) {
             complain(format!(
-                "it is of level {}, its parent says {:?}",
+                "it is of level {}, its parent says {}",
                 page.level(),
-                expected.level
+                or_none(expected.level)
             ));
         }
         if page.low_fence() != expected.low.as_deref()
@@ -189,9 +189,9 @@ impl TreeCheck {
             .is_some_and(|right| right != page.right_link())
         {
             complain(format!(
-                "its right link is {:?}, not {:?}",
-                page.right_link(),
-                expected.right
+                "its right link is {}, not {}",
+                or_none(page.right_link()),
+                or_none(expected.right.flatten())
             ));
         }
         let kind = if page.level() == 0 {
