@@ -130,8 +130,10 @@ impl Pager {
             return Ok(0);
         }
         let write = || {
-            runs.iter()
-                .try_for_each(|(first, run)| self.store.write_run(*first, run))
+            runs.iter().try_for_each(|(first, run)| {
+                self.check_running()?;
+                self.store.write_run(*first, run)
+            })
         };
         let written = self
             .timed(&self.counters.write_nanos, write)
