@@ -4,9 +4,11 @@
 
 use std::fmt;
 use std::io::{Error, ErrorKind, Result};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::atomic;
 use crate::os::OsFile;
 use crate::overlay::OverlayFile;
 use crate::sim::SimFile;
@@ -121,6 +123,35 @@ impl File {
         match &self.inner.kind {
             Kind::Os(file) => file.write_durably(offset, buf),
             Kind::Overlay(_) | Kind::Sim(_) => self.write_all(offset, buf, Durability::AtOnce),
+        }
+    }
+
+    /// The sizes of the writes that a power cut leaves whole or undone, and never in part: powers of two from the first to the last of these, each
+    /// at a multiple of itself. `None` where nothing is promised: the file was not opened by
+    /// [`Io::open_atomic`](crate::Io::open_atomic), or the system, the file system or the device does not say so.
+    pub fn atomic_sizes(&self) -> Option<RangeInclusive<usize>> {
+        match &self.inner.kind {
+            Kind::Os(file) => file.atomic_sizes(),
+            Kind::Overlay(_) => None,
+            Kind::Sim(file) => file.atomic_sizes(),
+        }
+    }
+
+    /// Writes each of these at its offset so that none is ever torn; where the disk is a real one, several at a time. Not durable before
+    /// [`File::sync`]: until then each may be lost, in any order.
+    ///
+    /// # Errors
+    /// `Unsupported` where no write of such a size is given, or not any more (the device may be another one by now): asking again is in
+    /// vain. `WouldBlock` where the page cache was in the way. Whatever else the world says. Each of the ranges then holds its old bytes or
+    /// its new ones.
+    pub fn write_atomic(&self, writes: &[(u64, &[u8])]) -> Result<()> {
+        match &self.inner.kind {
+            Kind::Os(file) => file.write_atomic(writes),
+            Kind::Overlay(_) => atomic::require_all(None, writes),
+            Kind::Sim(file) => {
+                let mut writes = writes.iter();
+                writes.try_for_each(|(offset, buf)| retry(|| file.write_atomic_at(*offset, buf)))
+            }
         }
     }
 

@@ -121,6 +121,19 @@ impl Io {
         }
     }
 
+    /// As [`Io::open`], and asks which writes to the file are never torn ([`File::atomic_sizes`]), for
+    /// [`File::write_atomic`]. Other writes, syncs and reads stay ordinary.
+    ///
+    /// # Errors
+    /// As [`Io::open`]. That nothing is promised is no error.
+    pub fn open_atomic(&self, path: &Path, how: OpenMode) -> Result<File> {
+        match &self.world {
+            World::Os(world) => Ok(File::os(world.open_atomic(path, how)?, path)),
+            World::Overlay(_) => self.open(path, how),
+            World::Sim(world) => Ok(File::simulated(world.open_atomic(path, how)?, path)),
+        }
+    }
+
     /// Makes one directory, mode 0700. Its name is durable only after [`Io::sync_dir`] of its parent.
     ///
     /// # Errors

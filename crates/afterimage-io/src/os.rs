@@ -6,9 +6,11 @@ use std::collections::hash_map::RandomState;
 use std::fs;
 use std::hash::{BuildHasher, Hasher};
 use std::io::{Error, ErrorKind, Read, Result, Write};
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::atomic::{self, AtomicFile};
 use crate::direct;
 use crate::lock::{LockAttempt, LockFile, parse_pid};
 use crate::mode::OpenMode;
@@ -27,6 +29,8 @@ pub(crate) struct OsFile {
     sync_delay: Duration,
     /// How durable writes are made, through a description of their own; reads and other writes stay ordinary.
     durable: Option<(DurableWrites, fs::File)>,
+    /// For writes that are never torn, where the file was opened for them and they are promised.
+    atomic: Option<AtomicFile>,
 }
 
 impl OsWorld {
@@ -50,6 +54,7 @@ impl OsWorld {
             file: open_options(how).open(path)?,
             sync_delay: self.sync_delay,
             durable: None,
+            atomic: None,
         })
     }
 
@@ -62,6 +67,14 @@ impl OsWorld {
         let mut file = self.open(path, how)?;
         if writes != DurableWrites::PLAIN {
             file.durable = Some((writes, direct::open(path, writes)?));
+        }
+        Ok(file)
+    }
+
+    pub(crate) fn open_atomic(&self, path: &Path, how: OpenMode) -> Result<OsFile> {
+        let mut file = self.open(path, how)?;
+        if how.writes() {
+            file.atomic = AtomicFile::open(path, &file.file);
         }
         Ok(file)
     }
@@ -201,6 +214,17 @@ impl OsFile {
         }
         delay(self.sync_delay);
         Ok(())
+    }
+
+    pub(crate) fn atomic_sizes(&self) -> Option<RangeInclusive<usize>> {
+        self.atomic.as_ref().map(AtomicFile::sizes)
+    }
+
+    pub(crate) fn write_atomic(&self, writes: &[(u64, &[u8])]) -> Result<()> {
+        match &self.atomic {
+            Some(file) => file.write(writes),
+            None => atomic::require_all(None, writes),
+        }
     }
 
     pub(crate) fn sync_data(&self) -> Result<()> {

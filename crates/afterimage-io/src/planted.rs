@@ -102,6 +102,8 @@ bugs! {
     CopyAheadOfLog = "T10b", "A page is copied into the doublewrite area before its log is durable.";
     CopiesOverwritten = "T17b", "The doublewrite area is used again before the homes of its pages are synced.";
     TornPageBelieved = "T17c", "Recovery does not look for pages that were torn on their way home.";
+    AtomicTakenForGranted = "T17d", "Pages are written home without a copy on a disk that does not promise to write them whole.";
+    CopiesLeft = "T17e", "Copies stay in the doublewrite area while newer pages are written home without.";
     UndoSpaceNotKept = "T21", "No log space is kept for taking a change back.";
     TablesBeforeBegin = "T23", "A checkpoint reads its tables before its begin record has its place.";
     OneControlSlot = "T25", "The control file's newer copy is overwritten, not the older one.";

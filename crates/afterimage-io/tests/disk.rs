@@ -226,6 +226,97 @@ fn a_removed_file_may_come_back_until_its_directory_is_synced() {
     assert_eq!(byte, [1]);
 }
 
+/// A machine whose disk never tears writes of 4 or 8 KiB, with one durable file of four blocks of ones.
+fn with_atomic_writes() -> (Sim, File) {
+    let sim = Sim::new(1);
+    sim.set_atomic_writes(Some(BLOCK..=2 * BLOCK));
+    let io = sim.io();
+    let file = io.open_atomic(path("f"), OpenMode::CreateNew);
+    let file = file.expect("a new file");
+    file.write_all_at(0, &[1; 4 * BLOCK]).expect("written");
+    file.sync().expect("synced");
+    io.sync_dir(path("")).expect("synced");
+    (sim, file)
+}
+
+#[test]
+fn an_atomic_write_is_there_or_not_and_its_neighbours_are_torn_as_ever() {
+    let (sim, file) = with_atomic_writes();
+    assert_eq!(file.atomic_sizes(), Some(BLOCK..=2 * BLOCK));
+    let (plain, whole) = ([2; 2 * BLOCK], [3; 2 * BLOCK]);
+    file.write_all_at(0, &plain).expect("written");
+    file.write_atomic(&[(2 * BLOCK as u64, &whole)])
+        .expect("written");
+    let disk = sim.snapshot();
+    let (mut torn, mut kept, mut lost, mut reordered) = (0, 0, 0, 0);
+    let survivals = (0..400).map(|seed| Survival::Random { seed });
+    let tears = (0..40).flat_map(|seed| {
+        [1, 512, 4096].map(|unit| Survival::Fates(vec![Fate::Torn { unit, seed }; 2]))
+    });
+    let rest = [
+        Survival::Fates(vec![Fate::LengthOnly; 2]),
+        Survival::Fates(vec![
+            Fate::TornPrefix {
+                unit: 512,
+                bytes: 5000
+            };
+            2
+        ]),
+    ];
+    for survival in survivals.chain(tears).chain(rest) {
+        let image = disk.crash(&survival);
+        let read = |at: usize| image.read("f", at as u64, 2 * BLOCK).expect("as long");
+        let (first, second) = (read(0), read(2 * BLOCK));
+        torn += u32::from(first != [1; 2 * BLOCK] && first != plain);
+        kept += u32::from(second == whole);
+        lost += u32::from(second == [1; 2 * BLOCK]);
+        reordered += u32::from(second == whole && first == [1; 2 * BLOCK]);
+        assert!(second == whole || second == [1; 2 * BLOCK], "{survival:?}");
+    }
+    assert!(torn > 20 && kept > 20 && lost > 20 && reordered > 20);
+    file.sync().expect("synced");
+    let image = sim.snapshot().crash(&Survival::None);
+    let durable = image.read("f", 2 * BLOCK as u64, 2 * BLOCK);
+    assert_eq!(durable.as_deref(), Some(&whole[..]));
+}
+
+#[test]
+fn an_atomic_write_that_is_not_promised_is_refused_and_changes_nothing() {
+    let (sim, file) = with_atomic_writes();
+    let refused = |file: &File, at: u64, len: usize| {
+        let error = file.write_atomic(&[(at, &vec![9; len])]);
+        assert_eq!(
+            error.expect_err("refused").kind(),
+            ErrorKind::Unsupported,
+            "{len} at {at}"
+        );
+        assert!(sim.snapshot().pending().is_empty());
+    };
+    refused(&file, BLOCK as u64, 2 * BLOCK);
+    refused(&file, 0, 3 * BLOCK);
+    refused(&file, 0, 4 * BLOCK);
+    refused(&file, 0, 512);
+    let ordinary = sim.io().open(path("f"), OpenMode::ReadWrite);
+    let ordinary = ordinary.expect("opens");
+    assert_eq!(ordinary.atomic_sizes(), None, "nobody asked for them");
+    refused(&ordinary, 0, BLOCK);
+    // The file is moved to another disk, under the feet of whoever has it open.
+    sim.set_atomic_writes(None);
+    assert_eq!(file.atomic_sizes(), None);
+    refused(&file, 0, BLOCK);
+}
+
+#[test]
+fn an_atomic_write_fits_the_disk_wholly_or_not_at_all() {
+    let (sim, file) = with_atomic_writes();
+    sim.set_quota(Some(5 * BLOCK as u64));
+    let error = file.write_atomic(&[(4 * BLOCK as u64, &[9; 2 * BLOCK])]);
+    assert_eq!(error.expect_err("full").kind(), ErrorKind::StorageFull);
+    assert!(sim.snapshot().pending().is_empty());
+    file.write_atomic(&[(4 * BLOCK as u64, &[9; BLOCK])])
+        .expect("fits");
+}
+
 #[test]
 fn a_durable_write_settles_only_its_range() {
     let (sim, _, file) = with_file(1);

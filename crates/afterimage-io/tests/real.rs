@@ -284,3 +284,29 @@ fn durable_writes_in_every_way_are_read_back() {
     }
     assert!(offered >= 4, "the plain ways are offered everywhere");
 }
+
+/// Where a disk promises that writes are never torn they are read back through the page cache; where it does not they are refused, and
+/// nothing has changed.
+#[test]
+fn atomic_writes_are_promised_and_made_or_refused() {
+    let place = Place::new("atomic");
+    for io in [Io::os(), Io::overlay()] {
+        let path = place.at("f");
+        let file = io.open_atomic(&path, OpenMode::Create).expect("opens");
+        file.write_all_at(0, &[1; 1 << 17]).expect("written");
+        file.sync().expect("synced");
+        let size = file.atomic_sizes().map_or(4096, |sizes| *sizes.end());
+        let written = file.write_atomic(&[(0, &vec![2; size])]);
+        let mut seen = vec![0; size];
+        file.read_exact_at(0, &mut seen).expect("read");
+        match written {
+            Ok(()) => assert!(file.atomic_sizes().is_some() && seen == vec![2; size]),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+                assert!(file.atomic_sizes().is_none() && seen == vec![1; size]);
+            }
+        }
+        let reader = io.open_atomic(&path, OpenMode::Read).expect("opens");
+        assert_eq!(reader.atomic_sizes(), None, "nothing is to be written");
+    }
+}

@@ -202,6 +202,7 @@ pub fn operation_name(operation: CallKind) -> &'static str {
         CallKind::Look => "look",
         CallKind::Write => "write",
         CallKind::WriteDurably => "durable write",
+        CallKind::WriteAtomically => "atomic write",
         CallKind::Prefill => "prefill",
         CallKind::SetLen => "set length",
         CallKind::Sync => "sync",
@@ -240,6 +241,10 @@ pub enum What {
     ReadOnly,
     /// `EACCES`.
     Denied,
+    /// The disk or the system does not do such a call, or not any more (`EOPNOTSUPP`).
+    Unsupported,
+    /// It cannot be done at this moment (`EAGAIN`).
+    Again,
     /// A read is answered with a bit turned around.
     Flip,
     /// A read is answered with other bytes of the same file.
@@ -269,6 +274,8 @@ impl What {
             What::Files => "EMFILE",
             What::ReadOnly => "EROFS",
             What::Denied => "EACCES",
+            What::Unsupported => "EOPNOTSUPP",
+            What::Again => "EAGAIN",
             What::Flip => "bit flip",
             What::Astray => "misread",
             What::Keeps => "EIO, cache keeps new",
@@ -316,6 +323,17 @@ impl What {
                 Zeroes,
                 ReadOnly,
             ],
+            CallKind::WriteAtomically => &[
+                Before,
+                After,
+                Interrupted,
+                Eio,
+                Full,
+                Quota,
+                ReadOnly,
+                Unsupported,
+                Again,
+            ],
             CallKind::Prefill => &[
                 Before,
                 After,
@@ -361,6 +379,8 @@ impl What {
             What::Files => Verdict::OsError(24),
             What::ReadOnly => Verdict::OsError(30),
             What::Denied => Verdict::OsError(13),
+            What::Unsupported => Verdict::OsError(95),
+            What::Again => Verdict::OsError(11),
             What::Flip => Verdict::Misread(Misread::Flip(
                 usize::try_from(len / 3).unwrap_or(usize::MAX),
             )),

@@ -91,6 +91,10 @@ impl SimWorld {
         Ok(SimFile::new(Arc::clone(self), id, how.writes(), open))
     }
 
+    pub(crate) fn open_atomic(self: &Arc<Self>, path: &Path, how: OpenMode) -> Result<SimFile> {
+        self.open(path, how).map(SimFile::asked_for_atomic_writes)
+    }
+
     fn create(&self, name: &str, how: OpenMode) -> Result<FileId> {
         let create = |state: &mut State, _| match state.disk.node(name) {
             // Another thread was quicker, at the yield point of this call.

@@ -76,6 +76,14 @@ impl DiskState {
         self.push_write(id, range, Data::Bytes(data.into(), 0));
     }
 
+    /// A write that a power cut leaves whole or undone.
+    pub(super) fn write_atomically(&mut self, id: FileId, offset: u64, data: &[u8]) {
+        self.write(id, offset, data);
+        if let Some(op) = Arc::make_mut(&mut self.pending).last_mut() {
+            op.atomic = true;
+        }
+    }
+
     pub(super) fn prefill(&mut self, id: FileId, range: Range<u64>) {
         let inode = self.inode_mut(id);
         inode.cached.write_zeroes(range.clone());
@@ -247,6 +255,7 @@ impl DiskState {
             name,
             file,
             data,
+            atomic: false,
         };
         op.apply_to_names(Arc::make_mut(&mut self.cached), false);
         Arc::make_mut(&mut self.pending).push(op);
@@ -265,6 +274,7 @@ impl DiskState {
             name,
             file,
             data,
+            atomic: false,
         });
     }
 

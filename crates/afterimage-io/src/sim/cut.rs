@@ -52,7 +52,7 @@ impl PendingOp {
             self.apply_to(content);
             return;
         };
-        match fate {
+        match if self.atomic { undivided(fate) } else { fate } {
             Fate::Lost => {}
             Fate::Kept | Fate::BothNames => self.apply_to(content),
             Fate::LengthOnly => content.set_len(content.len().max(range.end)),
@@ -69,6 +69,15 @@ impl PendingOp {
                 }
             }
         }
+    }
+}
+
+/// What a write that is never torn meets where another one would be.
+fn undivided(fate: Fate) -> Fate {
+    match fate {
+        Fate::Torn { seed, .. } if Chance::new(seed).below(2) == 0 => Fate::Kept,
+        Fate::Torn { .. } | Fate::TornPrefix { .. } | Fate::LengthOnly => Fate::Lost,
+        whole => whole,
     }
 }
 

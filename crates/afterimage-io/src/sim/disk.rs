@@ -63,6 +63,8 @@ pub struct PendingOp {
     pub(super) name: Arc<str>,
     pub(super) file: Option<FileId>,
     pub(super) data: Data,
+    /// A write that a power cut leaves whole or undone.
+    pub(super) atomic: bool,
 }
 
 /// What a pending operation does.
@@ -118,6 +120,9 @@ impl PendingOp {
     pub fn label(&self) -> String {
         let name = &self.name;
         match &self.kind {
+            PendingKind::Write { offset, len } if self.atomic => {
+                format!("write atomically {name} {offset}+{len}")
+            }
             PendingKind::Write { offset, len } => format!("write {name} {offset}+{len}"),
             PendingKind::SetLen { len } => format!("set length of {name} to {len}"),
             PendingKind::Create => format!("create {name}"),

@@ -1,7 +1,7 @@
 //! `SimFile`: the calls on an open file of a simulated world.
 
 use std::io::{Error, ErrorKind, Result};
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use super::calls::{Call, EIO, Way};
 use super::disk::{DiskState, FileId};
 use super::observer::{CallKind, Event, Misread, SyncFailure, Verdict};
 use super::world::{SimWorld, State};
+use crate::atomic;
 
 /// No file is longer than this, as on real systems.
 const FILE_BYTES_MAX: u64 = i64::MAX as u64;
@@ -19,6 +20,8 @@ pub(crate) struct SimFile {
     world: Arc<SimWorld>,
     file: FileId,
     writable: bool,
+    /// Opened for writes that are never torn.
+    atomic: bool,
     /// How many of the file's failures this description has been told of, or came too late for. As on Linux, each is
     /// told once to each description that was open when it happened.
     told: AtomicU64,
@@ -38,6 +41,7 @@ impl SimFile {
             world,
             file,
             writable,
+            atomic: false,
             told,
             _open: open,
         }
@@ -142,6 +146,40 @@ impl SimFile {
                 Written::Pending(part.len())
             }
         })
+    }
+
+    pub(super) fn asked_for_atomic_writes(mut self) -> SimFile {
+        self.atomic = true;
+        self
+    }
+
+    pub(crate) fn atomic_sizes(&self) -> Option<RangeInclusive<usize>> {
+        let sizes = self.world.state().atomic.clone();
+        sizes.filter(|_| self.atomic && self.writable)
+    }
+
+    pub(crate) fn write_atomic_at(&self, offset: u64, buf: &[u8]) -> Result<()> {
+        self.require_writable()?;
+        require_range(offset, buf.len() as u64)?;
+        let name = self.name();
+        let mut call = Call::named(CallKind::WriteAtomically, &name);
+        (call.offset, call.len, call.data) = (offset, buf.len() as u64, buf);
+        let asked = self.atomic;
+        let write = |state: &mut State, _| {
+            let sizes = state.atomic.as_ref().filter(|_| asked);
+            atomic::require(sizes, offset, buf.len())?;
+            if self.room(state, offset, buf.len() as u64)? < buf.len() as u64 {
+                return Err(ErrorKind::StorageFull.into());
+            }
+            state.disk.write_atomically(self.file, offset, buf);
+            Ok(())
+        };
+        self.world
+            .call(&call, write, |()| Event::WrittenAtomically {
+                path: &name,
+                offset,
+                data: buf,
+            })
     }
 
     /// How many bytes of a write the quota lets through: at least one, or an error.

@@ -19,6 +19,7 @@ mod world;
 
 use std::any::Any;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -108,6 +109,12 @@ impl Sim {
     /// Bytes the files may take; beyond it writes get `StorageFull`.
     pub fn set_quota(&self, bytes: Option<u64>) {
         self.world.set_quota(bytes);
+    }
+
+    /// The sizes of writes that this machine's disk never tears (see [`File::atomic_sizes`](crate::File::atomic_sizes)). None, unless
+    /// this is said; it can change while files are open. Other writes are torn as ever.
+    pub fn set_atomic_writes(&self, sizes: Option<RangeInclusive<usize>>) {
+        self.world.set_atomic_writes(sizes);
     }
 
     /// Lets a later sync fail as real file systems fail it.

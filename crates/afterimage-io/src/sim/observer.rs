@@ -51,6 +51,15 @@ pub enum Event<'a> {
         /// The bytes.
         data: &'a [u8],
     },
+    /// Bytes were written so that they are never torn; they are not yet durable.
+    WrittenAtomically {
+        /// The file, by the name it has now.
+        path: &'a str,
+        /// Where in the file.
+        offset: u64,
+        /// The bytes.
+        data: &'a [u8],
+    },
     /// Zeroes were written.
     Prefilled {
         /// The file, by the name it has now.
@@ -128,6 +137,8 @@ pub enum CallKind {
     Write,
     /// A write that is durable when it returns.
     WriteDurably,
+    /// A write that is never torn. One that the disk does not promise is asked about too, and then refused.
+    WriteAtomically,
     /// Zeroes over a range.
     Prefill,
     /// A change of length.

@@ -15,7 +15,7 @@ pub enum Fate {
     /// It reached the disk whole.
     Kept,
     /// A write of which some units (aligned to the file) reached the disk and others did not, as the seed says. One
-    /// that spans two units or more is always torn; one within a unit is kept or lost.
+    /// that spans two units or more is always torn; one within a unit is kept or lost, and so is one that is never torn.
     Torn {
         /// Unit of tearing in bytes: 1, 512 or 4096.
         unit: u32,

@@ -6,6 +6,7 @@
 //! gets an error from I/O calls and plain behaviour from locks. Outside a run of threads free locks can still be taken.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -49,6 +50,8 @@ pub(super) struct State {
     pub(super) disk: DiskState,
     pub(super) calls: u64,
     pub(super) quota: Option<u64>,
+    /// Sizes of writes that are never torn.
+    pub(super) atomic: Option<RangeInclusive<usize>>,
     pub(super) sync_faults: Vec<FailSync>,
     /// How many times pages of a file were lost by a failed sync.
     pub(super) failures: BTreeMap<FileId, u64>,
@@ -81,6 +84,7 @@ impl SimWorld {
                 disk,
                 calls: 0,
                 quota: None,
+                atomic: None,
                 sync_faults: Vec::new(),
                 failures: BTreeMap::new(),
                 locks: BTreeSet::new(),
@@ -139,6 +143,10 @@ impl SimWorld {
 
     pub(super) fn set_quota(&self, bytes: Option<u64>) {
         self.state().quota = bytes;
+    }
+
+    pub(super) fn set_atomic_writes(&self, sizes: Option<RangeInclusive<usize>>) {
+        self.state().atomic = sizes;
     }
 
     pub(super) fn fail_sync(&self, fail: FailSync) {

@@ -272,7 +272,10 @@ impl Fault {
         match self {
             Fault::DiskFull => !kind.syncs() && kind != CallKind::Remove,
             Fault::SyncFails => kind.syncs(),
-            Fault::WriteFails => matches!(kind, CallKind::Write | CallKind::WriteDurably),
+            Fault::WriteFails => matches!(
+                kind,
+                CallKind::Write | CallKind::WriteDurably | CallKind::WriteAtomically
+            ),
         }
     }
 }
@@ -284,6 +287,7 @@ pub(super) fn words(info: &CallInfo<'_>) -> String {
         CallKind::Read => format!("read {len} bytes at {offset} of {path}"),
         CallKind::Write => format!("write {len} bytes at {offset} of {path}"),
         CallKind::WriteDurably => format!("write and sync {len} bytes at {offset} of {path}"),
+        CallKind::WriteAtomically => format!("write {len} bytes at {offset} of {path}, untorn"),
         CallKind::Prefill => format!("fill {len} bytes at {offset} of {path} with zeroes"),
         CallKind::SetLen => format!("set the length of {path} to {len}"),
         CallKind::Sync => format!("sync {path}"),
