@@ -113,6 +113,7 @@ fn a_live_database_tells_its_numbers_and_its_log() {
         "durable LSN",
         "redo point",
         "checkpoint age",
+        "torn pages",
         "timed",
         "forced",
         "commits",

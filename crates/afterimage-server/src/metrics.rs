@@ -372,6 +372,24 @@ const METRICS: &[Metric] = &[
         "Pages written home.",
     ),
     counter(
+        "pages_written_atomically",
+        "pages_written_atomically",
+        Things,
+        "Of those, by writes that the disk never tears, without a copy.",
+    ),
+    gauge(
+        "page_writes_atomic",
+        "page_writes_atomic",
+        Things,
+        "1 if pages go home so, 0 if they go by way of the doublewrite area.",
+    ),
+    counter(
+        "atomic_writes_refused",
+        "atomic_writes_refused",
+        Things,
+        "Times that the disk refused such a write though it had promised it.",
+    ),
+    counter(
         "pages_merged",
         "pages_merged",
         Things,

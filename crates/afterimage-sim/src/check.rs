@@ -234,6 +234,7 @@ impl World {
     #[must_use]
     pub fn unwatched(layout: &Layout, image: Image) -> World {
         let sim = Sim::from_image(image.hash(), &image);
+        sim.set_atomic_writes(layout.atomic_writes());
         let oracles = Arc::new(Oracles::new(layout, &sim.snapshot()));
         World { sim, oracles }
     }
@@ -241,6 +242,7 @@ impl World {
     /// Watches `sim`, which nobody has used yet.
     #[must_use]
     pub fn of(layout: &Layout, sim: Sim) -> World {
+        sim.set_atomic_writes(layout.atomic_writes());
         let oracles = Arc::new(Oracles::new(layout, &sim.snapshot()));
         sim.set_observer(Some(oracles.clone()));
         World { sim, oracles }

@@ -1,5 +1,5 @@
 //! The exhaustive driver: every small workload, the power cut at every I/O call, every survival of a fixed list; and a sample of the crashes inside the
-//! recoveries from those.
+//! recoveries from those. A third of the workloads run on a disk that never tears a page, on bases that were made on one that does.
 //!
 //! Two crash states with the same image and the same expectation are one: it is checked once. What is counted is printed as it was counted: states made, how
 //! many of them were distinct, how many were verified.
@@ -203,9 +203,7 @@ pub fn run<S: Store>(
             !first.contains(w),
             w.ops.len(),
             w.ops.len() > 2 && !w.is_plain(),
-            w.ops
-                .iter()
-                .fold(w.base as u64, |h, op| mix(h ^ mix(*op as u64 + 1))),
+            w.seed(),
         )
     });
     let run = Run {
@@ -219,8 +217,8 @@ pub fn run<S: Store>(
         started,
         minutes: AtomicU64::new(0),
         deadline: config.limit.map(|l| started + l),
-        met: Met::default(),
-        recovered: Met::default(),
+        met: Default::default(),
+        recovered: Default::default(),
         result: Mutex::new((Counts::default(), Gathered::default())),
     };
     let workers = config.workers.max(1);
@@ -280,8 +278,9 @@ struct Run<'a> {
     /// Of which progress was told.
     minutes: AtomicU64,
     deadline: Option<Instant>,
-    met: Met,
-    recovered: Met,
+    /// By whether the disk tears pages.
+    met: [Met; 2],
+    recovered: [Met; 2],
     result: Mutex<(Counts, Gathered)>,
 }
 
@@ -319,6 +318,7 @@ impl Run<'_> {
         let Some(from) = self.prepared.iter().find(|p| p.base == workload.base) else {
             return Ok(true);
         };
+        let layout = &self.layout.on_disk_of(workload.seed());
         let complete = workload.ops.len() <= self.config.complete_to;
         let made = Arc::new(Mutex::new(Made::default()));
         let sink = Arc::clone(&made);
@@ -332,33 +332,29 @@ impl Run<'_> {
             },
         ));
         let fail = |mismatch, trail: &Trail| {
-            Box::new(failure::<S>(self.layout, from, workload, trail, mismatch))
+            Box::new(failure::<S>(layout, from, workload, trail, mismatch))
         };
-        life::run::<S>(self.layout, from, workload, false, at_call)
+        life::run::<S>(layout, from, workload, false, at_call)
             .map_err(|m| fail(m, &Trail::default()))?;
         let made = std::mem::take(&mut *lock(&made));
-        let fresh: Vec<CrashState> = made.states.into_iter().filter(|s| self.is_new(s)).collect();
+        let is_new = |s: &CrashState| self.is_new(layout, s);
+        let fresh: Vec<CrashState> = made.states.into_iter().filter(is_new).collect();
         {
             let counts = &mut lock(&self.result).0;
             counts.crash_points += made.points;
             counts.raw += made.raw;
             counts.distinct += fresh.len() as u64;
         }
-        let mut choices = Choices::new(
-            workload
-                .ops
-                .iter()
-                .fold(workload.base as u64, |h, op| mix(h ^ mix(*op as u64 + 1))),
-        );
+        let mut choices = Choices::new(workload.seed());
         let mut queue = fresh;
         while let Some(state) = queue.pop() {
             if self.over() {
                 return Ok(false);
             }
             let deeper = self
-                .verify::<S>(&state, complete, &mut choices)
+                .verify::<S>(layout, &state, complete, &mut choices)
                 .map_err(|m| fail(m, &state.trail))?;
-            queue.extend(deeper.into_iter().filter(|s| self.is_new(s)));
+            queue.extend(deeper.into_iter().filter(is_new));
         }
         let counts = &mut lock(&self.result).0;
         counts.workloads += 1;
@@ -366,12 +362,13 @@ impl Run<'_> {
         Ok(true)
     }
 
-    fn is_new(&self, state: &CrashState) -> bool {
-        self.met.is_new(&state.image, &state.expectation)
+    fn is_new(&self, layout: &Layout, state: &CrashState) -> bool {
+        self.met[usize::from(layout.atomic)].is_new(&state.image, &state.expectation)
     }
 
     fn verify<S: Store>(
         &self,
+        layout: &Layout,
         state: &CrashState,
         complete: bool,
         choices: &mut Choices,
@@ -388,11 +385,11 @@ impl Run<'_> {
             space: 0,
         };
         let checked = check::check::<S>(
-            self.layout,
+            layout,
             state,
             unclean,
             sampling.then_some(&mut deeper),
-            &self.recovered,
+            &self.recovered[usize::from(layout.atomic)],
         )?;
         let (space, taken) = (deeper.space, deeper.taken);
         let counts = &mut lock(&self.result).0;
@@ -567,6 +564,7 @@ pub fn replay<S: Store>(
     trail: &Trail,
 ) -> Result<String, Box<Failure>> {
     let prepared = prepare::<S>(layout, &[workload.base])?;
+    let layout = &layout.on_disk_of(workload.seed());
     let from = &prepared[0];
     let fail = |m| Box::new(failure::<S>(layout, from, workload, trail, m));
     let (state, story) = retrace::<S>(layout, from, workload, trail).map_err(fail)?;

@@ -3,6 +3,7 @@
 //! The small-scope experience of crash testing is that nearly all crash bugs show in workloads of one to three operations, if the crash falls at the right
 //! call. So the alphabet is kept tiny and every word over it is run.
 
+use crate::choices::mix;
 use std::fmt;
 use std::str::FromStr;
 
@@ -144,6 +145,13 @@ impl Base {
 }
 
 impl Workload {
+    /// A number of its own: what is chosen for it is chosen by this.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        let ops = self.ops.iter();
+        ops.fold(self.base as u64, |h, op| mix(h ^ mix(*op as u64 + 1)))
+    }
+
     /// Every workload of exactly `length` of these operations on `base`.
     #[must_use]
     pub fn all_of(base: Base, length: usize, alphabet: &[Op]) -> Vec<Workload> {

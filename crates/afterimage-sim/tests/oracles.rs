@@ -197,6 +197,40 @@ fn doublewrite_order() {
 }
 
 #[test]
+fn a_write_that_is_never_torn_needs_no_copy_and_leaves_no_older_one() {
+    let (old, new, other) = (page(3, 0, 1), page(3, 0, 2), page(4, 0, 9));
+    let write = |listed: &[&[u8]]| {
+        let bench = Bench::new();
+        bench.sim.set_atomic_writes(Some(PAGE..=PAGE));
+        let copies = bench.file("db/doublewrite");
+        copies.write_all_at(0, &batch(listed)).expect("writes");
+        copies.sync().expect("syncs");
+        let home = Path::new("db/pages");
+        let home = bench.io.open_atomic(home, OpenMode::ReadWrite);
+        let home = home.expect("opens");
+        home.write_all_at(3 * PAGE as u64, &old).expect("writes");
+        home.sync().expect("syncs");
+        home.write_atomic(&[(3 * PAGE as u64, &new)])
+            .expect("writes");
+        bench
+    };
+    write(&[]).silent();
+    write(&[&other]).silent();
+    write(&[&new]).silent();
+    write(&[&other, &old]).objects("doublewrite has another one");
+    // Who is to write atomically keeps to the first rule all the same.
+    let bench = Bench::new();
+    bench.sim.set_atomic_writes(Some(PAGE..=PAGE));
+    let home = bench
+        .io
+        .open_atomic(Path::new("db/pages"), OpenMode::ReadWrite);
+    let lsn = bench.frame();
+    let written = home.and_then(|home| home.write_atomic(&[(3 * PAGE as u64, &page(3, lsn, 1))]));
+    written.expect("writes");
+    bench.objects("WAL rule");
+}
+
+#[test]
 fn silence_after_a_stop_and_before_a_refusal() {
     let bench = Bench::new();
     bench.io.note(Note::Stopped);

@@ -239,8 +239,26 @@ fn table(stats: &Stats) -> Vec<(&'static str, String)> {
                 count(stats.pages_written)
             ),
         ),
+        ("torn pages", protection(stats)),
         ("buffer pool", pool),
     ]
+}
+
+/// What keeps a page whole that is on its way home when the power goes.
+fn protection(stats: &Stats) -> String {
+    let by = match stats.page_writes_atomic {
+        0 => "mended by copies in the doublewrite area",
+        _ => "none, by atomic writes",
+    };
+    match (stats.pages_written_atomically, stats.atomic_writes_refused) {
+        (0, 0) => by.to_owned(),
+        (pages, 0) => format!("{by} ({} pages)", count(pages)),
+        (pages, refused) => format!(
+            "{by} ({} pages by atomic writes, of which the disk has refused {})",
+            count(pages),
+            count(refused)
+        ),
+    }
 }
 
 /// The document of the library, and what is known of who wrote the status.

@@ -29,6 +29,18 @@ pub struct Chapter {
     pub units: Vec<Unit>,
     /// The setting `wal_sync_method`.
     pub sync_method: &'static str,
+    /// Whether the disk never tears a page.
+    pub atomic: bool,
+}
+
+impl Chapter {
+    /// The database on this chapter's kind of disk.
+    pub fn layout(&self, layout: &Layout) -> Layout {
+        Layout {
+            atomic: self.atomic,
+            ..layout.clone()
+        }
+    }
 }
 
 /// Every chapter, with its disk.
@@ -44,6 +56,7 @@ pub fn all(layout: &Layout) -> Result<Vec<Chapter>, Mismatch> {
         rows: rows.clone(),
         units,
         sync_method: "auto",
+        atomic: false,
     };
     let base = (&clean.0, &clean.1);
     let left = (&crashed.0, &crashed.1);
@@ -58,6 +71,8 @@ pub fn all(layout: &Layout) -> Result<Vec<Chapter>, Mismatch> {
         chapter("shrink", base, shrink()),
         durable(chapter("durable writes", base, log())),
         chapter("recovery", left, recovery()),
+        atomic(chapter("atomic writes", base, rows())),
+        atomic(chapter("recovery by atomic writes", left, recovery())),
     ])
 }
 
@@ -65,6 +80,14 @@ pub fn all(layout: &Layout) -> Result<Vec<Chapter>, Mismatch> {
 fn durable(chapter: Chapter) -> Chapter {
     Chapter {
         sync_method: "open_datasync",
+        ..chapter
+    }
+}
+
+/// The same on a disk that never tears a page.
+fn atomic(chapter: Chapter) -> Chapter {
+    Chapter {
+        atomic: true,
         ..chapter
     }
 }

@@ -40,6 +40,11 @@ fn once(site: Site, what: What) -> &'static [Response] {
     let opens = site.phase.opens();
     let room = matches!(what, What::Full | What::Quota | What::TooBig);
     match (site.operation, what) {
+        // The pages go by way of the doublewrite area then.
+        (
+            CallKind::WriteAtomically,
+            What::Interrupted | What::Full | What::Quota | What::Unsupported | What::Again,
+        ) => &[Unseen],
         // Made again, or gone on with.
         (
             CallKind::Read | CallKind::Write | CallKind::WriteDurably | CallKind::Prefill,
@@ -62,9 +67,14 @@ fn once(site: Site, what: What) -> &'static [Response] {
         (CallKind::Remove, _) if site.role == Role::Sorting => &[Unseen],
         // Rows on their way into a table that is loaded.
         (CallKind::Write, _) if site.role == Role::Sorting => &[Abort],
-        (CallKind::Write | CallKind::WriteDurably | CallKind::Sync | CallKind::SetLen, _) => {
-            &[Stop]
-        }
+        (
+            CallKind::Write
+            | CallKind::WriteDurably
+            | CallKind::WriteAtomically
+            | CallKind::Sync
+            | CallKind::SetLen,
+            _,
+        ) => &[Stop],
         // What a sync that failed has left of the names is not known: no segment is made until the next open.
         (CallKind::SyncDir, _) if site.role == Role::LogDirectory => &[Abort, Degrade],
         // A segment that cannot be recycled is removed instead.

@@ -157,6 +157,7 @@ fn describe(chapters: &[Chapter], calls: &[Vec<Call>], trial: &Trial) -> String 
 
 /// Lives a chapter without trouble and notes its calls.
 fn listen(layout: &Layout, chapter: &Chapter) -> Result<Vec<Call>, Mismatch> {
+    let layout = &chapter.layout(layout);
     let calls: Arc<Mutex<Vec<Call>>> = Arc::default();
     let sink = Arc::clone(&calls);
     let arm = |sim: &Sim, seen: &Seen| {
@@ -231,6 +232,7 @@ fn attempt(
     call: &Call,
     trial: &Trial,
 ) -> Result<Response, Mismatch> {
+    let layout = &chapter.layout(layout);
     if trial.what.is_crash() {
         return crash(layout, chapter, trial);
     }

@@ -1,8 +1,10 @@
 //! The order of the doublewrite area: copy, sync, home, sync, and only then the next batch of copies.
 //!
-//! Two rules. A page may be written home
+//! Three rules. A page may be written home
 //! * where nothing was ever written (the durable bytes there are zeroes, or beyond the end): a torn first write loses nothing, its format record rebuilds it;
 //! * where the very same bytes are durable already: nothing can tear;
+//! * by a write that the disk never tears, while the durable `doublewrite` does not list the page, or holds the very same image: an older copy would be
+//!   taken for newer than a home that is damaged later;
 //! * otherwise only while the durable `doublewrite` lists the page and holds, in the cell it names, the very same image.
 //!
 //! And `doublewrite` may be overwritten only when no home of a page that it lists has a write in flight. A page that is no more in
@@ -35,15 +37,16 @@ pub fn check(layout: &Layout, disk: &DiskState, event: &Event<'_>) -> Result<(),
                 .read_durable(home, at, layout.page_size)
                 .unwrap_or_default();
             let harmless = before.iter().all(|b| *b == 0) || before == image;
-            if !harmless
-                && !has_copy(
-                    layout,
-                    disk,
-                    copies.get_or_init(|| listed(layout, disk)),
-                    page.number,
-                    image,
-                )
-            {
+            let copies = || copies.get_or_init(|| listed(layout, disk));
+            let has_copy = || has_copy(layout, disk, copies(), page.number, image);
+            if matches!(event, Event::WrittenAtomically { .. }) {
+                if copies().contains(&page.number) && !has_copy() {
+                    let place = format!("page {} (LSN {})", page.number, page.lsn);
+                    return Err(format!(
+                        "doublewrite order: {place} was written home without a copy, and doublewrite has another one"
+                    ));
+                }
+            } else if !harmless && !has_copy() {
                 let place = format!("page {} (LSN {}) was written home", page.number, page.lsn);
                 return Err(format!(
                     "doublewrite order: {place} without a durable copy in doublewrite"

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`wal`] | a page image is written to `pages` or `doublewrite`, and the frame that its page LSN names is not wholly durable |
 //! | [`ack`] | a promise "durable up to here" is given, and a byte of the log below it, or a name on its path, is not durable |
-//! | [`doublewrite`] | a home that was written before is overwritten without a durable copy of the same image listed in `doublewrite`; or `doublewrite` is overwritten while a home of its batch is not durable |
+//! | [`doublewrite`] | a home that was written before is overwritten without a durable copy of the same image listed in `doublewrite`, and not by a write that the disk never tears; or `doublewrite` is overwritten while a home of its batch is not durable; or lists an older copy of what is written without |
 //! | [`truncation`] | a segment is removed or renamed that recovery, from either control copy, would read |
 //! | [`silence`] | anything is written after the engine said that it stopped; or an open that is refused has written |
 
@@ -18,8 +18,10 @@ pub mod silence;
 pub mod truncation;
 pub mod wal;
 
+use crate::choices::mix;
 use crate::failure::{Layer, Mismatch};
 use afterimage_io::sim::{DiskState, Event, Observer};
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -34,6 +36,8 @@ pub struct Layout {
     pub segment_bytes: u64,
     /// How many threads may be inside a call at the moment when the engine stops.
     pub threads: usize,
+    /// Whether the disk never tears the write of a page, where it is asked not to.
+    pub atomic: bool,
 }
 
 impl Layout {
@@ -45,7 +49,23 @@ impl Layout {
             page_size: 4096,
             segment_bytes: 64 << 10,
             threads: 1,
+            atomic: false,
         }
+    }
+
+    /// The same database on the kind of disk that `seed` chooses: one in three never tears the write of a page.
+    #[must_use]
+    pub fn on_disk_of(&self, seed: u64) -> Layout {
+        Layout {
+            atomic: mix(seed ^ 0xA70).is_multiple_of(3),
+            ..self.clone()
+        }
+    }
+
+    /// What the machine is told of the disk.
+    #[must_use]
+    pub fn atomic_writes(&self) -> Option<RangeInclusive<usize>> {
+        self.atomic.then_some(self.page_size..=4 * self.page_size)
     }
 
     /// Whether `path` is that of `file` of the database.
@@ -147,6 +167,9 @@ fn trace(event: &Event<'_>) {
         Event::WrittenDurably { path, offset, data } => {
             eprintln!("  write!   {path} {offset}+{}", data.len())
         }
+        Event::WrittenAtomically { path, offset, data } => {
+            eprintln!("  write1   {path} {offset}+{}", data.len())
+        }
         ref other => eprintln!("  {other:?}"),
     }
 }
@@ -154,9 +177,9 @@ fn trace(event: &Event<'_>) {
 /// What a write event wrote, and where.
 fn written<'a>(event: &Event<'a>) -> Option<(&'a str, u64, &'a [u8])> {
     match *event {
-        Event::Written { path, offset, data } | Event::WrittenDurably { path, offset, data } => {
-            Some((path, offset, data))
-        }
+        Event::Written { path, offset, data }
+        | Event::WrittenDurably { path, offset, data }
+        | Event::WrittenAtomically { path, offset, data } => Some((path, offset, data)),
         _ => None,
     }
 }

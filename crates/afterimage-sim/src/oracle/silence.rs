@@ -40,6 +40,7 @@ impl State {
             }
             Event::Written { path, .. }
             | Event::WrittenDurably { path, .. }
+            | Event::WrittenAtomically { path, .. }
             | Event::Prefilled { path, .. }
             | Event::Resized { path, .. }
             | Event::Created { path }

@@ -242,7 +242,10 @@ impl Trouble {
         match self {
             Trouble::Cut { call, after: false } if calls == call => Verdict::Crash,
             Trouble::Cut { call, after: true } if calls == call => Verdict::CrashAfter,
-            Trouble::Error { call } if calls >= call && info.kind == CallKind::Write => {
+            Trouble::Error { call }
+                if calls >= call
+                    && matches!(info.kind, CallKind::Write | CallKind::WriteAtomically) =>
+            {
                 Verdict::OsError(EIO)
             }
             Trouble::Sync { call, failure }

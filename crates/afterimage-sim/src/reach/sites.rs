@@ -51,6 +51,7 @@ pub const SITES: &[(Role, CallKind, &[Phase])] = &[
     (Role::Pages, CallKind::Open, &[Open, Recovery]),
     (Role::Pages, CallKind::Look, &[Birth, Open, Recovery, Close]),
     (Role::Pages, CallKind::Write, &[Birth, Recovery, Work, Rollback, Checkpoint, Close]),
+    (Role::Pages, CallKind::WriteAtomically, &[Recovery, Work, Rollback, Checkpoint, Close]),
     (Role::Pages, CallKind::Prefill, &[Birth, Recovery, Work]),
     (Role::Pages, CallKind::SetLen, &[Work]),
     (Role::Pages, CallKind::Sync, &[Birth, Recovery, Work, Rollback, Checkpoint, Close]),

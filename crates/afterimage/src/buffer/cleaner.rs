@@ -1,6 +1,6 @@
 //! The way home: dirty pages are copied, the log is made durable beyond them, the copies go to the doublewrite area
 //! and are synced, then to their homes and are synced; only then do they count as clean. The sole caller of page
-//! writes.
+//! writes. Where the disk promises that a page is never torn, the copies are left out.
 
 use afterimage_io::planted::{self, Bug};
 use afterimage_log::Lsn;
@@ -132,24 +132,63 @@ impl Pager {
             );
         }
         self.check_running()?;
-        let (write, sync) = (&self.counters.write_nanos, &self.counters.sync_nanos);
-        self.timed(write, || area.write())?;
-        if planted::active(Bug::HomeBeforeDoublewrite) {
-            self.write_homes(area, batch)?;
-            area.sync()?;
-        } else {
-            self.timed(sync, || area.sync())?;
-            self.check_running()?;
-            self.timed(write, || self.write_homes(area, batch))?;
+        let atomically = self.write_atomically(area, batch)?;
+        if !atomically {
+            self.write_by_copies(area, batch)?;
         }
         if !planted::active(Bug::CopiesOverwritten) {
-            self.timed(sync, || self.store.sync())?;
+            self.timed(&self.counters.sync_nanos, || self.store.sync())?;
         }
         for (_, pin) in &batch.pages {
             pin.end_write();
         }
-        self.counters.pages_written.add(batch.pages.len() as u64);
+        let pages = batch.pages.len() as u64;
+        self.counters.pages_written.add(pages);
+        if atomically {
+            self.counters.pages_atomic.add(pages);
+        }
         Ok(())
+    }
+
+    /// Writes homes that are never torn, where the disk has such writes. `false` if it has not, or refuses: what is home by then is
+    /// there whole, and all of the batch is still to go by way of the area.
+    fn write_atomically(&self, area: &mut Doublewrite, batch: &Batch<'_>) -> Result<bool> {
+        // A clean stop changes page 0 without a record. If that is lost behind what a next process has read, its copy alone brings it back.
+        let by_copy = |(page, _): &(PageId, Pin<'_>)| *page == PageId::FILE_HEADER;
+        if !self.store.is_atomic() || batch.pages.iter().any(by_copy) {
+            return Ok(false);
+        }
+        // A copy that stays in the area must not become older than its home.
+        self.timed(&self.counters.sync_nanos, || area.empty())?;
+        self.check_running()?;
+        let homes: Vec<_> = (0..)
+            .zip(&batch.pages)
+            .map(|(cell, (page, _))| (*page, area.images(cell..cell + 1)))
+            .collect();
+        let write = || self.store.write_atomically(&homes);
+        let written = self.timed(&self.counters.write_nanos, write)?;
+        if !written {
+            self.counters.atomic_refused.add(1);
+            tracing::warn!(
+                pages = homes.len(),
+                for_good = !self.store.is_atomic(),
+                "the disk has refused an atomic write; the pages go by way of the doublewrite area"
+            );
+        }
+        Ok(written)
+    }
+
+    /// Writes copies of the batch, and then the homes.
+    fn write_by_copies(&self, area: &mut Doublewrite, batch: &Batch<'_>) -> Result<()> {
+        let (write, sync) = (&self.counters.write_nanos, &self.counters.sync_nanos);
+        self.timed(write, || area.write())?;
+        if planted::active(Bug::HomeBeforeDoublewrite) {
+            self.write_homes(area, batch)?;
+            return area.sync();
+        }
+        self.timed(sync, || area.sync())?;
+        self.check_running()?;
+        self.timed(write, || self.write_homes(area, batch))
     }
 
     /// One write for each run of neighbours.

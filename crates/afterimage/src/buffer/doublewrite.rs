@@ -5,10 +5,14 @@
 //! checksum of each cell. A batch is written with one write and one sync; the previous batch is home and synced by
 //! then. So at recovery only cells that match the header count, each is the newest copy of its page, and a torn header
 //! means that no home of this batch was touched.
+//!
+//! Where the disk promises that a page is never torn, pages go home without copies, and the area lists none: a copy left from
+//! before would be older than its home.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use afterimage_io::planted::{self, Bug};
 use afterimage_io::{File, Io, OpenMode};
 use afterimage_log::Lsn;
 use crc_fast::{CrcAlgorithm, checksum};
@@ -38,6 +42,8 @@ pub(crate) struct Doublewrite {
     cells: usize,
     batch: u64,
     buffer: Vec<u8>,
+    /// Whether the header may list pages, as far as anybody knows.
+    lists: bool,
 }
 
 /// One good page copy found in the area.
@@ -90,6 +96,7 @@ impl Doublewrite {
             cells,
             batch: 0,
             buffer: Vec::new(),
+            lists: true,
         };
         area.begin();
         for copy in copies {
@@ -129,6 +136,7 @@ impl Doublewrite {
             cells: cells.min(CELLS_MAX),
             batch: 0,
             buffer: Vec::new(),
+            lists: true,
         })
     }
 
@@ -220,14 +228,34 @@ impl Doublewrite {
     pub(super) fn begin(&mut self) {
         self.batch += 1;
         self.buffer.clear();
-        self.buffer.resize(BLOCK, 0);
-        let database_id = self.database_id;
-        let header = &mut self.buffer[..HEADER_FIXED];
+        self.buffer.extend_from_slice(&self.header());
+    }
+
+    /// A header that lists nothing; its checksum is still to come.
+    fn header(&self) -> [u8; BLOCK] {
+        let mut header = [0; BLOCK];
         header[..8].copy_from_slice(MAGIC);
         header[8..12].copy_from_slice(&VERSION.to_le_bytes());
         header[12..16].copy_from_slice(&(self.page_size as u32).to_le_bytes());
-        header[16..32].copy_from_slice(&database_id.to_le_bytes());
+        header[16..32].copy_from_slice(&self.database_id.to_le_bytes());
         header[32..40].copy_from_slice(&self.batch.to_le_bytes());
+        header
+    }
+
+    /// Makes the area list no page, durably, unless it lists none already. The caller promises what it does for
+    /// [`begin`](Doublewrite::begin); the batch being built stays as it is.
+    pub(super) fn empty(&mut self) -> Result<()> {
+        if !self.lists || planted::active(Bug::CopiesLeft) {
+            return Ok(());
+        }
+        let mut header = self.header();
+        seal(&mut header);
+        self.file
+            .write_all_at(0, &header)
+            .map_err(|e| Error::io(&self.path, "write", &e))?;
+        self.sync()?;
+        self.lists = false;
+        Ok(())
     }
 
     pub(super) fn count(&self) -> usize {
@@ -254,8 +282,8 @@ impl Doublewrite {
 
     /// Writes the batch; [`sync`](Doublewrite::sync) makes it durable.
     pub(super) fn write(&mut self) -> Result<()> {
-        let crc = crc32c(&self.buffer[..BLOCK - 4]);
-        self.buffer[BLOCK - 4..BLOCK].copy_from_slice(&crc.to_le_bytes());
+        self.lists = true;
+        seal(&mut self.buffer[..BLOCK]);
         self.file
             .write_all_at(0, &self.buffer)
             .map_err(|e| Error::io(&self.path, "write", &e))
@@ -274,6 +302,11 @@ fn make_spare(io: &Io, directory: &Path, page_size: usize, cells: usize) -> Resu
     io.open(&path, OpenMode::Create)
         .and_then(|file| file.prefill(0, (BLOCK + cells * page_size) as u64))
         .map_err(|e| Error::io(&path, "write", &e))
+}
+
+fn seal(header: &mut [u8]) {
+    let crc = crc32c(&header[..BLOCK - 4]);
+    header[BLOCK - 4..].copy_from_slice(&crc.to_le_bytes());
 }
 
 fn crc32c(bytes: &[u8]) -> u32 {
@@ -375,6 +408,24 @@ mod tests {
         file.write_all_at(100, &[0xEE]).expect("writes");
         let (found, lost) = Doublewrite::read(&io, Path::new("d"), 7, 4096).expect("reads");
         assert!(found.is_empty() && lost);
+    }
+
+    #[test]
+    fn an_emptied_area_lists_nothing_until_the_next_batch() {
+        let io = Sim::new(1).io();
+        let mut area = area(&io);
+        let found = || Doublewrite::read(&io, Path::new("d"), 7, 4096).expect("reads");
+        let copy = image(5, 100_000);
+        area.begin();
+        area.push(copy.page, copy.lsn, &copy.image);
+        area.write().expect("writes");
+        area.begin();
+        area.push(copy.page, copy.lsn, &copy.image);
+        area.empty().expect("empties");
+        assert!(matches!(found(), (copies, false) if copies.is_empty()));
+        assert_eq!(area.images(0..1), copy.image, "the batch being built");
+        area.write().expect("writes");
+        assert_eq!(found().0.len(), 1);
     }
 
     #[test]

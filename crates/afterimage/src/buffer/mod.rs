@@ -66,6 +66,9 @@ pub(crate) struct Counters {
     /// Pages that descents did not find in memory.
     pub(crate) pages_missed: Counter,
     pub(crate) pages_written: Counter,
+    /// Of those, by writes that are never torn; and how often the disk has refused one.
+    pub(crate) pages_atomic: Counter,
+    pub(crate) atomic_refused: Counter,
     /// How long their writes took, copies included, and the syncs behind these, in nanoseconds.
     pub(crate) write_nanos: Counter,
     pub(crate) sync_nanos: Counter,
@@ -187,6 +190,11 @@ impl Pager {
     /// How many of them have a recLSN below `below`; it does not count beyond `limit`.
     pub(crate) fn count_dirty(&self, limit: usize, below: Option<Lsn>) -> usize {
         self.pool.dirty().oldest(limit, below).len()
+    }
+
+    /// Whether pages go home by writes that are never torn, and not by way of the doublewrite area.
+    pub(crate) fn writes_atomically(&self) -> bool {
+        self.store.is_atomic()
     }
 
     /// How many pages go home with one sync.

@@ -1,8 +1,11 @@
 //! A file of pages: `pages`, where every logged page has its home, or `unlogged`. Positioned reads and writes of whole pages, each checked
 //! against its checksum and its place; no caching.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use afterimage_io::planted::{self, Bug};
+use afterimage_io::sync::atomic::{AtomicBool, Ordering};
 use afterimage_io::{File, Io, OpenMode};
 
 use crate::error::{Error, Result};
@@ -16,6 +19,8 @@ pub(crate) struct Store {
     file: File,
     path: PathBuf,
     page_size: usize,
+    /// Whether the disk promises that a page is never torn, and has kept to it.
+    atomic: AtomicBool,
     /// Part of every page's checksum: a page of another database is not taken for ours.
     file_id: u128,
 }
@@ -39,9 +44,11 @@ impl Store {
         mode: OpenMode,
     ) -> Result<Store> {
         let file = io
-            .open(&path, mode)
+            .open_atomic(&path, mode)
             .map_err(|e| Error::io(&path, "open", &e))?;
+        let sizes = file.atomic_sizes();
         Ok(Store {
+            atomic: AtomicBool::new(sizes.is_some_and(|sizes| sizes.contains(&page_size))),
             file,
             path,
             page_size,
@@ -101,7 +108,7 @@ impl Store {
         }
         match self.file.read_exact_at(self.offset(id), page.bytes_mut()) {
             Ok(()) => {}
-            Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(Found::Never),
+            Err(e) if e.kind() == ErrorKind::UnexpectedEof => return Ok(Found::Never),
             Err(e) => return Err(Error::io(&self.path, "read a page of", &e)),
         }
         if page.is_zero() {
@@ -144,6 +151,38 @@ impl Store {
         self.file
             .write_all_at(self.offset(first), bytes)
             .map_err(|e| Error::io(&self.path, "write pages to", &e))
+    }
+
+    /// Whether pages are written so that none is ever torn.
+    pub(crate) fn is_atomic(&self) -> bool {
+        self.atomic.load(Ordering::Relaxed) || planted::active(Bug::AtomicTakenForGranted)
+    }
+
+    /// Writes sealed pages so that none is ever torn. `false` if the disk refuses: this once, because the page cache was in the way or the file
+    /// system writes elsewhere first and has no room; or from now on, because it is another disk by now. Each home is then as it was, or new.
+    pub(crate) fn write_atomically(&self, pages: &[(PageId, &[u8])]) -> Result<bool> {
+        if planted::active(Bug::AtomicTakenForGranted) {
+            let mut pages = pages.iter();
+            pages.try_for_each(|(id, image)| self.write_run(*id, image))?;
+            return Ok(true);
+        }
+        let writes: Vec<_> = pages
+            .iter()
+            .map(|(id, image)| (self.offset(*id), *image))
+            .collect();
+        match self.file.write_atomic(&writes) {
+            Ok(()) => Ok(true),
+            Err(e) => match e.kind() {
+                ErrorKind::Unsupported => {
+                    self.atomic.store(false, Ordering::Relaxed);
+                    Ok(false)
+                }
+                ErrorKind::WouldBlock | ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                    Ok(false)
+                }
+                _ => Err(Error::io(&self.path, "write pages to", &e)),
+            },
+        }
     }
 
     pub(crate) fn sync(&self) -> Result<()> {

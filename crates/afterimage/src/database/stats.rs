@@ -138,6 +138,12 @@ pub struct Stats {
     pub pages_read: u64,
     /// Pages written home.
     pub pages_written: u64,
+    /// Of those, by writes that the disk promises never to tear, without a copy in the doublewrite area.
+    pub pages_written_atomically: u64,
+    /// 1 if pages go home so at this moment, 0 if they go by way of the doublewrite area. The first page of the file always does.
+    pub page_writes_atomic: u64,
+    /// Times that the disk refused such a write though it had promised it, and the pages went by way of the doublewrite area.
+    pub atomic_writes_refused: u64,
     /// Pages in the file.
     pub pages: u64,
     /// Of those, free ones.
@@ -367,6 +373,9 @@ fields!(
         unlogged_pages_missed,
         pages_read,
         pages_written,
+        pages_written_atomically,
+        page_writes_atomic,
+        atomic_writes_refused,
         pages,
         pages_free,
         tables,
@@ -410,6 +419,7 @@ impl Shared {
         // Parts before what they are parts of: in one look no part is more than the whole.
         let records = self.records();
         let [memory, os, disk, ticket, not_logged] = self.commits.by_level();
+        let pages_written_atomically = pager.counters.pages_atomic.get();
         let log = pager.log.stats();
         let (pages, pages_free) = pager.page_counts();
         let (lock_waits, wait_lock, waiting_lock) = self.system.lock_waits();
@@ -503,6 +513,9 @@ impl Shared {
             unlogged_pages_missed: missed,
             pages_read: both(|counters| &counters.pages_read),
             pages_written: both(|counters| &counters.pages_written),
+            pages_written_atomically,
+            page_writes_atomic: u64::from(pager.writes_atomically()),
+            atomic_writes_refused: pager.counters.atomic_refused.get(),
             pages,
             pages_free,
             tables,
