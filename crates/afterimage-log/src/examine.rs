@@ -5,35 +5,20 @@
 //! with a higher number, whatever state its header is in; the control file; and whatever the caller knows. The
 //! decision itself is the table in `tail`. Nothing is written here, so a refusal destroys no evidence.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use afterimage_io::{File, Io};
 
 use crate::control::Control;
 use crate::cursor::{Cursor, Step};
 use crate::error::{Error, Result};
-use crate::files::Files;
-use crate::frame::{self, Fault, FrameKind};
+use crate::files::{Files, SegmentInfo, damage};
+use crate::frame;
 use crate::lsn::Lsn;
 use crate::options::{HEADER_BYTES, check_segment_bytes};
-use crate::reader::FrameView;
 use crate::segment::Header;
-use crate::tail::{Found, Proof, Seen, Stop, Tail, Verdict, decide};
-
-/// One segment of a log, as found on disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SegmentInfo {
-    /// The segment's number.
-    pub number: u64,
-    /// The epoch it was begun in.
-    pub epoch: u64,
-    /// The position of its first frame.
-    pub first: Lsn,
-    /// The exclusive end of its last frame, END not counted.
-    pub end: Lsn,
-    /// The file.
-    pub path: PathBuf,
-}
+use crate::tail::{Proof, Seen, Stop, Tail, Verdict, decide};
+use crate::walk::{Walk, Witness, walk};
 
 /// The result of a read-only look at a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,41 +38,28 @@ pub struct Examination {
     pub last_time: u64,
 }
 
-/// The place where the walk stopped, and what was learned on the way.
-struct Walk {
-    end: Lsn,
-    found: Found,
-    fault: String,
-    /// How long the frame that could not be read says it is.
-    claimed: u64,
-    segments: Vec<SegmentInfo>,
-    records: u64,
-    last_time: u64,
-    watermark: Lsn,
-}
-
 /// See `Log::examine`.
-pub(crate) fn examine(
+pub(crate) fn examine<W: Witness>(
     io: &Io,
     dir: &Path,
     control: &Control,
     scan_from: Lsn,
     proofs: &[(Proof, Lsn)],
-    see: &mut dyn FnMut(FrameView<'_>),
-) -> Result<Examination> {
+    witness: W,
+) -> Result<(Examination, W)> {
     check_segment_bytes(control.segment_bytes)?;
     let files = Files::read(io, dir, control)?;
-    examine_files(&files, control, scan_from, proofs, see)
+    examine_files(&files, control, scan_from, proofs, witness)
 }
 
-pub(crate) fn examine_files(
+pub(crate) fn examine_files<W: Witness>(
     files: &Files,
     control: &Control,
     scan_from: Lsn,
     proofs: &[(Proof, Lsn)],
-    see: &mut dyn FnMut(FrameView<'_>),
-) -> Result<Examination> {
-    let walk = walk(files, scan_from, see)?;
+    witness: W,
+) -> Result<(Examination, W)> {
+    let walk = walk(files, scan_from, witness)?;
     let mut best: Option<(Proof, Lsn)> = control.durable_lsn.map(|lsn| (Proof::Control, lsn));
     for (proof, lsn) in proofs {
         keep_higher(&mut best, proof.clone(), *lsn);
@@ -136,14 +108,15 @@ pub(crate) fn examine_files(
     let proven = best.map_or(walk.watermark, |(_, lsn)| lsn.max(walk.watermark));
     let mut segments = older_segments(files, &walk.segments);
     segments.extend(walk.segments);
-    Ok(Examination {
+    let examination = Examination {
         end: walk.end,
         watermark: proven.min(walk.end),
         verdict,
         segments,
         records: walk.records,
         last_time: walk.last_time,
-    })
+    };
+    Ok((examination, walk.witness))
 }
 
 fn keep_higher(best: &mut Option<(Proof, Lsn)>, proof: Proof, lsn: Lsn) {
@@ -154,12 +127,12 @@ fn keep_higher(best: &mut Option<(Proof, Lsn)>, proof: Proof, lsn: Lsn) {
 
 /// How far the watermarks between `from` and the last whole frame prove the log to have been durable.
 pub(crate) fn proven(files: &Files, from: Lsn) -> Result<Lsn> {
-    walk(files, from, &mut |_| ()).map(|walk| walk.watermark)
+    walk(files, from, ()).map(|walk| walk.watermark)
 }
 
 /// The segments that can be read from `from` on; the last one ends where reading stops.
 pub(crate) fn readable(files: &Files, from: Lsn) -> Result<Vec<SegmentInfo>> {
-    walk(files, from, &mut |_| ()).map(|walk| walk.segments)
+    walk(files, from, ()).map(|walk| walk.segments)
 }
 
 /// Every valid watermark of a segment from `offset` on: its own place, and what it says.
@@ -220,135 +193,6 @@ pub(crate) fn cut(files: &Files, at: Lsn) -> Result<Examination> {
         records,
         last_time,
     })
-}
-
-/// Walks from `from` along frames and segments to the first place where there is no way on, and shows each record.
-fn walk(files: &Files, from: Lsn, see: &mut dyn FnMut(FrameView<'_>)) -> Result<Walk> {
-    let (mut number, offset) = (
-        from.get() / files.segment_bytes,
-        from.get() % files.segment_bytes,
-    );
-    let missing = |what: String| damage(files, from, what);
-    if offset < HEADER_BYTES {
-        return Err(missing(
-            "no record can stand there, but one is to be read".into(),
-        ));
-    }
-    let mut header = match files.segments.get(&number) {
-        None => return Err(missing("the segment is missing".into())),
-        Some(file) => file
-            .header
-            .as_ref()
-            .ok_or_else(|| unusable(files, from, file.why_not))?,
-    };
-    let mut walk = Walk {
-        end: from,
-        found: Found::Nothing,
-        fault: String::new(),
-        claimed: 0,
-        segments: Vec::new(),
-        records: 0,
-        last_time: 0,
-        watermark: from,
-    };
-    let mut offset = offset;
-    loop {
-        let seed = frame::seed(&files.identity, number);
-        let mut cursor = Cursor::new(
-            files.open(number)?,
-            number,
-            seed,
-            files.segment_bytes,
-            offset,
-        );
-        // The segment behind this one most likely follows it.
-        let next = files.segments.range(number + 1..).next();
-        if let Some(Ok(next)) = next.map(|(next, _)| files.open(*next)) {
-            next.will_read(0, files.segment_bytes);
-        }
-        let closed = walk_segment(&mut walk, &mut cursor, see)?;
-        walk.segments.push(SegmentInfo {
-            number,
-            epoch: header.epoch,
-            first: Lsn::at(header.first_lsn()),
-            end: walk.end,
-            path: files.path(number),
-        });
-        if !closed {
-            return Ok(walk);
-        }
-        match files.successor(number, walk.end.get()) {
-            Some(next) => {
-                header = next;
-                number = next.number;
-                offset = HEADER_BYTES;
-                walk.end = Lsn::at(next.first_lsn());
-            }
-            None => {
-                walk.found = Found::Closed;
-                walk.fault = no_successor(files, number);
-                return Ok(walk);
-            }
-        }
-    }
-}
-
-/// Why a closed segment is the last one that can be read.
-fn no_successor(files: &Files, number: u64) -> String {
-    let next = files.segments.range(number + 1..).next();
-    match next.filter(|(_, f)| f.header.is_none() && !f.why_not.is_empty()) {
-        Some((next, f)) => format!(
-            "the segment is closed and segment {next} does not follow it: {}",
-            f.why_not
-        ),
-        None => "the segment is closed and none follows it".into(),
-    }
-}
-
-/// Walks to the end of one segment; answers whether it is closed.
-fn walk_segment(
-    walk: &mut Walk,
-    cursor: &mut Cursor,
-    see: &mut dyn FnMut(FrameView<'_>),
-) -> Result<bool> {
-    loop {
-        walk.end = cursor.lsn();
-        match cursor.step()? {
-            Step::Frame(here) => {
-                walk.last_time = walk.last_time.max(here.head.time.unwrap_or(0));
-                match here.head.kind {
-                    FrameKind::Watermark => {
-                        let said = frame::read_watermark(cursor.payload(&here), cursor.seed);
-                        walk.watermark = walk
-                            .watermark
-                            .max(said.map_or(walk.watermark, |(lsn, _)| lsn));
-                    }
-                    FrameKind::Data | FrameKind::Batch => {
-                        walk.records += 1;
-                        see(FrameView {
-                            lsn: here.lsn,
-                            end: here.end,
-                            payload: cursor.payload(&here),
-                        });
-                    }
-                    FrameKind::Pad | FrameKind::End => {}
-                }
-            }
-            Step::Closed => return Ok(true),
-            Step::Bad(fault) => {
-                walk.found = if fault == Fault::Nothing {
-                    Found::Nothing
-                } else {
-                    Found::Bad
-                };
-                if let Fault::Length(len) = fault {
-                    walk.claimed = u64::from(len);
-                }
-                walk.fault = fault.to_string();
-                return Ok(false);
-            }
-        }
-    }
 }
 
 /// The segments before the first one walked, as far back as the links lead. Where a header is damaged that nothing but the
@@ -474,7 +318,7 @@ fn read_some(file: &File, at: u64, bytes: &mut [u8]) -> Result<usize> {
     Ok(filled)
 }
 
-fn torn(files: &Files, walk: &Walk, leftover: Option<Lsn>) -> Tail {
+fn torn<W>(files: &Files, walk: &Walk<W>, leftover: Option<Lsn>) -> Tail {
     let same =
         leftover.filter(|l| l.get() / files.segment_bytes == walk.end.get() / files.segment_bytes);
     let behind = same.map_or(0, |l| l.get() + frame::WATERMARK as u64 - walk.end.get());
@@ -483,33 +327,6 @@ fn torn(files: &Files, walk: &Walk, leftover: Option<Lsn>) -> Tail {
         at: walk.end,
         reason: walk.fault.clone(),
         discarded,
-    }
-}
-
-/// The refusal of a segment whose header, at the file's first byte, is damaged.
-pub(crate) fn unusable(files: &Files, at: Lsn, why: &str) -> Error {
-    let mut error = damage(files, at, format!("the segment cannot be used: {why}"));
-    if let Error::Corruption { offset, .. } = &mut error {
-        *offset = 0;
-    }
-    error
-}
-
-/// The refusal, with the place and what can be done.
-pub(crate) fn damage(files: &Files, at: Lsn, what: String) -> Error {
-    let (number, offset) = (
-        at.get() / files.segment_bytes,
-        at.get() % files.segment_bytes,
-    );
-    Error::Corruption {
-        lsn: at,
-        path: files.path(number),
-        offset,
-        what,
-        advice: format!(
-            "Nothing was changed. Put segment {number} back from an archive, a backup or a standby and open again; \
-             keep a copy of the damaged file, it is evidence."
-        ),
     }
 }
 

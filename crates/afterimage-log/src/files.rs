@@ -11,6 +11,7 @@ use afterimage_io::{File, Io, OpenMode};
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::identity::Identity;
+use crate::lsn::Lsn;
 use crate::segment::{Header, HeaderFound, file_name, log_dir, parse_name};
 
 /// One file with a segment's name.
@@ -22,8 +23,23 @@ pub(crate) struct SegmentFile {
     pub why_not: &'static str,
 }
 
+/// One segment of a log, as found on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SegmentInfo {
+    /// The segment's number.
+    pub number: u64,
+    /// The epoch it was begun in.
+    pub epoch: u64,
+    /// The position of its first frame.
+    pub first: Lsn,
+    /// The exclusive end of its last frame, END not counted.
+    pub end: Lsn,
+    /// The file.
+    pub path: PathBuf,
+}
+
 /// The files of a log.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Files {
     pub io: Io,
     /// The directory with the segments.
@@ -127,5 +143,32 @@ impl Files {
         later
             .filter(|h| h.previous == number && h.previous_end == end)
             .max_by_key(|h| (h.epoch, h.number))
+    }
+}
+
+/// The refusal of a segment whose header, at the file's first byte, is damaged.
+pub(crate) fn unusable(files: &Files, at: Lsn, why: &str) -> Error {
+    let mut error = damage(files, at, format!("the segment cannot be used: {why}"));
+    if let Error::Corruption { offset, .. } = &mut error {
+        *offset = 0;
+    }
+    error
+}
+
+/// The refusal, with the place and what can be done.
+pub(crate) fn damage(files: &Files, at: Lsn, what: String) -> Error {
+    let (number, offset) = (
+        at.get() / files.segment_bytes,
+        at.get() % files.segment_bytes,
+    );
+    Error::Corruption {
+        lsn: at,
+        path: files.path(number),
+        offset,
+        what,
+        advice: format!(
+            "Nothing was changed. Put segment {number} back from an archive, a backup or a standby and open again; \
+             keep a copy of the damaged file, it is evidence."
+        ),
     }
 }

@@ -42,6 +42,7 @@ pub mod units;
 mod verify;
 mod wakers;
 mod wal;
+mod walk;
 
 pub use afterimage_io::{DurableWrites, Io, Progress, SyncMethod};
 pub use choice::SyncChoice;
@@ -49,7 +50,8 @@ pub use control::{Control, ControlFile};
 pub use durability::Durability;
 pub use durations::{Durations, Histogram};
 pub use error::{Error, Result};
-pub use examine::{Examination, SegmentInfo};
+pub use examine::Examination;
+pub use files::SegmentInfo;
 pub use frame::FrameKind;
 pub use identity::Identity;
 pub use log::Log;
@@ -66,3 +68,4 @@ pub use wal::{
     CutOff, Follower, Horizon, Overview, Record, Records, Salvage, Slot, SlotInfo, SlotLoss,
     SlotState, Start, Wal, WalReader,
 };
+pub use walk::Witness;

@@ -22,13 +22,14 @@ use crate::frame::{FrameKind, HEAD, TIMED_HEAD};
 use crate::identity::Identity;
 use crate::lsn::{Appended, Lsn};
 use crate::options::LogOptions;
-use crate::reader::{Frame, FrameView, Reader};
+use crate::reader::{Frame, Reader};
 use crate::scan::ScanReader;
 use crate::shared::Shared;
 use crate::space::Reservation;
 use crate::stats::{LogStats, LogTimes};
 use crate::tail::Proof;
 use crate::ticket::Ticket;
+use crate::walk::Witness;
 use crate::{create, resume, verify};
 
 /// An open log. Clones are handles on the same log.
@@ -91,24 +92,25 @@ impl Log {
         scan_from: Lsn,
         proofs: &[(Proof, Lsn)],
     ) -> Result<Examination> {
-        examine::examine(io, dir, control, scan_from, proofs, &mut |_| ())
+        Log::examine_with(io, dir, control, scan_from, proofs, ()).map(|(found, ())| found)
     }
 
-    /// As [`Log::examine`], and shows each record on the way: what a recovery wants to know of them costs no reading of its own.
-    /// Whether the log is whole is known only afterwards.
+    /// As [`Log::examine`], and shows each record to a witness on the way: what a recovery wants to know of them costs no reading of its own.
+    /// Segments are looked at side by side, by as many threads as there are processors, up to sixteen, each with a witness of its own; the
+    /// first is given back with what all have seen. Whether the log is whole is known only then.
     ///
     /// # Errors
     ///
     /// As [`Log::examine`].
-    pub fn examine_with(
+    pub fn examine_with<W: Witness>(
         io: &Io,
         dir: &Path,
         control: &Control,
         scan_from: Lsn,
         proofs: &[(Proof, Lsn)],
-        see: &mut dyn FnMut(FrameView<'_>),
-    ) -> Result<Examination> {
-        examine::examine(io, dir, control, scan_from, proofs, see)
+        witness: W,
+    ) -> Result<(Examination, W)> {
+        examine::examine(io, dir, control, scan_from, proofs, witness)
     }
 
     /// As [`Log::examine`], but from the oldest record there is: also what no recovery needs any more is checked.

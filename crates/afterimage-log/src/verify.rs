@@ -6,8 +6,8 @@ use afterimage_io::Io;
 
 use crate::control::Control;
 use crate::error::Result;
-use crate::examine::{Examination, damage, examine_files, unusable};
-use crate::files::Files;
+use crate::examine::{Examination, examine_files};
+use crate::files::{Files, damage, unusable};
 use crate::lsn::Lsn;
 use crate::options::{HEADER_BYTES, check_segment_bytes};
 use crate::tail::Proof;
@@ -25,7 +25,7 @@ pub(crate) fn verify(
     let here = scan_from.get() / control.segment_bytes;
     let Some(mut oldest) = files.header(here) else {
         // Says what is wrong with the segment that recovery itself needs.
-        return examine_files(&files, control, scan_from, proofs, &mut |_| ());
+        return examine_files(&files, control, scan_from, proofs, ()).map(|(found, ())| found);
     };
     while let Some(previous) = files
         .header(oldest.previous)
@@ -55,11 +55,6 @@ pub(crate) fn verify(
     // Where recovery begins to read, all before is durable: the control file says so.
     let mut known = proofs.to_vec();
     known.push((Proof::Control, scan_from));
-    examine_files(
-        &files,
-        control,
-        Lsn::at(oldest.first_lsn()),
-        &known,
-        &mut |_| (),
-    )
+    let oldest = Lsn::at(oldest.first_lsn());
+    examine_files(&files, control, oldest, &known, ()).map(|(found, ())| found)
 }

@@ -3,16 +3,17 @@
 
 use afterimage_log::Lsn;
 
+use super::RecordKind;
 use super::decode::{clr_head, row_head};
 use super::encode::{AFTER_LARGE, BEFORE_LARGE};
 use super::encode::{CHANGE_MASK, CLR, COMMITS, DELETE, INSERT, ROW, UPDATE, XOR};
-use super::{Record, RecordKind};
 use crate::codec::{DecodeError, Reader};
 use crate::ids::PageId;
 
-/// A record, as far as it matters who wrote it and what it changes. What is left out is decoded when it is redone.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Outline<'a> {
+/// A record, as far as it matters who wrote it and what it changes. What is left out is decoded when it is redone. It is small: it
+/// is made for every record of the log, twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outline {
     Row {
         kind: RecordKind,
         /// `None`: the record is its transaction's first.
@@ -26,17 +27,18 @@ pub(crate) enum Outline<'a> {
         undo_next: Option<Lsn>,
         page: PageId,
     },
-    /// Any other record, whole.
-    Other(Record<'a>),
+    /// Any other record, to be decoded whole.
+    Other,
 }
 
-impl<'a> Outline<'a> {
+impl Outline {
     /// Reads as much of a payload as it takes.
     ///
     /// # Errors
     ///
     /// If that much is not of a record of this version.
-    pub(crate) fn decode(payload: &'a [u8]) -> Result<Outline<'a>, DecodeError> {
+    #[inline]
+    pub(crate) fn decode(payload: &[u8]) -> Result<Outline, DecodeError> {
         let mut reader = Reader::new(payload);
         match payload.first() {
             Some(&ROW) => {
@@ -83,32 +85,7 @@ impl<'a> Outline<'a> {
                     page: head.page,
                 })
             }
-            _ => Record::decode(payload).map(Outline::Other),
-        }
-    }
-
-    /// What kind of record it is.
-    pub(crate) fn kind(&self) -> RecordKind {
-        match self {
-            Outline::Row { kind, .. } | Outline::Clr { kind, .. } => *kind,
-            Outline::Other(record) => RecordKind::of(record),
-        }
-    }
-
-    /// The transaction, if the record belongs to one; `own` is the record's LSN.
-    pub(crate) fn txn(&self, own: Lsn) -> Option<Lsn> {
-        match self {
-            Outline::Row { txn, .. } => Some(txn.unwrap_or(own)),
-            Outline::Clr { txn, .. } => Some(*txn),
-            Outline::Other(record) => record.txn(own),
-        }
-    }
-
-    /// Calls `f` with each page that the record changes.
-    pub(crate) fn for_each_page(&self, mut f: impl FnMut(PageId)) {
-        match self {
-            Outline::Row { page, .. } | Outline::Clr { page, .. } => f(*page),
-            Outline::Other(record) => record.for_each_page(|page, _, _| f(page)),
+            _ => Ok(Outline::Other),
         }
     }
 }

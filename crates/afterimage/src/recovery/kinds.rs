@@ -72,6 +72,14 @@ impl Kinds {
         self.count(kind).undone += 1;
     }
 
+    /// Takes in what was counted in the part of the log that follows.
+    pub(crate) fn add_read(&mut self, later: &Kinds) {
+        for (count, later) in self.counts.iter_mut().zip(&later.counts) {
+            count.read += later.read;
+        }
+        self.last = later.last.or(self.last);
+    }
+
     /// Takes in what another thread of redo has counted.
     pub(crate) fn add_redo(&mut self, other: &Kinds) {
         for (count, other) in self.counts.iter_mut().zip(&other.counts) {

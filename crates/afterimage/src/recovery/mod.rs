@@ -17,7 +17,7 @@ use std::time::Duration;
 use afterimage_io::planted::{self, Bug};
 use afterimage_io::{Io, Note, OpenMode};
 use afterimage_log::{
-    Control, ControlFile, Examination, FrameView, Identity, Log, LogOptions, Lsn, Proof, Tail,
+    Control, ControlFile, Examination, Identity, Log, LogOptions, Lsn, Proof, Tail,
 };
 
 pub use kept::LastRecovery;
@@ -33,7 +33,7 @@ use crate::options::Options;
 use crate::page::Page;
 use crate::record::RecordKind;
 use crate::transaction::{System, after_record};
-use analysis::{Analysis, page_line};
+use analysis::{Analysis, Analyst, page_line};
 use redo::redo;
 use refuse::{check_before_opening, check_mendable, check_stop};
 
@@ -258,23 +258,20 @@ fn decide(io: &Io, directory: &Path, file: &ControlFile, observer: &Observing) -
         .map(|copy| (Proof::Doublewrite, after_record(copy.lsn)))
         .collect();
     let clean = control.clean_end.is_some();
-    let (mut analysis, mut failed) = (Analysis::default(), None);
     observer.tell(&RecoveryStep::Began {
         checkpoint: area.checkpoint_lsn,
         clean,
     });
-    let observed = observer.is_there();
-    let see = &mut |frame: FrameView<'_>| {
-        if !clean && frame.lsn >= area.checkpoint_lsn && failed.is_none() {
-            let added = match observed {
-                true => analysis.add_observed(frame, area.checkpoint_lsn, observer),
-                false => analysis.add(frame, area.checkpoint_lsn),
-            };
-            failed = added.err();
-        }
+    let analyst = Analyst {
+        analysis: Analysis::default(),
+        checkpoint: (!clean).then_some(area.checkpoint_lsn),
+        observer: observer.clone(),
+        failed: None,
     };
-    let examination = Log::examine_with(io, directory, &control, area.scan_lsn, &proofs, see)?;
-    failed.map_or(Ok(()), Err)?;
+    let (examination, analyst) =
+        Log::examine_with(io, directory, &control, area.scan_lsn, &proofs, analyst)?;
+    analyst.failed.map_or(Ok(()), Err)?;
+    let analysis = analyst.analysis;
     if !clean && !analysis.checkpoint_complete {
         let what = "CKPT-1: the control file names a checkpoint that has no end record";
         return Err(Error::corruption(

@@ -25,12 +25,15 @@ use crate::page::apply;
 use crate::record::{Outline, Record, RecordKind};
 use crate::transaction::System;
 
-/// Bytes of records that are handed on at once, at most: many records of a page are found together in so much.
-const STRETCH_BYTES: usize = 32 << 20;
+/// Bytes of records that are handed on at once, at most: the more, the more changes of a page are made while it is in the
+/// processor's cache.
+const STRETCH_BYTES: usize = 64 << 20;
 /// The share of the pool that a stretch may be; there are up to four of them at a time.
 const STRETCH_SHARE: usize = 16;
 /// Pages whose records are kept together: so few that they, and their records in a stretch, are all in the processor's cache.
 const BUCKET_PAGES: usize = 128;
+/// A page with so many changes in a stretch is brought into the processor's cache as a whole.
+const CALLED_UP_FROM: usize = 8;
 /// How often the log may be read again for pages that do not fit the pool. Beyond that pages come and go as they are needed.
 const LOTS_MAX: usize = 64;
 /// More threads than this would wait for the one that reads.
@@ -76,46 +79,82 @@ struct Parted {
     applied: bool,
 }
 
-/// Some log, as those who apply it need it: sorted into buckets by page, and in each in log order.
+/// Some log, as those who apply it need it.
 pub(super) struct Stretch {
-    /// Changes, each a [`Head`] and the record's payload. Bucket n is for worker n, counted round.
-    buckets: Vec<Vec<u8>>,
+    /// The records that are needed, each a [`Head`] and its payload, in log order: written from front to back, for to write them here
+    /// and there would be to wait for memory.
+    records: Vec<u8>,
+    /// Which of them change which page: the page's place among the pages, and where the record is. By pages that are kept
+    /// together, and in each in log order. Bucket n is for worker n, counted round.
+    buckets: Vec<Vec<u64>>,
     bytes: usize,
 }
 
-/// What stands in a bucket before each payload.
+/// What stands before each payload of a stretch.
 #[derive(Clone, Copy)]
 struct Head {
     lsn: Lsn,
-    /// Which of the pages.
-    page: u32,
     len: u32,
     /// Whether the record has parts in other pages, to be counted together.
     parted: bool,
 }
 
 impl Head {
-    const BYTES: usize = 16;
+    const BYTES: usize = 12;
     const PARTED: u32 = 1 << 31;
 
-    fn push(self, bucket: &mut Vec<u8>) {
+    fn push(self, records: &mut Vec<u8>) {
         let len = self.len | if self.parted { Head::PARTED } else { 0 };
-        bucket.extend_from_slice(&self.lsn.get().to_le_bytes());
-        bucket.extend_from_slice(&self.page.to_le_bytes());
-        bucket.extend_from_slice(&len.to_le_bytes());
+        records.extend_from_slice(&self.lsn.get().to_le_bytes());
+        records.extend_from_slice(&len.to_le_bytes());
     }
 
-    /// The change at the beginning of these bytes of a bucket; none at its end.
+    /// The head at the beginning of these bytes.
     fn read(bytes: &[u8]) -> Option<Head> {
         let (lsn, rest) = bytes.split_first_chunk()?;
-        let (page, rest) = rest.split_first_chunk()?;
         let len = u32::from_le_bytes(*rest.first_chunk()?);
         Some(Head {
             lsn: Lsn::new(u64::from_le_bytes(*lsn))?,
-            page: u32::from_le_bytes(*page),
             len: len & !Head::PARTED,
             parted: len & Head::PARTED != 0,
         })
+    }
+}
+
+impl Stretch {
+    /// Takes in a record for a page, by its place in the lot; `at` says where the record is, once it has been copied.
+    fn push(
+        &mut self,
+        (page, in_lot): (u32, usize),
+        bucket_pages: usize,
+        at: &mut Option<u32>,
+        (head, payload): (Head, &[u8]),
+    ) {
+        let at = *at.get_or_insert_with(|| {
+            let at = u32::try_from(self.records.len()).expect("a stretch is small");
+            head.push(&mut self.records);
+            self.records.extend_from_slice(payload);
+            self.bytes += Head::BYTES + payload.len();
+            at
+        });
+        self.buckets[in_lot / bucket_pages].push(u64::from(page) << 32 | u64::from(at));
+        self.bytes += size_of::<u64>();
+    }
+
+    /// Has all these records brought into the processor's cache at the same time: the reads do not wait for each other, as they
+    /// would if each came when its record is applied.
+    fn call_up(&self, places: &[u64]) {
+        let line = |at: usize| self.records.get(at).copied().unwrap_or_default();
+        let lines = |at: usize| line(at) ^ line(at + 64) ^ line(at + 128);
+        let sum = (places.iter()).fold(0, |sum, place| sum ^ lines(*place as u32 as usize));
+        std::hint::black_box(sum);
+    }
+
+    /// The record there.
+    fn record(&self, at: u32) -> Option<(Head, &[u8])> {
+        let bytes = &self.records[at as usize..];
+        let head = Head::read(bytes)?;
+        Some((head, &bytes[Head::BYTES..][..head.len as usize]))
     }
 }
 
@@ -180,7 +219,7 @@ pub(crate) fn redo(
         used: Mutex::new(io, Vec::new()),
         pages,
     });
-    let mut sorter = Sorter::new(&work, losers);
+    let mut sorter = Sorter::new(&work, from, losers);
     let mut workers = Workers::start(io, &work, workers);
     let read = sorter.read_lots(&work, from, lot, &mut workers);
     let mut redone = workers.finish(kinds)?;
@@ -189,41 +228,75 @@ pub(crate) fn redo(
     Ok(redone)
 }
 
-/// Which of the pages a page is.
-enum Index {
+/// Which of the pages a page is, and from about where on it may be without what the log has: looked up for every record, so it is small.
+struct Index {
+    /// Where redo begins.
+    from: Lsn,
+    places: Places,
+}
+
+enum Places {
     /// By the number of the page, from this one on: most of the pages there are between the first and the last.
-    Dense(u64, Vec<u32>),
-    Sparse(HashMap<PageId, u32, FixedState>),
+    Dense(u64, Vec<Place>),
+    Sparse(HashMap<PageId, Place, FixedState>),
+}
+
+#[derive(Clone, Copy)]
+struct Place {
+    /// Which of the pages.
+    n: u32,
+    /// Its recLSN, in [`Index::coarse`] units.
+    from: u32,
+}
+
+impl Place {
+    /// Stands for a page that is none of them.
+    const NONE: Place = Place {
+        n: u32::MAX,
+        from: u32::MAX,
+    };
 }
 
 impl Index {
-    /// Stands for a page that is none of them.
-    const NONE: u32 = u32::MAX;
-
-    fn of(pages: &[(PageId, Lsn)]) -> Index {
-        let place = |n: usize| u32::try_from(n).expect("a log names fewer pages");
-        let ids = pages.iter().map(|(id, _)| *id).enumerate();
+    fn of(pages: &[(PageId, Lsn)], from: Lsn) -> Index {
+        let mut index = Index {
+            from,
+            places: Places::Sparse(HashMap::default()),
+        };
+        let places = pages.iter().enumerate().map(|(n, (id, rec_lsn))| {
+            let n = u32::try_from(n).expect("a log names fewer pages");
+            let from = index.coarse(*rec_lsn);
+            (*id, Place { n, from })
+        });
         let (first, last) = match pages {
             [(first, _), .., (last, _)] => (first.get(), last.get()),
             _ => (0, u64::MAX),
         };
-        if (last - first) / 4 < pages.len() as u64 {
-            let mut index = vec![Index::NONE; (last - first) as usize + 1];
-            ids.for_each(|(n, id)| index[(id.get() - first) as usize] = place(n));
-            return Index::Dense(first, index);
-        }
-        Index::Sparse(ids.map(|(n, id)| (id, place(n))).collect())
+        index.places = if (last - first) / 4 < pages.len() as u64 {
+            let mut dense = vec![Place::NONE; (last - first) as usize + 1];
+            places.for_each(|(id, place)| dense[(id.get() - first) as usize] = place);
+            Places::Dense(first, dense)
+        } else {
+            Places::Sparse(places.collect())
+        };
+        index
     }
 
-    fn get(&self, page: PageId) -> Option<u32> {
-        match self {
-            Index::Dense(first, index) => {
+    fn get(&self, page: PageId) -> Option<Place> {
+        match &self.places {
+            Places::Dense(first, dense) => {
                 let n = page.get().checked_sub(*first)?;
-                let found = index.get(usize::try_from(n).ok()?).copied();
-                found.filter(|n| *n != Index::NONE)
+                let found = dense.get(usize::try_from(n).ok()?).copied();
+                found.filter(|place| place.n != Place::NONE.n)
             }
-            Index::Sparse(index) => index.get(&page).copied(),
+            Places::Sparse(places) => places.get(&page).copied(),
         }
+    }
+
+    /// How far behind the beginning, in units of 64 KiB: beyond 256 TiB all is one.
+    fn coarse(&self, lsn: Lsn) -> u32 {
+        let units = lsn.get().saturating_sub(self.from.get()) >> 16;
+        u32::try_from(units).unwrap_or(u32::MAX)
     }
 }
 
@@ -237,9 +310,9 @@ struct Sorter {
 }
 
 impl Sorter {
-    fn new(work: &Work, losers: &[Lsn]) -> Sorter {
+    fn new(work: &Work, from: Lsn, losers: &[Lsn]) -> Sorter {
         Sorter {
-            index: Index::of(&work.pages),
+            index: Index::of(&work.pages, from),
             skipped: match planted::active(Bug::LosersNotRedone) {
                 true => losers.to_vec(),
                 false => Vec::new(),
@@ -290,8 +363,18 @@ impl Sorter {
         lot: &Range<u32>,
         stretch: &mut Stretch,
     ) -> Result<bool> {
-        let sorted = reader.see_next(|frame| self.sort(work, frame, lot, stretch))?;
-        sorted.transpose().map(|sorted| sorted.is_some())
+        // Not handed up with what was read: to move an error's room about for every record costs more than to sort it.
+        let mut failed = None;
+        let more = reader.see_next(|frame| {
+            if let Err(error) = self.sort(work, frame, lot, stretch) {
+                failed = Some(error);
+            }
+        });
+        match (more, failed) {
+            (_, Some(error)) => Err(error),
+            (Ok(more), None) => Ok(more.is_some()),
+            (Err(error), None) => Err(error.into()),
+        }
     }
 
     fn sort(
@@ -306,40 +389,38 @@ impl Sorter {
             self.bytes += frame.end.get() - lsn.get();
         }
         let outline = Outline::decode(payload).map_err(|e| unreadable(lsn, &e))?;
-        let skipped = !self.skipped.is_empty()
-            && (outline.txn(lsn)).is_some_and(|txn| self.skipped.contains(&txn));
         let forgotten =
             planted::active(Bug::ClrsNotRedone) && matches!(outline, Outline::Clr { .. });
-        if skipped || forgotten {
+        if forgotten {
             return Ok(());
         }
-        if work.observer.is_there() {
-            outline.for_each_page(|page| self.tell_left_out(work, lsn, payload, page));
-        }
-        let mut push = |page: Option<u32>, parted| {
-            if let Some(page) = page.filter(|page| lot.contains(page)) {
-                let len = payload.len() as u32;
-                let bucket = (page - lot.start) as usize / work.bucket_pages;
-                let bucket = &mut stretch.buckets[bucket];
-                let head = Head {
-                    lsn,
-                    page,
-                    len,
-                    parted,
-                };
-                head.push(bucket);
-                bucket.extend_from_slice(payload);
-                stretch.bytes += Head::BYTES + payload.len();
+        let len = payload.len() as u32;
+        let mut at = None;
+        let mut push = |page: u32, parted| {
+            if lot.contains(&page) {
+                let head = Head { lsn, len, parted };
+                let page = (page, (page - lot.start) as usize);
+                stretch.push(page, work.bucket_pages, &mut at, (head, payload));
             }
         };
-        let Outline::Other(record) = &outline else {
-            outline.for_each_page(|page| push(self.index.get(page), false));
+        if let Outline::Row { txn, page, .. } = outline {
+            if self.skips(txn.unwrap_or(lsn)) {
+                return Ok(());
+            }
+            self.tell_left_out(work, lsn, payload, page);
+            if let Some(page) = self.missing(work, page, lsn) {
+                push(page, false);
+            }
             return Ok(());
-        };
-        let missing = |page: PageId| {
-            let n = self.index.get(page)?;
-            (work.pages[n as usize].1 <= lsn).then_some(n)
-        };
+        }
+        let record = Record::decode(payload).map_err(|e| unreadable(lsn, &e))?;
+        if record.txn(lsn).is_some_and(|txn| self.skips(txn)) {
+            return Ok(());
+        }
+        for (page, _, _) in record.pages() {
+            self.tell_left_out(work, lsn, payload, page);
+        }
+        let missing = |page: PageId| self.missing(work, page, lsn);
         let (mut left, mut here) = (0, false);
         for page in record.pages().filter_map(|(page, _, _)| missing(page)) {
             left += 1;
@@ -347,7 +428,7 @@ impl Sorter {
         }
         if left > 1 && here {
             let parted = Parted {
-                kind: outline.kind(),
+                kind: RecordKind::of(&record),
                 left,
                 applied: false,
             };
@@ -358,16 +439,35 @@ impl Sorter {
             false => usize::MAX,
         };
         for (page, _, _) in record.pages().take(parts) {
-            push(missing(page), left > 1);
+            if let Some(page) = missing(page) {
+                push(page, left > 1);
+            }
         }
         Ok(())
+    }
+
+    /// Which of the pages it is, if what happened to it then may be missing there.
+    fn missing(&self, work: &Work, page: PageId, lsn: Lsn) -> Option<u32> {
+        let (Place { n, from }, at) = (self.index.get(page)?, self.index.coarse(lsn));
+        let missing = from < at || from == at && work.pages[n as usize].1 <= lsn;
+        missing.then_some(n)
+    }
+
+    fn skips(&self, txn: Lsn) -> bool {
+        !self.skipped.is_empty() && self.skipped.contains(&txn)
     }
 }
 
 impl Sorter {
     /// Tells of a change that redo need not look at the page for.
     fn tell_left_out(&self, work: &Work, lsn: Lsn, payload: &[u8], page: PageId) {
-        let rec_lsn = self.index.get(page).map(|n| work.pages[n as usize].1);
+        if !work.observer.is_there() {
+            return;
+        }
+        let rec_lsn = self
+            .index
+            .get(page)
+            .map(|place| work.pages[place.n as usize].1);
         let decision = match rec_lsn {
             None => RedoDecision::NotDirty,
             Some(rec_lsn) if rec_lsn > lsn => RedoDecision::BeforeRecLsn,
@@ -389,9 +489,11 @@ impl Work {
     fn stretch(&self, lot: &Range<u32>) -> Stretch {
         let used = self.used.lock().pop();
         let mut stretch = used.unwrap_or(Stretch {
+            records: Vec::new(),
             buckets: Vec::new(),
             bytes: 0,
         });
+        stretch.records.clear();
         stretch.buckets.iter_mut().for_each(Vec::clear);
         let buckets = lot.len().div_ceil(self.bucket_pages);
         stretch.buckets.resize_with(buckets, Vec::new);
@@ -434,7 +536,7 @@ pub(super) struct Share {
     which: usize,
     /// Which pages have been marked dirty already: once is enough, they may have been home since.
     marked: Vec<bool>,
-    /// Where the changes of a bucket are, by page, then by LSN.
+    /// A bucket, by page, then by LSN.
     order: Vec<u64>,
     pub(super) redone: Redone,
     pub(super) kinds: Kinds,
@@ -459,26 +561,24 @@ impl Share {
     pub(super) fn redo(&mut self, stretch: &Stretch) -> std::result::Result<(), Failed> {
         let mine = stretch.buckets.iter().skip(self.which);
         let mut mine = mine.step_by(self.work.workers);
-        mine.try_for_each(|bucket| self.redo_bucket(bucket))
+        mine.try_for_each(|bucket| self.redo_bucket(stretch, bucket))
     }
 
-    fn redo_bucket(&mut self, bucket: &[u8]) -> std::result::Result<(), Failed> {
+    fn redo_bucket(
+        &mut self,
+        stretch: &Stretch,
+        bucket: &[u64],
+    ) -> std::result::Result<(), Failed> {
         let mut order = std::mem::take(&mut self.order);
         order.clear();
-        let mut at = 0;
-        while let Some(head) = Head::read(&bucket[at..]) {
-            order.push(u64::from(head.page) << 32 | at as u64);
-            at += Head::BYTES + head.len as usize;
-        }
+        order.extend_from_slice(bucket);
         order.sort_unstable();
         let of_one_page = |a: &u64, b: &u64| a >> 32 == b >> 32;
         let done = order.chunk_by(of_one_page).try_for_each(|places| {
-            let changes = places.iter().filter_map(|place| {
-                let change = &bucket[*place as u32 as usize..];
-                let head = Head::read(change)?;
-                Some((head, &change[Head::BYTES..][..head.len as usize]))
-            });
-            self.redo_page((places[0] >> 32) as usize, changes)
+            stretch.call_up(places);
+            let changes = places.iter();
+            let changes = changes.filter_map(|place| stretch.record(*place as u32));
+            self.redo_page((places[0] >> 32) as usize, places.len(), changes)
         });
         self.order = order;
         done
@@ -488,11 +588,12 @@ impl Share {
     fn redo_page<'a>(
         &mut self,
         page: usize,
+        count: usize,
         changes: impl Iterator<Item = (Head, &'a [u8])>,
     ) -> std::result::Result<(), Failed> {
         let work = Arc::clone(&self.work);
         let (pager, (id, rec_lsn)) = (&work.system.pager, work.pages[page]);
-        let mut changes = (changes.filter(|(head, _)| rec_lsn <= head.lsn)).peekable();
+        let mut changes = changes.peekable();
         let Some(first) = changes.peek().map(|(head, _)| head.lsn) else {
             return Ok(());
         };
@@ -504,6 +605,14 @@ impl Share {
                 work.end
             );
             return Err((first, pager.corrupt(id, what)));
+        }
+        if count >= CALLED_UP_FROM {
+            let sum = frame
+                .bytes()
+                .iter()
+                .step_by(64)
+                .fold(0, |sum, byte| sum ^ byte);
+            std::hint::black_box(sum);
         }
         // Nobody copies the page while its latch is held: marked once, it stays so.
         let mut marked = false;

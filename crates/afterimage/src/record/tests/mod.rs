@@ -156,15 +156,22 @@ proptest! {
         let mut payload = Vec::new();
         record.encode(&mut payload);
         let outline = Outline::decode(&payload).expect("decodes");
-        prop_assert_eq!(outline.kind(), RecordKind::of(&record));
-        prop_assert_eq!(outline.txn(own), record.txn(own));
-        let mut pages = Vec::new();
-        outline.for_each_page(|page| pages.push(page));
-        prop_assert_eq!(pages, record.pages().map(|(page, _, _)| page).collect::<Vec<_>>());
-        match (&outline, &record) {
-            (Outline::Row { commit, .. }, Record::Row(row)) => prop_assert_eq!(*commit, row.commit),
-            (Outline::Clr { undo_next, .. }, Record::Clr(clr)) => prop_assert_eq!(*undo_next, clr.undo_next),
-            (Outline::Other(other), _) => prop_assert_eq!(other, &record),
+        let only_page = || record.pages().map(|(page, _, _)| page).collect::<Vec<_>>();
+        match (outline, &record) {
+            (Outline::Row { kind, txn, commit, page }, Record::Row(row)) => {
+                prop_assert_eq!(kind, RecordKind::of(&record));
+                prop_assert_eq!(txn.or(Some(own)), record.txn(own));
+                prop_assert_eq!(commit, row.commit);
+                prop_assert_eq!(vec![page], only_page());
+            }
+            (Outline::Clr { kind, txn, undo_next, page }, Record::Clr(clr)) => {
+                prop_assert_eq!(kind, RecordKind::of(&record));
+                prop_assert_eq!(Some(txn), record.txn(own));
+                prop_assert_eq!(undo_next, clr.undo_next);
+                prop_assert_eq!(vec![page], only_page());
+            }
+            (Outline::Other, Record::Row(_) | Record::Clr(_)) => prop_assert!(false, "{:?}", record),
+            (Outline::Other, _) => {}
             _ => prop_assert!(false, "{:?}", outline),
         }
     }
