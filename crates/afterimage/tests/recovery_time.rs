@@ -77,3 +77,32 @@ fn the_estimate_grows_with_what_there_is_to_do_and_a_checkpoint_takes_it_back() 
     let settled = db.stats().estimated_recovery_micros;
     assert!(settled < recovered.estimated_recovery_micros, "{settled}");
 }
+
+/// Each recovery goes on in a segment of its own: what it leaves empty of the one before is no log, however often that happens.
+#[test]
+fn positions_that_hold_no_log_are_not_to_be_read() {
+    let mut sim = Sim::new(6);
+    let mut written = 0;
+    for seed in 7..15 {
+        let db = options(&sim, Duration::from_secs(30))
+            .open("d")
+            .expect("opens");
+        // Before it made anything of its own: what a recovery has read, another one would.
+        let (age, report) = (db.stats().checkpoint_age, db.recovery_report());
+        assert!(
+            age <= report.log_bytes + 8192,
+            "{age} bytes where {} were read",
+            report.log_bytes
+        );
+        let begun = db.stats().wal_bytes;
+        let table = db.table("rows").expect("a table");
+        for n in 0..20u64 {
+            db.put(&table, &n.to_be_bytes(), &[seed as u8; 100])
+                .expect("puts");
+        }
+        written += db.stats().wal_bytes - begun;
+        let age = db.stats().checkpoint_age;
+        assert!(age <= written + 16384, "{age} bytes of {written}");
+        sim = Sim::from_image(seed, &sim.snapshot().crash(&Survival::All));
+    }
+}

@@ -7,7 +7,6 @@ mod area;
 mod estimate;
 mod pace;
 
-use std::ops::Range;
 use std::time::Duration;
 
 use afterimage_io::Io;
@@ -79,8 +78,8 @@ pub(crate) struct Checkpointer {
     scan_lsn: AtomicU64,
     /// Pages that had been written home when its tables were taken.
     pages_written: AtomicU64,
-    /// Positions that hold no log, between the end that a recovery found and where it went on.
-    skipped: Mutex<Range<u64>>,
+    /// The end that a recovery found, and how many positions between the redo point and where it went on hold no log.
+    skipped: Mutex<(u64, u64)>,
     /// How fast a recovery is; none before the first that there was something to learn from.
     speed: Mutex<Option<Speed>>,
     /// From where on the two control copies need log.
@@ -128,7 +127,7 @@ impl Checkpointer {
             redo_lsn: AtomicU64::new(0),
             scan_lsn: AtomicU64::new(0),
             pages_written: AtomicU64::new(0),
-            skipped: Mutex::new(io, 0..0),
+            skipped: Mutex::new(io, (0, 0)),
             speed: Mutex::new(io, None),
             kept_lsn: AtomicU64::new(0),
             end_lsn: AtomicU64::new(0),
@@ -177,9 +176,9 @@ impl Checkpointer {
 
     /// Positions from there on that hold no log.
     fn skipped_since(&self, lsn: u64) -> u64 {
-        let skipped = Range::clone(&self.skipped.lock());
-        match skipped.start >= lsn {
-            true => skipped.end - skipped.start,
+        let (end, none) = *self.skipped.lock();
+        match end >= lsn {
+            true => none,
             false => 0,
         }
     }
@@ -227,9 +226,11 @@ impl Checkpointer {
         (self.speed.lock().unwrap_or_default(), load)
     }
 
-    /// Between these positions there is no log.
-    pub(crate) fn skip(&self, from: Lsn, to: Lsn) {
-        *self.skipped.lock() = from.get()..to.get().max(from.get());
+    /// A recovery read so many bytes of log from the redo point, if there was one, to the end that it found, and the log goes on at `next`. What
+    /// earlier recoveries have skipped is between them, too.
+    pub(crate) fn skip(&self, redo: Option<Lsn>, end: Lsn, next: Lsn, read: u64) {
+        let span = next.get().saturating_sub(redo.unwrap_or(end).get());
+        *self.skipped.lock() = (end.get(), span.saturating_sub(read));
     }
 
     /// A recovery of this load took so long for what depends on the log, and so long for the rest. The next checkpoint writes

@@ -203,7 +203,7 @@ pub(crate) fn recover(
         options.version_store_size,
     ));
     let checkpointer = Checkpointer::new(io, file, &decided.area);
-    checkpointer.skip(end, system.pager.log.next_lsn());
+    let next = system.pager.log.next_lsn();
     let unlogged = passes(
         &system,
         analysis,
@@ -213,6 +213,7 @@ pub(crate) fn recover(
         &mut report,
         &mut clock,
     )?;
+    checkpointer.skip(report.redo_lsn, end, next, report.log_bytes);
     let system = Arc::into_inner(system).expect("those who redid have ended");
     if unlogged_left.is_none() {
         report.unlogged_emptied = unlogged.len() as u64;
