@@ -153,7 +153,7 @@ impl Pager {
     /// Writes homes that are never torn, where the disk has such writes. `false` if it has not, or refuses: what is home by then is
     /// there whole, and all of the batch is still to go by way of the area.
     fn write_atomically(&self, area: &mut Doublewrite, batch: &Batch<'_>) -> Result<bool> {
-        // A clean stop changes page 0 without a record. If that is lost behind what a next process has read, its copy alone brings it back.
+        // A clean stop changes page 0 without a record: if it were damaged then, no redo would make it anew. So it always has a copy.
         let by_copy = |(page, _): &(PageId, Pin<'_>)| *page == PageId::FILE_HEADER;
         if !self.store.is_atomic() || batch.pages.iter().any(by_copy) {
             return Ok(false);
