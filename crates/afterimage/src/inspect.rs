@@ -95,7 +95,7 @@ pub fn settings(directory: &Path, options: &Options) -> Result<Vec<SettingInfo>>
     Ok(options.settings())
 }
 
-/// How long recoveries take: by how long the last one in a directory has taken, or else by what was measured on two processors.
+/// How long recoveries take: by how long the last ones in a directory have taken, or else by what was measured on two processors.
 #[derive(Debug, Clone)]
 pub struct RecoveryModel {
     speed: Speed,

@@ -264,7 +264,7 @@ fn show(args: &Args, sizing: &Sizing, limits: &Limits, out: &mut Out) -> Result<
         )?;
     }
     let source = match limits.is_learnt {
-        true => "by how long the last one in this directory took",
+        true => "by how long the last ones in this directory took",
         false => {
             "assumed: as measured on two processors; name a database with --disk, or see `afterimage bench recovery`"
         }

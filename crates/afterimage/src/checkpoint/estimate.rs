@@ -1,5 +1,5 @@
-//! How long a recovery would take: reckoned from what it would have to do, and set right by how long the last one in this
-//! directory has taken.
+//! How long a recovery would take: reckoned from what it would have to do, and set right by how long the last ones in this
+//! directory have taken.
 
 use std::time::Duration;
 
@@ -82,7 +82,12 @@ impl Speed {
         let reckoned = load.reckoned();
         let permille = match reckoned < LEARNT_FROM || took.is_zero() {
             true => self.permille,
-            false => Some(bounded(took.as_micros() * 1000 / reckoned.as_micros()).max(1)),
+            false => {
+                let new = bounded(took.as_micros() * 1000 / reckoned.as_micros()).max(1);
+                // A disk has minutes of its own: half of what is believed, by ratio, is what was known before.
+                let both = |known: u32| (f64::from(known) * f64::from(new)).sqrt() as u32;
+                Some(self.permille.map_or(new, |known| both(known).max(1)))
+            }
         };
         Speed {
             fixed_micros,
@@ -133,6 +138,18 @@ mod tests {
         // Whoever has seen nothing but that knows nothing of the rest.
         let first = Speed::default().learn(&little, Duration::from_secs(1), rest);
         assert_eq!((first.fixed_micros, first.permille), (200_000, None));
+    }
+
+    #[test]
+    fn one_slow_recovery_is_believed_by_half_and_a_slow_machine_in_the_end() {
+        let rest = Duration::from_millis(100);
+        let once = |speed: Speed, secs| speed.learn(&LOAD, Duration::from_secs(secs), rest);
+        let usual = once(Speed::default(), 2);
+        let slow = once(usual, 8).time(&LOAD).as_secs_f64();
+        assert!((slow - 4.1).abs() < 0.05, "{slow}");
+        let settled = (0..4).fold(usual, |speed, _| once(speed, 8));
+        let settled = settled.time(&LOAD).as_secs_f64();
+        assert!((7.0..8.2).contains(&settled), "{settled}");
     }
 
     #[test]

@@ -29,8 +29,8 @@ pub struct Stats {
     pub checkpoint_age: u64,
     /// The most that this has been since the open, or since `max_wal_size` was last changed: never more than `max_wal_size` was.
     pub checkpoint_age_max: u64,
-    /// How long a recovery would take now, in microseconds, reckoned from the log, the dirty pages and how long the last one in this
-    /// directory has taken. What would have to be taken back of unfinished transactions comes on top.
+    /// How long a recovery would take now, in microseconds, reckoned from the log, the dirty pages and how long the last ones in this
+    /// directory have taken. What would have to be taken back of unfinished transactions comes on top.
     pub estimated_recovery_micros: u64,
     /// The setting `target_recovery_time`, in microseconds.
     pub target_recovery_micros: u64,
