@@ -13,12 +13,12 @@ use foldhash::fast::FixedState;
 
 use super::Counter;
 use crate::ids::PageId;
-use crate::page::Page;
+use crate::page::{Fan, Page};
 
 /// All lanes together take at most such a part of what the pool takes, or a page each.
 const POOL_PART: usize = 16;
-/// Memory of one lane, at most: inner pages of some millions of rows.
-const LANE_BYTES_MAX: usize = 1 << 20;
+/// Memory of one lane, at most: inner pages of some ten millions of rows.
+const LANE_BYTES_MAX: usize = 8 << 20;
 /// Where there is no room for all, one page in so many that are offered takes the place of another: a set that is stable serves
 /// better than one that is always copied.
 const TURN: u32 = 64;
@@ -47,7 +47,7 @@ pub(super) struct Lane {
 pub(super) struct Copy {
     pub(super) frame: usize,
     pub(super) version: u64,
-    pub(super) page: Page,
+    pub(super) fan: Fan,
 }
 
 impl Copies {
@@ -99,15 +99,11 @@ impl Lane {
         self.copies.get(&page)
     }
 
-    pub(super) fn forget(&mut self, page: PageId) {
-        self.copies.remove(&page);
-    }
-
     /// Keeps a copy of a page, which the caller holds latched, if there is room.
     pub(super) fn offer(&mut self, id: PageId, frame: usize, version: u64, page: &Page) {
         if let Some(copy) = self.copies.get_mut(&id) {
             if (copy.frame, copy.version) != (frame, version) {
-                copy.page.copy_from(page);
+                copy.fan.copy_from(page);
                 (copy.frame, copy.version) = (frame, version);
             }
             return;
@@ -123,13 +119,13 @@ impl Lane {
                 self.copies.remove(&other);
             }
         }
-        let page = page.clone();
+        let fan = Fan::of(page);
         self.copies.insert(
             id,
             Copy {
                 frame,
                 version,
-                page,
+                fan,
             },
         );
     }

@@ -9,7 +9,9 @@ use afterimage_io::sync::atomic::{AtomicU64, Ordering};
 use super::pool::SHARDS;
 use crate::ids::PageId;
 
-const WAYS: usize = if cfg!(loom) { 1 } else { 8 };
+/// Pages whose numbers follow each other stand together: their hints are one line that stays in the cache where each of them alone would
+/// not.
+pub(super) const WAYS: usize = if cfg!(loom) { 1 } else { 8 };
 /// A hint's low half is one more than the frame's number; its high half is that of the page's number which is lower.
 const FRAME_BITS: u32 = 32;
 
@@ -31,7 +33,7 @@ impl Hints {
     }
 
     fn set(&self, page: PageId) -> &[AtomicU64; WAYS] {
-        &self.sets[(page.get() % self.sets.len() as u64) as usize].0
+        &self.sets[(page.get() / WAYS as u64 % self.sets.len() as u64) as usize].0
     }
 
     pub(super) fn find(&self, page: PageId) -> Option<usize> {
@@ -102,12 +104,13 @@ mod tests {
     #[test]
     fn more_pages_than_places_are_no_harm() {
         let hints = Hints::new(8);
-        let sets = hints.sets.len() as u64;
+        let stride = (hints.sets.len() * WAYS) as u64;
+        let page = |turn: u64| PageId(turn * stride);
         for turn in 0..20 {
-            hints.put(PageId(turn * sets), turn as usize);
-            assert_eq!(hints.find(PageId(turn * sets)), Some(turn as usize));
+            hints.put(page(turn), turn as usize);
+            assert_eq!(hints.find(page(turn)), Some(turn as usize));
         }
-        let found = (0..20).filter(|turn| hints.find(PageId(turn * sets)).is_some());
+        let found = (0..20).filter(|turn| hints.find(page(*turn)).is_some());
         assert_eq!(found.count(), WAYS);
     }
 }

@@ -33,7 +33,7 @@ pub(crate) use unlogged::UnloggedFile;
 
 use crate::error::Result;
 use crate::ids::{PageId, or_none};
-use crate::page::Page;
+use crate::page::{Fan, Page};
 use crate::record::KindCounts;
 use alloc::Allocator;
 use permits::Permits;
@@ -282,7 +282,7 @@ impl Pager {
         &self,
         root: PageId,
         level: u8,
-        step: impl Fn(&Page) -> Option<PageId>,
+        step: impl Fn(&Fan) -> Option<PageId>,
     ) -> Option<Guess<'_>> {
         self.pool.guess(root, level, step)
     }

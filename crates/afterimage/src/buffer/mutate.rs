@@ -9,7 +9,7 @@ use afterimage_log::{Appended, Log, Lsn, Reservation};
 
 use super::{Exclusive, Pager};
 use crate::error::{Error, Result};
-use crate::page::{apply, check_op};
+use crate::page::{Checked, apply_checked, checked_op};
 use crate::record::{Record, RecordKind};
 
 impl Pager {
@@ -42,11 +42,11 @@ impl Pager {
         timed: bool,
         inside: &mut dyn FnMut(Lsn, u64),
     ) -> Result<Option<Appended>> {
-        self.check(record, pages)?;
+        let checked = self.check(record, pages)?;
         if !self.is_logged() {
             // For the cleaner, which takes the oldest first; the page itself is not stamped.
             mark_dirty(pages, self.log.next_lsn());
-            apply_to(record, pages, None);
+            apply_to(record, pages, &checked, None);
             self.changes.add(1);
             return Ok(None);
         }
@@ -57,7 +57,7 @@ impl Pager {
         if planted::active(Bug::RecLsnTooLate) {
             mark_dirty(pages, self.log.next_lsn());
         }
-        apply_to(record, pages, Some(appended.lsn));
+        apply_to(record, pages, &checked, Some(appended.lsn));
         Ok(Some(appended))
     }
 
@@ -91,8 +91,10 @@ impl Pager {
         Ok(appended)
     }
 
-    fn check(&self, record: &Record<'_>, pages: &[&mut Exclusive<'_>]) -> Result<()> {
+    /// What was found on each page, in their order.
+    fn check(&self, record: &Record<'_>, pages: &[&mut Exclusive<'_>]) -> Result<AllChecked> {
         let (mut index, mut refused) = (0, None);
+        let mut checked = AllChecked::default();
         record.for_each_page(|page, previous, op| {
             let frame = &pages[index];
             assert_eq!(
@@ -105,22 +107,40 @@ impl Pager {
                 previous,
                 "PAGE-3: the record carries the page's previous LSN"
             );
-            if let Err(e) = check_op(frame, &op) {
-                refused.get_or_insert_with(|| {
-                    Error::corruption(format!("page {page}"), e.to_string())
-                });
+            match checked_op(frame, &op) {
+                Ok(found) if index == 0 => checked.first = Some(found),
+                Ok(found) => checked.others.push(found),
+                Err(e) => {
+                    refused.get_or_insert_with(|| {
+                        Error::corruption(format!("page {page}"), e.to_string())
+                    });
+                }
             }
             index += 1;
         });
         assert_eq!(index, pages.len(), "MUT-1: the record names every frame");
-        refused.map_or(Ok(()), Err)
+        refused.map_or(Ok(checked), Err)
     }
 }
 
-fn apply_to(record: &Record<'_>, pages: &mut [&mut Exclusive<'_>], lsn: Option<Lsn>) {
+/// What was found on the pages of a record. A row's has one, and takes no memory for it.
+#[derive(Default)]
+struct AllChecked {
+    first: Option<Checked>,
+    others: Vec<Checked>,
+}
+
+fn apply_to(
+    record: &Record<'_>,
+    pages: &mut [&mut Exclusive<'_>],
+    checked: &AllChecked,
+    lsn: Option<Lsn>,
+) {
     let mut index = 0;
+    let mut checked = checked.first.iter().chain(&checked.others);
     record.for_each_page(|_, _, op| {
-        apply(pages[index], &op).expect("checked before anything was marked");
+        let checked = checked.next().expect("checked before anything was marked");
+        apply_checked(pages[index], &op, *checked);
         if let Some(lsn) = lsn.filter(|_| !planted::active(Bug::PageLsnNotStamped)) {
             pages[index].set_lsn(lsn);
         }

@@ -13,10 +13,10 @@ use foldhash::fast::FixedState;
 use super::copies::Copies;
 use super::dirty::DirtyTable;
 use super::frame::Frame;
-use super::hints::Hints;
+use super::hints::{Hints, WAYS};
 use crate::error::Result;
 use crate::ids::PageId;
-use crate::page::Page;
+use crate::page::{Fan, Page};
 
 pub(super) const SHARDS: usize = if cfg!(loom) { 2 } else { 16 };
 
@@ -54,7 +54,8 @@ impl Pool {
     }
 
     fn shard(&self, page: PageId) -> &Mutex<PageTable> {
-        &self.shards[(page.get() % SHARDS as u64) as usize]
+        // Those of one set of hints are in one shard.
+        &self.shards[(page.get() / WAYS as u64 % SHARDS as u64) as usize]
     }
 
     fn place(&self, page: PageId, index: usize) -> Place<'_> {
@@ -112,23 +113,23 @@ impl Pool {
         &self,
         root: PageId,
         level: u8,
-        step: impl Fn(&Page) -> Option<PageId>,
+        step: impl Fn(&Fan) -> Option<PageId>,
     ) -> Option<Guess<'_>> {
-        let mut lane = self.copies.descend()?;
+        let lane = self.copies.descend()?;
         let (mut page, mut above) = (root, u8::MAX);
         loop {
             let copy = lane.get(page)?;
             let frame = &self.frames[copy.frame];
             if frame.version() != copy.version {
-                lane.forget(page);
+                // It is copied again by the way that goes by the pages.
                 return None;
             }
             frame.touch();
-            let here = copy.page.level();
+            let here = copy.fan.page().level();
             if here >= above || here <= level {
                 return None;
             }
-            let child = step(&copy.page)?;
+            let child = step(&copy.fan)?;
             if here == level + 1 {
                 let version = copy.version;
                 return Some(Guess {

@@ -2,6 +2,7 @@
 
 mod cell;
 mod check;
+mod fan;
 mod file_header;
 mod header;
 mod map;
@@ -29,10 +30,11 @@ use crate::limits::is_page_size;
 pub(crate) use self::{
     cell::{GHOST, InnerCell, LARGE, LeafCell, PLAIN, inner_bytes, leaf_bytes},
     check::PageError,
+    fan::Fan,
     file_header::FileHeader,
     header::Kind,
     map::{USED, is_map_page, map_page, map_position},
-    op::{ApplyError, PageOp, apply, check_op, xor_value},
+    op::{ApplyError, Checked, PageOp, apply, apply_checked, check_op, checked_op, xor_value},
     slotted::separator,
     stored::{ADDRESS_BYTES, Address, Extent, Stored},
 };

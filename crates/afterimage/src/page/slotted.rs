@@ -91,7 +91,7 @@ impl Page {
     /// By the heads, and by `compare`, which looks at a whole key, where heads are equal.
     #[inline]
     fn search_by(&self, rest: &[u8], compare: impl Fn(usize) -> Ordering) -> Result<usize, usize> {
-        let head = u32::from_be_bytes(head_of(rest));
+        let head = head_number(rest);
         let entries = &self.bytes[offset_entry(0)..offset_entry(self.cell_count())];
         let (entries, _) = entries.as_chunks::<CELL_ENTRY_BYTES>();
         let (mut low, mut high) = (0, entries.len());
@@ -547,6 +547,11 @@ pub(super) fn head_of(rest: &[u8]) -> [u8; HEAD_BYTES] {
             head
         }
     }
+}
+
+/// As [`head_of`], as a number: numbers are in the order of the heads.
+pub(super) fn head_number(rest: &[u8]) -> u32 {
+    u32::from_be_bytes(head_of(rest))
 }
 
 /// How many bytes all keys between two fences have in common: none where there is no bound.

@@ -41,14 +41,31 @@ impl<'a> Change<'a> {
         }
     }
 
+    /// As [`Change::of`], for a value that is seen on its page, and there no more when it has changed: of that one the change has
+    /// a copy, of what comes it borrows.
+    pub(crate) fn of_seen(before: Option<&[u8]>, after: Option<&'a [u8]>) -> Change<'a> {
+        let before = match (before, after) {
+            (Some(before), Some(after)) => match smaller_runs(before, after) {
+                Some(runs) => return Change::Xor { runs: runs.into() },
+                None => Some(before),
+            },
+            _ => before,
+        };
+        let before = before.map(|before| Stored::from(before.to_vec()));
+        match (before, after.map(Stored::from)) {
+            (before, Some(after)) => Change::Put { before, after },
+            (Some(before), None) => Change::Delete { before },
+            (None, None) => panic!("a change from no row to no row"),
+        }
+    }
+
     fn update(before: Stored<'a>, after: Stored<'a>) -> Change<'a> {
         // Addresses stay whole, so that whoever reads the log finds them.
-        if before.bytes.len() == after.bytes.len() && !before.large && !after.large {
-            let images = 2 * (varint_len(before.bytes.len() as u64) + before.bytes.len());
-            let runs = xor_runs(&before.bytes, &after.bytes);
-            if varint_len(runs.len() as u64) + runs.len() < images {
-                return Change::Xor { runs: runs.into() };
-            }
+        if !before.large
+            && !after.large
+            && let Some(runs) = smaller_runs(&before.bytes, &after.bytes)
+        {
+            return Change::Xor { runs: runs.into() };
         }
         Change::Put {
             before: Some(before),
@@ -156,28 +173,71 @@ impl<'a> Change<'a> {
 /// Equal bytes between two differences that are cheaper to take into the run than to end it: a new run costs two lengths.
 const GAP_MIN: usize = 3;
 
+/// The runs between two values of one length, where they take fewer bytes than the two.
+fn smaller_runs(before: &[u8], after: &[u8]) -> Option<Vec<u8>> {
+    if before.len() != after.len() {
+        return None;
+    }
+    let images = 2 * (varint_len(before.len() as u64) + before.len());
+    let runs = xor_runs(before, after);
+    (varint_len(runs.len() as u64) + runs.len() < images).then_some(runs)
+}
+
+/// Bytes that are compared at once.
+const WORD: usize = size_of::<u64>();
+
 /// The differences of two values of equal length, as runs of `gap varint | length varint | bytes`.
 fn xor_runs(before: &[u8], after: &[u8]) -> Vec<u8> {
-    let differs = |at: &usize| before[*at] != after[*at];
-    let mut runs = Vec::new();
-    let mut end_of_last = 0;
-    let mut next = (0..before.len()).find(differs);
+    // Mostly there is one run, or few.
+    let mut runs = Vec::with_capacity(before.len() + 2 * WORD);
+    let (mut end_of_last, mut next) = (0, first_difference(before, after, 0));
     while let Some(start) = next {
-        let mut end = start + 1;
-        next = (end..before.len()).find(differs);
-        while let Some(at) = next.filter(|at| at - end < GAP_MIN) {
-            end = at + 1;
-            next = (end..before.len()).find(differs);
-        }
+        let end;
+        (end, next) = end_of_run(before, after, start + 1);
         put_varint(&mut runs, (start - end_of_last) as u64);
         put_varint(&mut runs, (end - start) as u64);
-        runs.extend(
-            before[start..end]
-                .iter()
-                .zip(&after[start..end])
-                .map(|(a, b)| a ^ b),
-        );
+        let (before, after) = (&before[start..end], &after[start..end]);
+        runs.extend(before.iter().zip(after).map(|(a, b)| a ^ b));
         end_of_last = end;
     }
     runs
+}
+
+/// The differences of the word at `from`, if there is a whole one.
+fn word(before: &[u8], after: &[u8], from: usize) -> Option<u64> {
+    let word = |bytes: &[u8]| {
+        let word = bytes.get(from..)?.first_chunk::<WORD>()?;
+        Some(u64::from_le_bytes(*word))
+    };
+    Some(word(before)? ^ word(after)?)
+}
+
+/// The first place from `from` on where the two differ.
+fn first_difference(before: &[u8], after: &[u8], mut from: usize) -> Option<usize> {
+    while let Some(word) = word(before, after, from) {
+        if word != 0 {
+            return Some(from + word.trailing_zeros() as usize / 8);
+        }
+        from += WORD;
+    }
+    (from..before.len()).find(|at| before[*at] != after[*at])
+}
+
+/// Where a run ends that goes on to `end` at least, and the first difference behind it.
+fn end_of_run(before: &[u8], after: &[u8], mut end: usize) -> (usize, Option<usize>) {
+    loop {
+        while word(before, after, end).is_some_and(|word| !has_zero_byte(word)) {
+            end += WORD;
+        }
+        match first_difference(before, after, end) {
+            Some(next) if next - end < GAP_MIN => end = next + 1,
+            next => return (end, next),
+        }
+    }
+}
+
+fn has_zero_byte(word: u64) -> bool {
+    const LOW: u64 = u64::from_le_bytes([0x01; WORD]);
+    const HIGH: u64 = u64::from_le_bytes([0x80; WORD]);
+    word.wrapping_sub(LOW) & !word & HIGH != 0
 }

@@ -282,8 +282,12 @@ impl Record<'_> {
 
     /// Calls `f` for each of [`Record::pages`].
     pub(crate) fn for_each_page(&self, mut f: impl FnMut(PageId, Option<Lsn>, PageOp<'_>)) {
-        for (page, page_prev, op) in self.pages() {
-            f(page, page_prev, op);
+        match self {
+            // Every write comes by here, twice.
+            Record::Row(row) => f(row.page, row.page_prev, row.change.to_op(&row.key)),
+            _ => self
+                .pages()
+                .for_each(|(page, page_prev, op)| f(page, page_prev, op)),
         }
     }
 

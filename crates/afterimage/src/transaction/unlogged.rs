@@ -80,12 +80,12 @@ impl System {
     }
 
     /// As [`System::write_row`] for a table that is not logged.
-    pub(super) fn write_unlogged(
+    pub(super) fn write_unlogged<'a>(
         &self,
         txn: &mut Txn,
         tree: &Tree,
-        key: &[u8],
-        decide: &mut dyn FnMut(Option<Stored<'_>>) -> Option<Change<'static>>,
+        key: &'a [u8],
+        decide: &mut dyn FnMut(Option<Stored<'_>>) -> Option<Change<'a>>,
     ) -> Result<()> {
         if txn.kept.is_none() {
             let space = self

@@ -191,13 +191,13 @@ impl System {
     }
 
     /// Logs a change of one row, which is locked, as the transaction's next record.
-    pub(super) fn write_row(
+    pub(super) fn write_row<'a>(
         &self,
         txn: &mut Txn,
         tree: &Tree,
-        key: &[u8],
+        key: &'a [u8],
         after_len: usize,
-        decide: &mut dyn FnMut(Option<Stored<'_>>) -> Option<Change<'static>>,
+        decide: &mut dyn FnMut(Option<Stored<'_>>) -> Option<Change<'a>>,
     ) -> Result<()> {
         debug_assert!(
             tree.id() < TableId::FIRST_USER || self.locks.is_locked_exclusively(tree.id(), key),
@@ -698,14 +698,14 @@ pub(crate) fn check_value_size(bytes: u64) -> Result<()> {
     Ok(())
 }
 
-/// The change that makes `after` of `before`, if that is to be and is one.
-fn change(
+/// The change that makes `after` of `before`, if that is to be and is one. It borrows what is to be, and keeps what was.
+fn change<'a>(
     before: Option<&[u8]>,
-    after: Option<&[u8]>,
+    after: Option<&'a [u8]>,
     outcome: Outcome,
-) -> Option<Change<'static>> {
+) -> Option<Change<'a>> {
     let is_one = before.is_some() || after.is_some();
-    (outcome.fulfilled && is_one).then(|| Change::of(before, after).into_owned())
+    (outcome.fulfilled && is_one).then(|| Change::of_seen(before, after))
 }
 
 /// A position that is reached when the record at `lsn` is: its first byte is below it, and ends lie between records.

@@ -7,7 +7,7 @@ use crate::buffer::{Exclusive, Pager, Shared};
 use crate::error::{Error, Result};
 use crate::ids::PageId;
 use crate::limits::TREE_LEVEL_MAX;
-use crate::page::{Kind, Page};
+use crate::page::{Fan, Kind, Page};
 
 /// Which leaf to go to.
 #[derive(Clone, Copy)]
@@ -145,9 +145,13 @@ impl Tree {
         exclusive: bool,
         level: u8,
     ) -> Result<Option<Leaf<'p>>> {
-        let step = |page: &Page| {
-            let on_the_way = self.is_own(page) && seek.is_on(page);
-            on_the_way.then(|| seek.child(page))
+        let step = |fan: &Fan| {
+            let page = fan.page();
+            match seek {
+                _ if !self.is_own(page) || !seek.is_on(page) => None,
+                Seek::Key(key) => fan.child_for(key),
+                _ => Some(seek.child(page)),
+            }
         };
         let Some(guess) = pager.guess(self.root, level, step) else {
             return Ok(None);

@@ -24,9 +24,9 @@ pub(crate) struct RowPlace {
 pub(crate) struct RowWrite<'a> {
     pub(crate) key: &'a [u8],
     /// Sees the value that is there and says what to do; `None`: nothing.
-    pub(crate) decide: &'a mut dyn FnMut(Option<Stored<'_>>) -> Option<Change<'static>>,
+    pub(crate) decide: &'a mut dyn FnMut(Option<Stored<'_>>) -> Option<Change<'a>>,
     /// Puts the change, at its place, into a record.
-    pub(crate) record: &'a dyn Fn(RowPlace, Change<'static>) -> Record<'a>,
+    pub(crate) record: &'a dyn Fn(RowPlace, Change<'a>) -> Record<'a>,
     /// Runs in the reservation, with the record's LSN and time.
     pub(crate) inside: &'a mut dyn FnMut(Lsn, u64),
     /// Whether the record bears a time (commits do).

@@ -1,9 +1,9 @@
 //! The one mutator of pages.
 //!
 //! [`apply`] first finds out everything that can go wrong, which is all in [`plan`](super::plan), and only then changes the
-//! page: it changes all or nothing. [`check_op`] is its first half. Forward work asks it before it logs, so after the
-//! record is in the log the change cannot fail; in redo and undo a failure means that page and log do not belong
-//! together.
+//! page: it changes all or nothing. Forward work does it in its two halves: [`checked_op`] before it logs, so that after the
+//! record is in the log the change cannot fail, and then [`apply_checked`]. In redo and undo a failure means that page and
+//! log do not belong together.
 
 use super::super::cell::{GHOST, InnerCell, LARGE, LeafCell, PLAIN};
 use super::super::slotted::{NewCell, common_prefix};
@@ -33,6 +33,30 @@ pub(crate) fn apply(page: &mut Page, op: &PageOp<'_>) -> Result<(), ApplyError> 
 /// Why it would not.
 pub(crate) fn check_op(page: &Page, op: &PageOp<'_>) -> Result<(), ApplyError> {
     plan(page, op).map(drop)
+}
+
+/// What the first half of [`apply`] has found: the second need not look for it again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Checked(Step);
+
+/// The first half of [`apply`].
+///
+/// # Errors
+///
+/// As [`check_op`].
+pub(crate) fn checked_op(page: &Page, op: &PageOp<'_>) -> Result<Checked, ApplyError> {
+    plan(page, op).map(Checked)
+}
+
+/// The second half of [`apply`]: `checked` is what [`checked_op`] has said of this page, as it still is, and this operation.
+pub(crate) fn apply_checked(page: &mut Page, op: &PageOp<'_>, checked: Checked) {
+    let Checked(step) = checked;
+    debug_assert_eq!(
+        plan(page, op),
+        Ok(step),
+        "MUT-1: what was checked is what is done"
+    );
+    perform(page, op, step);
 }
 
 fn perform(page: &mut Page, op: &PageOp<'_>, step: Step) {

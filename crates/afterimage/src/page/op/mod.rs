@@ -11,7 +11,7 @@ mod plan;
 
 use std::borrow::Cow;
 
-pub(crate) use self::apply::{apply, check_op, xor_value};
+pub(crate) use self::apply::{Checked, apply, apply_checked, check_op, checked_op, xor_value};
 #[cfg(test)]
 pub(crate) use self::codec::CODES;
 pub(crate) use self::plan::ApplyError;

@@ -67,7 +67,7 @@ impl From<DecodeError> for ApplyError {
 }
 
 /// What the checks found, so that the change need not look for it again.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Step {
     /// The operation says it all.
     Whole,

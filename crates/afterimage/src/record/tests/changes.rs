@@ -3,11 +3,12 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::codec::put_varint;
 use crate::page::{GHOST, PLAIN};
 
 const KEY: &[u8] = b"key";
 
-/// Two values of the same length that differ in few places, in many, or in length as well.
+/// Two values of the same length that differ in few places or in many, or two that differ in length as well.
 fn two_values() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
     let near = (
         prop::collection::vec(any::<u8>(), 1..200),
@@ -25,7 +26,10 @@ fn two_values() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
         prop::collection::vec(any::<u8>(), 0..60),
         prop::collection::vec(any::<u8>(), 0..60),
     );
-    prop_oneof![near, far]
+    // Equal bytes and others, in turns of any length.
+    let mixed =
+        prop::collection::vec((0u8..3, 0u8..3), 1..200).prop_map(|pairs| pairs.into_iter().unzip());
+    prop_oneof![near, far, mixed]
 }
 
 /// A leaf with a neighbour on each side of the key, and perhaps a cell of the key: (flags, value).
@@ -113,6 +117,40 @@ proptest! {
         forth_and_back(page(Some((PLAIN, &before))), Some(&before), None);
         forth_and_back(page(None), None, Some(&after));
         forth_and_back(page(Some((GHOST, &before))), None, Some(&after));
+    }
+
+    #[test]
+    fn what_is_seen_on_a_page_is_changed_as_what_is_not((before, after) in two_values()) {
+        for (before, after) in [
+            (Some(&before[..]), Some(&after[..])),
+            (Some(&before), None),
+            (None, Some(&after)),
+        ] {
+            prop_assert_eq!(Change::of_seen(before, after), Change::of(before, after));
+        }
+    }
+
+    /// Compared by words, as by bytes.
+    #[test]
+    fn runs_end_where_three_bytes_are_equal((before, after) in two_values()) {
+        let mut expected = Vec::new();
+        let mut end_of_last = 0;
+        let mut places = (0..before.len().min(after.len()))
+            .filter(|at| before[*at] != after[*at])
+            .peekable();
+        while let Some(start) = places.next() {
+            let mut end = start + 1;
+            while let Some(at) = places.next_if(|at| at - end < 3) {
+                end = at + 1;
+            }
+            put_varint(&mut expected, (start - end_of_last) as u64);
+            put_varint(&mut expected, (end - start) as u64);
+            expected.extend((start..end).map(|at| before[at] ^ after[at]));
+            end_of_last = end;
+        }
+        if let Change::Xor { runs } = Change::of(Some(&before), Some(&after)) {
+            prop_assert_eq!(&runs[..], expected);
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What one owner holds: the answer to asking again, what its commit has to be remembered for, and the list for the
 //! release.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -64,12 +65,16 @@ impl Held {
         let exclusive = mode == Mode::Exclusive;
         match name.target {
             Target::Key(key) => {
-                if exclusive && table.keys.get(&key) != Some(&Mode::Exclusive) {
-                    begin(&Resource::Key(name.table, &key));
+                let entry = table.keys.entry(key);
+                let before = match &entry {
+                    Entry::Occupied(held) => Some(*held.get()),
+                    Entry::Vacant(_) => None,
+                };
+                if exclusive && before != Some(Mode::Exclusive) {
+                    begin(&Resource::Key(name.table, entry.key()));
                     table.exclusive += 1;
                 }
-                let held = table.keys.entry(key).or_insert(Mode::Shared);
-                *held = mode.max(*held);
+                entry.insert_entry(before.map_or(mode, |held| mode.max(held)));
             }
             Target::Range(range) => {
                 if exclusive && !table.writes_ranges {
@@ -83,13 +88,19 @@ impl Held {
         }
     }
 
+    /// Whether there is so much of the table that one range in its place is worth trying.
+    pub(super) fn has_many(&self, table: TableId) -> bool {
+        let many = |held: &HeldTable| held.keys.len() + held.ranges.len() >= MANY << held.attempts;
+        self.tables.get(&table).is_some_and(many)
+    }
+
     /// One range that would stand for all that is held in the table, in the mode that most of it is held in, once there is
     /// so much of it that this is worth trying.
     pub(super) fn in_one(&mut self, table: TableId) -> Option<(Interval, Mode)> {
-        let held = self.tables.get_mut(&table)?;
-        if held.keys.len() + held.ranges.len() < MANY << held.attempts {
+        if !self.has_many(table) {
             return None;
         }
+        let held = self.tables.get_mut(&table)?;
         held.attempts += 1;
         let mode = if held.exclusive > held.keys.len() / 2 {
             Mode::Exclusive

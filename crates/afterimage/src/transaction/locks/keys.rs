@@ -1,6 +1,7 @@
 //! Who holds which single keys of one table. A key is found at once, by its hash; the keys of a range are found in order, which is
 //! kept only where somebody asks for ranges while there are many keys.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -85,30 +86,43 @@ impl Keys {
     }
 
     pub(super) fn add(&mut self, key: &Arc<[u8]>, claim: Claim) {
-        if let Some(holders) = self.holders.get_mut(key) {
-            return holders.add(claim);
+        self.add_unless(key, claim, |_| false);
+    }
+
+    /// Unless one of the key's holders is `in_the_way`: then it answers false.
+    pub(super) fn add_unless(
+        &mut self,
+        key: &Arc<[u8]>,
+        claim: Claim,
+        in_the_way: impl Fn(Claim) -> bool,
+    ) -> bool {
+        match self.holders.entry(Arc::clone(key)) {
+            Entry::Occupied(entry) if entry.get().all().any(in_the_way) => return false,
+            Entry::Occupied(mut entry) => entry.get_mut().add(claim),
+            Entry::Vacant(entry) => {
+                entry.insert(Holders {
+                    first: claim,
+                    others: Vec::new(),
+                });
+                if let Some(order) = &mut self.order {
+                    order.insert(Arc::clone(key));
+                }
+            }
         }
-        if let Some(order) = &mut self.order {
-            order.insert(Arc::clone(key));
-        }
-        let holders = Holders {
-            first: claim,
-            others: Vec::new(),
-        };
-        self.holders.insert(Arc::clone(key), holders);
+        true
     }
 
     pub(super) fn remove(&mut self, key: &Arc<[u8]>, slot: Slot) {
-        let Some(holders) = self.holders.get_mut(key) else {
+        let Some((key, mut holders)) = self.holders.remove_entry(key) else {
             return;
         };
         // Whoever does not hold it takes nothing away.
         if holders.remove(slot) {
+            self.holders.insert(key, holders);
             return;
         }
-        self.holders.remove(key);
         if let Some(order) = &mut self.order {
-            order.remove(key);
+            order.remove(&key);
             if order.len() < FEW / 2 {
                 self.order = None;
             }

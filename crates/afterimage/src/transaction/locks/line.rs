@@ -56,6 +56,14 @@ impl Line {
 
     /// Grants the request if nothing blocks it.
     pub(super) fn try_grant(&mut self, claim: Claim, target: &Target) -> bool {
+        if let Target::Key(key) = target
+            && self.waiters.is_empty()
+            && self.ranges.len() == 0
+        {
+            // Nobody else can be in the way than the key's holders.
+            let in_the_way = |holder| conflict(claim, holder);
+            return self.keys.add_unless(key, claim, in_the_way);
+        }
         if matches!(target, Target::Range(_)) || !self.waiters.is_empty() {
             self.keys.prepare_for_ranges();
         }
@@ -112,6 +120,11 @@ impl Line {
                 self.ranges.change(range, leave);
             }
         }
+    }
+
+    /// Whether anybody stands in line.
+    pub(super) fn has_waiters(&self) -> bool {
+        !self.waiters.is_empty()
     }
 
     /// Grants every waiter that nothing blocks any more, in their order; `around` is where something has changed.

@@ -137,8 +137,11 @@ impl State {
     /// Changes a line, and grants whatever nothing blocks any more.
     fn change_line(&mut self, name: &Name, change: impl FnOnce(&mut Line), wakes: &mut Wakes) {
         let line = self.tables.entry(name.table).or_default();
-        let mut granted = Vec::new();
         change(line);
+        if !line.has_waiters() {
+            return;
+        }
+        let mut granted = Vec::new();
         line.admit(&name.target, &mut granted);
         for slot in granted {
             let active = self.active_mut(slot);

@@ -76,15 +76,22 @@ impl LockTable {
         if let Some(reason) = owner.shared.revoked() {
             return Err(LockError::Revoked(reason.clone()));
         }
-        if owner.held.lock().covers(resource, mode) {
+        let mut held = owner.held.lock();
+        if held.covers(resource, mode) {
             return Ok(Granted { last_commit: None });
         }
-        match self.ask(owner, resource, mode, true) {
-            Answer::Granted => {}
-            Answer::Queued(name, wakes) => self.wait(owner, name, mode, wakes)?,
+        let answer = self.ask(owner, &mut held, resource, mode, true);
+        let many = held.has_many(resource.table());
+        drop(held);
+        match answer {
+            Answer::Granted if !many => {}
+            Answer::Granted => self.make_few(owner, resource.table()),
+            Answer::Queued(name, wakes) => {
+                self.wait(owner, name, mode, wakes)?;
+                self.make_few(owner, resource.table());
+            }
             Answer::Refused => return Err(revoked(owner)),
         }
-        self.make_few(owner, resource.table());
         Ok(Granted {
             last_commit: self.commits.seen_through(resource),
         })
@@ -101,10 +108,11 @@ impl LockTable {
         if owner.shared.revoked().is_some() {
             return None;
         }
-        if owner.held.lock().covers(resource, mode) {
+        let mut held = owner.held.lock();
+        if held.covers(resource, mode) {
             return Some(Granted { last_commit: None });
         }
-        match self.ask(owner, resource, mode, false) {
+        match self.ask(owner, &mut held, resource, mode, false) {
             Answer::Granted => Some(Granted {
                 last_commit: self.commits.seen_through(resource),
             }),
@@ -157,12 +165,11 @@ impl LockTable {
         let Some((range, mode)) = held.in_one(table) else {
             return;
         };
-        drop(held);
         let in_one = Resource::Range(table, &range);
-        if !matches!(self.ask(owner, &in_one, mode, false), Answer::Granted) {
+        let answer = self.ask(owner, &mut held, &in_one, mode, false);
+        if !matches!(answer, Answer::Granted) {
             return;
         }
-        let mut held = owner.held.lock();
         let forget = |resource: &Resource<'_>| self.writers.remove(resource);
         let (slot, covered) = (held.slot, held.take_covered(table, forget));
         drop(held);
@@ -229,11 +236,11 @@ impl LockTable {
     fn ask(
         &self,
         owner: &LockOwner,
+        held: &mut Held,
         resource: &Resource<'_>,
         mode: Mode,
         may_wait: bool,
     ) -> Answer {
-        let mut held = owner.held.lock();
         // The key is copied before the mutex is taken.
         let name = name_of(resource);
         let mut state = self.state.lock();
@@ -242,7 +249,7 @@ impl LockTable {
             .get_or_insert_with(|| state.admit_owner(&owner.shared));
         if state.try_grant(slot, &name, mode) {
             drop(state);
-            self.record(&mut held, name, mode);
+            self.record(held, name, mode);
             return Answer::Granted;
         }
         // Asked again under the mutex: who is revoked later finds this owner in the queue.
