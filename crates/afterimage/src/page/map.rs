@@ -14,6 +14,10 @@ pub(crate) const USED: u8 = 0b01;
 /// The pairs of bits that are defined: free and used.
 pub(super) const BITS_MAX: u8 = USED;
 
+/// Pages whose bits are one word, and that word when all are in use.
+const WORD_PAGES: u32 = u64::BITS / 2;
+const USED_WORD: u64 = 0x5555_5555_5555_5555;
+
 /// Which map page speaks for `page`, and at which index; `None` for the file header.
 pub(crate) fn map_position(page: PageId, page_size: usize) -> Option<(PageId, u32)> {
     let behind_header = page.get().checked_sub(PageId::FIRST_MAP.get())?;
@@ -50,16 +54,21 @@ impl Page {
     /// The first free index at or after `from`.
     pub(crate) fn find_free(&self, from: u32) -> Option<u32> {
         debug_assert_eq!(self.kind(), Some(Kind::Map));
-        let mut index = from;
-        while index < self.map_len() {
-            // A byte of four used pages is stepped over whole.
-            if index.is_multiple_of(4) && self.bytes[map_byte(index)] & 0x55 == 0x55 {
-                index += 4;
-            } else if self.map_get(index) == 0 {
-                return Some(index);
-            } else {
-                index += 1;
+        let (mut index, len) = (from, self.map_len());
+        while index < len {
+            // Words of used pages are stepped over whole: a map is looked through from its beginning for each new page.
+            if index.is_multiple_of(WORD_PAGES) {
+                let (words, _) = self.bytes[map_byte(index)..map_byte(len)].as_chunks();
+                let full = |word: &&[u8; 8]| u64::from_le_bytes(**word) & USED_WORD == USED_WORD;
+                index += words.iter().take_while(full).count() as u32 * WORD_PAGES;
+                if index >= len {
+                    return None;
+                }
             }
+            if self.map_get(index) == 0 {
+                return Some(index);
+            }
+            index += 1;
         }
         None
     }

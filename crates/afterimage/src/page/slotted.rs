@@ -135,6 +135,7 @@ impl Page {
         self.inner_cell(index).child
     }
 
+    #[cfg(any(test, fuzzing))]
     /// The leaf cell of `key`, ghost or not.
     pub(crate) fn leaf_get(&self, key: &[u8]) -> Option<LeafCell<'_>> {
         self.search(key).ok().map(|index| self.leaf_cell(index))
@@ -261,7 +262,17 @@ impl Page {
 
     /// Whether a leaf takes this value for this key, in place of the cell that the key may have now. Exact.
     pub(crate) fn fits_put(&self, key: &[u8], value_len: usize) -> bool {
-        self.missing_for(self.search(key), leaf_bytes(key.len(), value_len)) == 0
+        self.fits_put_at(self.search(key), key.len(), value_len)
+    }
+
+    /// As [`Page::fits_put`], for a key that was searched for.
+    pub(crate) fn fits_put_at(
+        &self,
+        at: Result<usize, usize>,
+        key_len: usize,
+        value_len: usize,
+    ) -> bool {
+        self.missing_for(at, leaf_bytes(key_len, value_len)) == 0
     }
 
     /// Whether an inner page takes one more separator of this length, from between its fences.

@@ -57,11 +57,12 @@ impl Tree {
         loop {
             let permit = pager.permit();
             let mut leaf = self.leaf_exclusive_unchecked(pager, write.key)?;
-            let cell = self.find(pager, &leaf, write.key)?;
+            let at = leaf.search(write.key);
+            let cell = self.found(pager, &leaf, write.key, at)?;
             let Some(change) = (write.decide)(cell.map(|cell| cell.stored())) else {
                 return Ok(None);
             };
-            if let Some(value_len) = lacks_room(&leaf, write.key, &change) {
+            if let Some(value_len) = lacks_room(&leaf, at, write.key, &change) {
                 drop((leaf, permit));
                 if planted::active(Bug::UndoFindsNoRoom) && write.undoing {
                     return Ok(None);
@@ -88,10 +89,17 @@ impl Tree {
     }
 }
 
-/// The length of the value that does not fit, if it does not.
-fn lacks_room(leaf: &Page, key: &[u8], change: &Change<'_>) -> Option<usize> {
+/// The length of the value that does not fit where its key was searched for, if it does not.
+fn lacks_room(
+    leaf: &Page,
+    at: std::result::Result<usize, usize>,
+    key: &[u8],
+    change: &Change<'_>,
+) -> Option<usize> {
     match change.to_op(key) {
-        PageOp::PutCell { value, .. } if !leaf.fits_put(key, value.len()) => Some(value.len()),
+        PageOp::PutCell { value, .. } if !leaf.fits_put_at(at, key.len(), value.len()) => {
+            Some(value.len())
+        }
         _ => None,
     }
 }

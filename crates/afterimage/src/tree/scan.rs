@@ -79,7 +79,18 @@ impl Tree {
         leaf: &'a Page,
         key: &[u8],
     ) -> Result<Option<LeafCell<'a>>> {
-        let cell = leaf.leaf_get(key);
+        self.found(pager, leaf, key, leaf.search(key))
+    }
+
+    /// As [`Tree::find`], where the key was searched for.
+    pub(super) fn found<'a>(
+        &self,
+        pager: &Pager,
+        leaf: &'a Page,
+        key: &[u8],
+        at: std::result::Result<usize, usize>,
+    ) -> Result<Option<LeafCell<'a>>> {
+        let cell = at.ok().map(|index| leaf.leaf_cell(index));
         // Who finds the key has seen that this is the leaf for it.
         if cell.is_none() {
             self.check_keys(pager, leaf, Seek::Key(key))?;

@@ -21,7 +21,6 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use afterimage_io::Io;
@@ -29,12 +28,11 @@ use afterimage_io::planted::{self, Bug};
 use afterimage_io::sync::Mutex;
 use afterimage_io::sync::atomic::{AtomicU64, Ordering};
 use afterimage_log::Lsn;
-use foldhash::fast::FixedState;
 
 use crate::buffer::Counter;
 use crate::ids::TableId;
 use crate::page::Stored;
-use shard::Shard;
+use shard::{Row, Shard};
 pub(crate) use view::View;
 use view::Views;
 
@@ -118,10 +116,9 @@ impl Versions {
         }
     }
 
-    fn shard(&self, table: TableId, key: &[u8]) -> &Mutex<Shard> {
-        let hash = FixedState::default().hash_one((table, key));
+    fn shard(&self, row: Row<'_>) -> &Mutex<Shard> {
         // The low bits choose places in the shard's own map.
-        &self.shards[(hash >> 32) as usize % SHARDS]
+        &self.shards[(row.hash >> 32) as usize % SHARDS]
     }
 
     fn horizon(&self) -> Option<Lsn> {
@@ -138,9 +135,10 @@ impl Versions {
         before: Option<Stored<'_>>,
         durable: Lsn,
     ) {
+        let row = Row::of(table, key);
         let change = {
-            let mut shard = self.shard(table, key).lock();
-            let mut change = shard.push(table, key, by, before);
+            let mut shard = self.shard(row).lock();
+            let mut change = shard.push(row, by, before);
             if let Some(horizon) = self.horizon() {
                 change += shard.sweep(horizon, SWEEP);
             }
@@ -148,7 +146,7 @@ impl Versions {
             self.account(&change);
             change
         };
-        if change.removed == 0 {
+        if change.removed == 0 && self.horizon() < Some(durable) {
             self.advance_horizon(durable);
         }
     }
@@ -179,7 +177,8 @@ impl Versions {
 
     /// Whether a row has versions: then its ghost must stay.
     pub(super) fn holds(&self, table: TableId, key: &[u8]) -> bool {
-        !self.is_empty() && self.shard(table, key).lock().holds(table, key)
+        let row = || Row::of(table, key);
+        !self.is_empty() && self.shard(row()).lock().holds(row())
     }
 
     /// None at all.
@@ -198,11 +197,9 @@ impl Versions {
         if self.is_empty() {
             return now;
         }
-        let shard = self.shard(table, key).lock();
-        match shard.before(table, key, view.lsn()) {
-            None => now,
-            Some(before) => before.cloned(),
-        }
+        let row = Row::of(table, key);
+        let shard = self.shard(row).lock();
+        shard.before(row, view.lsn()).unwrap_or(now)
     }
 
     /// Opens a view where `look` says: a position no older than the durable LSN, and the first record of the oldest transaction

@@ -1,7 +1,11 @@
 //! The versions of some of the rows, and the order in which they are looked at for going.
+//!
+//! Versions come with each write and go soon after, so each is one piece of memory and is found with one look: by the hash of its row, worked
+//! out once. Rows of one hash, if there ever are any, share a chain, and are told apart by what stands in it.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 use std::ops::AddAssign;
 use std::sync::Arc;
 
@@ -15,54 +19,116 @@ use crate::page::Stored;
 /// Bytes that a version takes beside its value and a share of its key: places in two queues, a status, the allocator.
 const OVERHEAD: u64 = 128;
 
-type Chains = HashMap<Arc<[u8]>, Chain, FixedState>;
+/// Which row is meant.
+#[derive(Clone, Copy)]
+pub(super) struct Row<'k> {
+    pub(super) hash: u64,
+    pub(super) table: TableId,
+    pub(super) key: &'k [u8],
+}
 
-/// Rows by table and key, each with its versions, oldest first.
+impl Row<'_> {
+    pub(super) fn of(table: TableId, key: &[u8]) -> Row<'_> {
+        let hash = FixedState::default().hash_one((table, key));
+        Row { hash, table, key }
+    }
+}
+
+/// Takes a hash as it is.
+#[derive(Default)]
+struct AsIs(u64);
+
+impl Hasher for AsIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("a hash is written as a number")
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
+/// Rows by their hash, each with its versions, oldest first.
 #[derive(Default)]
 pub(super) struct Shard {
-    tables: HashMap<TableId, Chains, FixedState>,
-    /// One entry for each version; the row's oldest is meant.
+    chains: HashMap<u64, Chain, BuildHasherDefault<AsIs>>,
+    /// One entry for each version; its chain's oldest is meant.
     order: VecDeque<Place>,
 }
 
 /// Where a version was put, and by whom: whose end is not yet settled need not be looked for.
 struct Place {
-    table: TableId,
-    key: Arc<[u8]>,
+    hash: u64,
     by: Arc<Status>,
 }
 
-/// The versions of one row. Mostly there is one.
+/// The versions of the rows of one hash. Mostly there is one.
 struct Chain {
-    key: Arc<[u8]>,
     oldest: Version,
     /// Oldest first.
     newer: VecDeque<Version>,
 }
 
 impl Chain {
-    fn newest(&self) -> &Version {
-        self.newer.back().unwrap_or(&self.oldest)
-    }
-
-    fn newest_first(&self) -> impl Iterator<Item = &Version> {
-        self.newer.iter().rev().chain([&self.oldest])
+    /// Those of one row.
+    fn newest_first<'c>(&'c self, row: Row<'c>) -> impl Iterator<Item = &'c Version> {
+        let all = self.newer.iter().rev().chain([&self.oldest]);
+        all.filter(move |version| version.is_of(row))
     }
 }
 
 struct Version {
     by: Arc<Status>,
-    before: Option<Stored<'static>>,
+    table: TableId,
+    /// The key, and behind it what stood there before.
+    bytes: Box<[u8]>,
+    key_len: usize,
+    before: Before,
+}
+
+/// What stood there before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Before {
+    Nothing,
+    Value,
+    /// The address of a large value.
+    Address,
 }
 
 impl Version {
-    fn bytes(&self, key: &[u8]) -> u64 {
-        OVERHEAD
-            + key.len() as u64
-            + self
-                .before
-                .as_ref()
-                .map_or(0, |value| value.bytes.len() as u64)
+    fn new(row: Row<'_>, by: &Arc<Status>, before: Option<Stored<'_>>) -> Version {
+        let (before, value) = match &before {
+            None => (Before::Nothing, &[][..]),
+            Some(Stored { bytes, large: true }) => (Before::Address, &bytes[..]),
+            Some(Stored { bytes, .. }) => (Before::Value, &bytes[..]),
+        };
+        Version {
+            by: Arc::clone(by),
+            table: row.table,
+            bytes: [row.key, value].concat().into_boxed_slice(),
+            key_len: row.key.len(),
+            before,
+        }
+    }
+
+    fn is_of(&self, row: Row<'_>) -> bool {
+        self.table == row.table && self.bytes[..self.key_len] == *row.key
+    }
+
+    fn before(&self) -> Option<Stored<'_>> {
+        let stored = || Stored {
+            bytes: self.bytes[self.key_len..].into(),
+            large: self.before == Before::Address,
+        };
+        (self.before != Before::Nothing).then(stored)
+    }
+
+    fn bytes(&self) -> u64 {
+        OVERHEAD + self.bytes.len() as u64
     }
 }
 
@@ -89,47 +155,40 @@ impl Shard {
         self.order.len()
     }
 
-    pub(super) fn holds(&self, table: TableId, key: &[u8]) -> bool {
-        self.tables
-            .get(&table)
-            .is_some_and(|chains| chains.contains_key(key))
+    pub(super) fn holds(&self, row: Row<'_>) -> bool {
+        let chain = self.chains.get(&row.hash);
+        chain.is_some_and(|chain| chain.newest_first(row).next().is_some())
     }
 
     /// Keeps what a row was before its change `by` somebody. Of several changes by the same one the first counts.
     pub(super) fn push(
         &mut self,
-        table: TableId,
-        key: &[u8],
+        row: Row<'_>,
         by: &Arc<Status>,
         before: Option<Stored<'_>>,
     ) -> Sum {
-        let chains = self.tables.entry(table).or_default();
-        let version = |before: Option<Stored<'_>>| Version {
-            by: Arc::clone(by),
-            before: before.map(Stored::into_owned),
-        };
-        let (key, bytes_added) = match chains.get_mut(key) {
-            Some(chain) if Arc::ptr_eq(&chain.newest().by, by) => return Sum::default(),
-            Some(chain) => {
-                let version = version(before);
-                let bytes = version.bytes(key);
+        let bytes_added = match self.chains.entry(row.hash) {
+            Entry::Occupied(mut entry) => {
+                let chain = entry.get_mut();
+                let newest = chain.newest_first(row).next();
+                if newest.is_some_and(|newest| Arc::ptr_eq(&newest.by, by)) {
+                    return Sum::default();
+                }
+                let version = Version::new(row, by, before);
+                let bytes = version.bytes();
                 chain.newer.push_back(version);
-                (Arc::clone(&chain.key), bytes)
+                bytes
             }
-            None => {
-                let (oldest, key) = (version(before), Arc::<[u8]>::from(key));
-                let bytes = oldest.bytes(&key);
-                let chain = Chain {
-                    key: Arc::clone(&key),
-                    oldest,
-                    newer: VecDeque::new(),
-                };
-                chains.insert(Arc::clone(&key), chain);
-                (key, bytes)
+            Entry::Vacant(entry) => {
+                let oldest = Version::new(row, by, before);
+                let bytes = oldest.bytes();
+                let newer = VecDeque::new();
+                entry.insert(Chain { oldest, newer });
+                bytes
             }
         };
-        let by = Arc::clone(by);
-        self.order.push_back(Place { table, key, by });
+        let (hash, by) = (row.hash, Arc::clone(by));
+        self.order.push_back(Place { hash, by });
         Sum {
             added: 1,
             bytes_added,
@@ -138,17 +197,13 @@ impl Shard {
     }
 
     /// What stood before the oldest change that a view at `lsn` does not see; `None` if it sees them all.
-    pub(super) fn before(
-        &self,
-        table: TableId,
-        key: &[u8],
-        lsn: Lsn,
-    ) -> Option<Option<&Stored<'static>>> {
-        let chain = self.tables.get(&table)?.get(key)?;
+    pub(super) fn before(&self, row: Row<'_>, lsn: Lsn) -> Option<Option<Stored<'static>>> {
+        let chain = self.chains.get(&row.hash)?;
         let unseen = chain
-            .newest_first()
+            .newest_first(row)
             .take_while(|version| !version.by.is_before(lsn));
-        unseen.last().map(|version| version.before.as_ref())
+        let version = unseen.last()?;
+        Some(version.before().map(Stored::into_owned))
     }
 
     /// Looks at `most` versions, and lets those go that are settled below `horizon` and the oldest of their row.
@@ -162,21 +217,17 @@ impl Shard {
                 self.order.push_back(place);
                 continue;
             }
-            let Place { table, key, by } = place;
-            let chains = self.tables.get_mut(&table);
-            let chains = chains.expect("VER-3: each place in the order is a version's");
-            let Entry::Occupied(mut entry) = chains.entry(key) else {
+            let Entry::Occupied(mut entry) = self.chains.entry(place.hash) else {
                 panic!("VER-3: each place in the order is a version's");
             };
             let chain = entry.get_mut();
             // One before it may not be: a change was taken back above one that is not yet durable.
             if !chain.oldest.by.is_settled(horizon) {
-                let key = Arc::clone(&chain.key);
-                self.order.push_back(Place { table, key, by });
+                self.order.push_back(place);
                 continue;
             }
             sum.removed += 1;
-            sum.bytes_removed += chain.oldest.bytes(&chain.key);
+            sum.bytes_removed += chain.oldest.bytes();
             match chain.newer.pop_front() {
                 Some(next) => chain.oldest = next,
                 None => _ = entry.remove(),
@@ -190,10 +241,7 @@ impl Shard {
     fn shrink(&mut self) {
         if self.order.capacity() > 1024 && self.order.len() < self.order.capacity() / 8 {
             self.order.shrink_to(self.order.len() * 2);
-            self.tables.retain(|_, chains| !chains.is_empty());
-            for chains in self.tables.values_mut() {
-                chains.shrink_to(chains.len() * 2);
-            }
+            self.chains.shrink_to(self.chains.len() * 2);
         }
     }
 }
@@ -202,6 +250,6 @@ impl Shard {
 impl Shard {
     /// Breaks it on purpose.
     pub(super) fn forget_chains(&mut self) {
-        self.tables.clear();
+        self.chains.clear();
     }
 }

@@ -274,7 +274,44 @@ fn the_order_names_versions_that_are_there() {
     let mut shard = Shard::default();
     let status = Arc::<Status>::default();
     status.commit(lsn(5));
-    shard.push(table(), b"k", &status, None);
+    shard.push(shard::Row::of(table(), b"k"), &status, None);
     shard.forget_chains();
     shard.sweep(lsn(9), 1);
+}
+
+/// Rows of one hash are told apart.
+#[test]
+fn rows_of_one_hash_have_their_own_versions() {
+    let mut shard = Shard::default();
+    let row = |table, key| shard::Row {
+        hash: 1,
+        table: TableId(table),
+        key,
+    };
+    let (one, other) = (row(TABLE, &b"a"[..]), row(TABLE, &b"b"[..]));
+    let elsewhere = row(TABLE + 1, &b"a"[..]);
+    let (first, second) = (Arc::<Status>::default(), Arc::<Status>::default());
+    let value = |text: &'static str| Some(Stored::from(text.as_bytes()));
+    assert_eq!(shard.push(one, &first, value("a1")).added, 1);
+    assert_eq!(shard.push(other, &first, None).added, 1);
+    assert_eq!(shard.push(one, &first, value("never")).added, 0);
+    first.commit(lsn(20));
+    assert_eq!(shard.push(other, &second, value("b2")).added, 1);
+    assert_eq!(shard.push(one, &second, value("a2")).added, 1);
+    assert!(!shard.holds(elsewhere) && shard.before(elsewhere, lsn(10)).is_none());
+    let seen = |shard: &Shard, row, at| {
+        let before = shard.before(row, lsn(at)).expect("there is a change");
+        before.map(|before| before.bytes.into_owned())
+    };
+    assert_eq!(seen(&shard, one, 10).as_deref(), Some(&b"a1"[..]));
+    assert_eq!(seen(&shard, one, 21).as_deref(), Some(&b"a2"[..]));
+    assert_eq!(seen(&shard, other, 10), None);
+    assert_eq!(seen(&shard, other, 21).as_deref(), Some(&b"b2"[..]));
+    // Those of the first are settled, those of the second are not.
+    assert_eq!(shard.sweep(lsn(30), 100).removed, 2);
+    assert_eq!(seen(&shard, other, 21).as_deref(), Some(&b"b2"[..]));
+    second.take_back();
+    let sum = shard.sweep(lsn(30), 100);
+    assert_eq!((sum.removed, shard.len()), (2, 0));
+    assert!(!shard.holds(one) && !shard.holds(other));
 }
