@@ -15,7 +15,8 @@ use super::Counter;
 use crate::ids::PageId;
 use crate::page::{Fan, Page};
 
-/// All lanes together take at most such a part of what the pool takes, or a page each.
+/// The pages of all lanes together are at most such a part of the pool's, or one each; with heads and children beside them they take up to
+/// twice as much.
 const POOL_PART: usize = 16;
 /// Memory of one lane, at most: inner pages of some ten millions of rows.
 const LANE_BYTES_MAX: usize = 8 << 20;
