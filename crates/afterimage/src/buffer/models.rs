@@ -162,9 +162,9 @@ fn a_guess_holds_as_long_as_the_parent_is_as_it_was() {
         let shared = Arc::clone(&pool);
         let writer = io.spawn("writer", move || change(&shared, 700));
         let copied = Cell::new(None);
-        let guess = pool.guess(ONE, 0, |page| {
-            copied.set(page.lsn());
-            Some(page.child(0))
+        let guess = pool.guess(ONE, 0, |fan| {
+            copied.set(fan.page().lsn());
+            Some(fan.page().child(0))
         });
         if let Some(guess) = guess {
             assert_eq!((guess.child, copied.get()), (OTHER, Some(lsn(600))));
