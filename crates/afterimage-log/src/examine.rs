@@ -38,6 +38,26 @@ pub struct Examination {
     pub last_time: u64,
 }
 
+impl Examination {
+    /// How many segments [`Log::resume`](crate::Log::resume) writes anew: those that hold log which nothing proves to have been
+    /// durable, and the last one. None after a clean stop.
+    #[must_use]
+    pub fn unproven_segments(&self) -> u64 {
+        match self.verdict {
+            Tail::Clean => 0,
+            _ => self.unproven().count() as u64,
+        }
+    }
+
+    pub(crate) fn unproven(&self) -> impl Iterator<Item = &SegmentInfo> {
+        let last = self.segments.last().map(|info| info.number);
+        // Proven up to its very end is not enough: END stands behind it, and may have come with the next batch.
+        self.segments
+            .iter()
+            .filter(move |info| Some(info.number) == last || info.end >= self.watermark)
+    }
+}
+
 /// See `Log::examine`.
 pub(crate) fn examine<W: Witness>(
     io: &Io,

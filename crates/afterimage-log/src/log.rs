@@ -232,6 +232,16 @@ impl Log {
         Lsn::at(self.shared.durable.load(Ordering::Acquire))
     }
 
+    /// How many segments [`Log::resume`] would write anew after a crash at this moment, going by what the log itself says of how
+    /// far it is durable: see [`Examination::unproven_segments`].
+    #[must_use]
+    pub fn unproven_segments(&self) -> u64 {
+        let bytes = self.shared.segment_bytes;
+        let proven = self.shared.proven.load(Ordering::Acquire) / bytes;
+        let next = self.shared.next.load(Ordering::Acquire) / bytes;
+        next.saturating_sub(proven) + 1
+    }
+
     /// The position of the oldest record that can still be read.
     #[must_use]
     pub fn oldest_lsn(&self) -> Lsn {

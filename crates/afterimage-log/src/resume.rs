@@ -90,12 +90,9 @@ impl Resume<'_> {
 
     /// After any other stop.
     fn begin_anew(self) -> Result<Arc<Shared>> {
-        for info in &self.found.segments {
-            let last = info.number == self.last()?.number;
-            // Proven up to its very end is not enough: END stands behind it, and may have come with the next batch.
-            if last || info.end >= self.found.watermark {
-                self.rewrite(info)?;
-            }
+        self.last()?;
+        for info in self.found.unproven() {
+            self.rewrite(info)?;
         }
         let (header, current) = self.new_segment()?;
         let number = current.number;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use afterimage_io::sim::{DiskState, Event, Image, Observer, PendingKind, Sim, Survival, Verdict};
 use afterimage_io::sync::Mutex;
 use afterimage_io::{Io, Progress};
-use afterimage_log::{Error, LogOptions, Wal};
+use afterimage_log::{Durability, Error, LogOptions, Wal};
 use common::{Db, Model, SEGMENT, dir, options, recover_and_check};
 
 const KEEP: u64 = 6 * SEGMENT;
@@ -298,4 +298,37 @@ fn padding_withstands_a_disk_that_damages_what_it_writes() {
     }
     assert!(harmed[0] > 0, "without padding such a disk does harm");
     assert_eq!(harmed[1], 0, "with padding it does none");
+}
+
+#[test]
+fn a_recovery_writes_as_many_segments_anew_as_the_log_said_before_it() {
+    let sim = Sim::new(1);
+    let io = sim.io();
+    let mut said = Vec::new();
+    for (unsynced, len) in [
+        (0, 0),
+        (1, 10),
+        (3, 12_000),
+        (9, 12_000),
+        (40, 15_000),
+        (41, 15_000),
+    ] {
+        let db = Db::open(&io, &Model::default()).unwrap();
+        db.put(100).unwrap();
+        (0..unsynced).for_each(|_| assert!(db.append(len).unwrap() <= db.log.next_lsn()));
+        // The process goes, and what the operating system has got stays.
+        let next = db.log.next_lsn();
+        db.log.wait(next, Durability::Os).unwrap();
+        said.push(db.log.unproven_segments());
+        drop(db);
+        let db = Db::open(&io, &Model::default()).unwrap();
+        let found = db.found.as_ref().unwrap();
+        assert_eq!(found.end, next);
+        assert_eq!(found.unproven_segments(), *said.last().unwrap(), "{said:?}");
+        db.close().unwrap();
+    }
+    assert!(
+        said.contains(&1) && said.iter().any(|said| *said > 3),
+        "{said:?}"
+    );
 }

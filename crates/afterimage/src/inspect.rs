@@ -68,8 +68,8 @@ pub fn estimate(io: &Io, directory: &Path, report: &RecoveryReport) -> Result<Es
     let load = Load {
         examined: report.records.max(redone),
         redone,
-        record_bytes: 0,
         pages: report.pages,
+        ..Load::default()
     };
     Ok(Estimate {
         time: speed.unwrap_or_default().time(&load),

@@ -49,7 +49,7 @@ impl EngineArea {
         }
         if let Some(speed) = &self.speed {
             area[56..60].copy_from_slice(&speed.permille.unwrap_or(0).to_le_bytes());
-            area[60..64].copy_from_slice(&speed.fixed_micros.to_le_bytes());
+            area[60..64].copy_from_slice(&speed.secure_micros.to_le_bytes());
         }
         area
     }
@@ -74,9 +74,9 @@ impl EngineArea {
             },
             speed: {
                 let both = number()?;
-                let (permille, fixed_micros) = (both as u32, (both >> 32) as u32);
+                let (permille, secure_micros) = (both as u32, (both >> 32) as u32);
                 (both > 0).then_some(Speed {
-                    fixed_micros,
+                    secure_micros,
                     permille: Some(permille).filter(|permille| *permille > 0),
                 })
             },
@@ -111,7 +111,7 @@ mod tests {
                 pages: 77,
             }),
             speed: Some(Speed {
-                fixed_micros: 1234,
+                secure_micros: 1234,
                 permille: Some(890),
             }),
         };
@@ -125,7 +125,7 @@ mod tests {
         // A short recovery teaches what does not depend on the log, and no more.
         let short = EngineArea {
             speed: Some(Speed {
-                fixed_micros: 1234,
+                secure_micros: 1234,
                 permille: None,
             }),
             ..older

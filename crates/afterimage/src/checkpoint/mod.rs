@@ -222,6 +222,7 @@ impl Checkpointer {
             redone,
             record_bytes,
             pages,
+            unproven: pager.log.unproven_segments(),
         };
         (self.speed.lock().unwrap_or_default(), load)
     }
@@ -233,15 +234,11 @@ impl Checkpointer {
         *self.skipped.lock() = (end.get(), span.saturating_sub(read));
     }
 
-    /// A recovery of this load took so long for what depends on the log, and so long for the rest. The next checkpoint writes
-    /// down what that says of the next one.
-    pub(crate) fn learn(&self, load: &Load, took: Duration, rest: Duration) {
+    /// A recovery of this load took so long for what depends on the records, and so long for making safe and the checkpoint at
+    /// the end. The next checkpoint writes down what that says of the next one.
+    pub(crate) fn learn(&self, load: &Load, took: Duration, secured: Duration) {
         let mut speed = self.speed.lock();
-        let known = speed.unwrap_or_default();
-        let learnt = known.learn(load, took, rest);
-        if learnt != known {
-            *speed = Some(learnt);
-        }
+        *speed = Speed::learn(*speed, load, took, secured);
     }
 
     /// Takes a checkpoint, points the control file at it, and gives up the log that is no longer needed.

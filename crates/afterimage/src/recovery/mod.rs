@@ -185,6 +185,7 @@ pub(crate) fn recover(
     let log_options = log_options(options);
     let (end, analysis) = (decided.examination.end, decided.analysis);
     let examined = decided.examination.records;
+    let unproven = decided.examination.unproven_segments();
     let log = Log::resume(io, directory, &control, decided.examination, &log_options);
     let log = log.inspect_err(|_| {
         if clean {
@@ -225,6 +226,7 @@ pub(crate) fn recover(
             redone: report.redone + report.already_there,
             record_bytes: 0,
             pages: report.pages,
+            unproven,
         };
         let took = report.decide_time + report.analysis_time + report.redo_time;
         // The checkpoint to come takes about a fifth of what making safe took.
