@@ -13,7 +13,7 @@ pub const KIND: Kind = Kind {
     name: OURS,
     version: "this tree",
     settings: "defaults, but for buffer_pool_size (the cache of the plan), and max_wal_size where the plan limits the log; one \
-               row = Database::put, more = a transaction; reads = Database::get_into, Snapshot::get_into and next_row; durable = what a commit is by \
+               row = Database::put, more = a transaction; reads = Database::get_into, Snapshot::get_many_with and next_row; durable = what a commit is by \
                default; load: Durability::Memory in transactions of 1000 rows, then a durable one; special load = load_table",
     tickets: true,
     loads: true,
@@ -165,12 +165,12 @@ impl Session for Seat<'_> {
     fn get_many(&mut self, keys: &[Key], see: &mut See<'_>) -> Result<u64> {
         let snapshot = self.store.db.snapshot()?;
         let mut found = 0;
-        for key in keys {
-            if snapshot.get_into(self.store.table(Part::Rows), key, &mut self.value)? {
-                see(key, &self.value);
+        snapshot.get_many_with(self.store.table(Part::Rows), keys, |place, value| {
+            if let Some(value) = value {
+                see(&keys[place], value);
                 found += 1;
             }
-        }
+        })?;
         Ok(found)
     }
 

@@ -27,6 +27,14 @@ fn all(snapshot: &Snapshot, table: &Table) -> Rows {
     for (key, value) in &rows {
         assert_eq!(snapshot.get(table, key).unwrap().as_ref(), Some(value));
     }
+    let keys: Vec<_> = rows.iter().map(|(key, _)| key).collect();
+    let together = snapshot.get_many(table, &keys).unwrap();
+    assert!(
+        together
+            .iter()
+            .flatten()
+            .eq(rows.iter().map(|(_, value)| value))
+    );
     rows
 }
 
@@ -58,6 +66,44 @@ fn a_snapshot_stays_as_it_was() {
     let prefix = between.scan_prefix(&t, b"c").unwrap().count();
     assert_eq!(prefix, 1);
     assert!(before.lsn() < between.lsn() && between.lsn() < after.lsn());
+}
+
+#[test]
+fn many_keys_at_once_are_as_one_after_the_other() {
+    // The first pool has room for few of the pages, and the second for all.
+    for (seed, pages) in [(11, 16), (12, 8000)] {
+        let options = Options::new().io(Sim::new(seed).io()).background(false);
+        let db = options.buffer_pool_size(pages * 8192).open("db").unwrap();
+        let key = |n: u64| (n * 7919 % 3001).to_be_bytes();
+        for table in [db.table("logged"), db.unlogged_table("unlogged")] {
+            let t = table.unwrap();
+            let put = |n: u64, len: u64| {
+                let value = vec![n as u8; len as usize];
+                db.put(&t, &key(n), &value).unwrap();
+            };
+            (0..2000).for_each(|n| put(n, n % 150));
+            (0..10).for_each(|n| put(n * 60, 20_000));
+            let before = db.snapshot_latest().unwrap();
+            (0..2000).step_by(3).for_each(|n| put(n, 10));
+            (0..2000)
+                .step_by(5)
+                .for_each(|n| assert!(db.delete(&t, &key(n)).unwrap()));
+            let after = db.snapshot_latest().unwrap();
+            for snapshot in [&before, &after] {
+                for many in [0..0, 0..1, 5..21, 0..17, 0..2200] {
+                    let keys: Vec<_> = many.map(key).collect();
+                    let one_by_one = keys.iter().map(|key| snapshot.get(&t, key).unwrap());
+                    let one_by_one: Vec<_> = one_by_one.collect();
+                    assert_eq!(snapshot.get_many(&t, &keys).unwrap(), one_by_one);
+                }
+            }
+            let mut seen = Vec::new();
+            let keys = [&key(0)[..], &[0; 5000], &key(1)];
+            let refused = after.get_many_with(&t, &keys, |place, _| seen.push(place));
+            assert!(matches!(refused, Err(Error::KeyTooLarge { .. })));
+            assert_eq!(seen, [], "a key that can be nowhere is refused first");
+        }
+    }
 }
 
 #[test]

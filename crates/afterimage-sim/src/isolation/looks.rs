@@ -50,9 +50,11 @@ impl Client {
     }
 
     fn look(&mut self, snapshot: &Snapshot, ops: &mut Vec<Op>) -> Result<(), Halt> {
-        for _ in 0..1 + self.choices.below(3) {
-            let key = self.key();
-            let list = parse(key, snapshot.get(&self.table, &key.to_be_bytes())?)?;
+        let keys: Vec<_> = (0..1 + self.choices.below(3)).map(|_| self.key()).collect();
+        let bytes: Vec<_> = keys.iter().map(|key| key.to_be_bytes()).collect();
+        let lists = snapshot.get_many(&self.table, &bytes)?;
+        for (key, list) in keys.into_iter().zip(lists) {
+            let list = parse(key, list)?;
             ops.push(Op::Read { key, list });
         }
         if self.choices.chance(1, 3) {

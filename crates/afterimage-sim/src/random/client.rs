@@ -418,6 +418,15 @@ impl Client {
             rows.get(&account(n)),
             "a get and a scan agree"
         );
+        let keys: Vec<_> = rows.keys().collect();
+        let together = snapshot.get_many(&self.table, &keys)?;
+        assert!(
+            together
+                .iter()
+                .map(Option::as_ref)
+                .eq(rows.values().map(Some)),
+            "gets together and a scan agree"
+        );
         Ok(rows)
     }
 

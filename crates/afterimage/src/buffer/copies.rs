@@ -80,10 +80,15 @@ impl Copies {
 
     /// As [`Copies::lane`], for a descent, which is counted.
     pub(super) fn descend(&self) -> Option<MutexGuard<'_, Lane>> {
+        self.count(1)
+    }
+
+    /// Counts descents.
+    pub(super) fn count(&self, descents: u64) -> Option<MutexGuard<'_, Lane>> {
         let mut lane = self.lane();
         match &mut lane {
-            Some(lane) => lane.descents += 1,
-            None => self.beside.0.add(1),
+            Some(lane) => lane.descents += descents,
+            None => self.beside.0.add(descents),
         }
         lane
     }

@@ -27,7 +27,7 @@ use afterimage_log::{Durations, Log, Lsn};
 pub(crate) use alloc::Claimed;
 pub(crate) use doublewrite::{Copy as DoublewriteCopy, Doublewrite};
 pub(crate) use permits::Permit;
-pub(crate) use pool::{Blank, Exclusive, Guess, Pin, Shared};
+pub(crate) use pool::{Blank, CALLED_UP, Exclusive, Guess, Leaves, Pin, Shared};
 pub(crate) use store::{Found, PAGES_FILE, Store};
 pub(crate) use unlogged::UnloggedFile;
 
@@ -285,6 +285,24 @@ impl Pager {
         step: impl Fn(&Fan) -> Option<PageId>,
     ) -> Option<Guess<'_>> {
         self.pool.guess(root, level, step)
+    }
+
+    /// As [`Pool::leaves`], for a caller with a permit: as many as that allows.
+    pub(crate) fn leaves(
+        &self,
+        root: PageId,
+        ways: impl Iterator<Item = impl Fn(&Fan) -> Option<PageId>>,
+    ) -> Leaves<'_> {
+        let most = match self.permits.are_counted() {
+            true => FRAMES_PER_OPERATION,
+            false => CALLED_UP,
+        };
+        self.pool.leaves(root, ways, most)
+    }
+
+    /// Looks at so many of them were descents, too.
+    pub(crate) fn count_lookups(&self, count: u64) {
+        self.pool.count_lookups(count);
     }
 
     /// As [`Pool::offer`].

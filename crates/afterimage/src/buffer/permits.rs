@@ -27,6 +27,11 @@ impl Permits {
         }
     }
 
+    /// Whether somebody may have to wait for one: then nobody holds more frames than a permit is for.
+    pub(super) fn are_counted(&self) -> bool {
+        self.counted
+    }
+
     pub(super) fn take(&self) -> Permit<'_> {
         if self.counted {
             let mut left = self.left.lock();

@@ -10,7 +10,7 @@ use afterimage_io::sync::{Mutex, ReadGuard, WriteGuard};
 use afterimage_log::Lsn;
 use foldhash::fast::FixedState;
 
-use super::copies::Copies;
+use super::copies::{Copies, Lane};
 use super::dirty::DirtyTable;
 use super::frame::Frame;
 use super::hints::{Hints, WAYS};
@@ -19,6 +19,12 @@ use crate::ids::PageId;
 use crate::page::{Fan, Page};
 
 pub(super) const SHARDS: usize = if cfg!(loom) { 2 } else { 16 };
+
+/// Leaves that are latched together, at most: with what a search in them reads they are all in the processor's first cache.
+pub(crate) const CALLED_UP: usize = 16;
+
+/// By the place of the way that led there; `None`: it has to be gone to by itself.
+pub(crate) type Leaves<'p> = [Option<Shared<'p>>; CALLED_UP];
 
 type PageTable = HashMap<PageId, usize, FixedState>;
 
@@ -116,6 +122,16 @@ impl Pool {
         step: impl Fn(&Fan) -> Option<PageId>,
     ) -> Option<Guess<'_>> {
         let lane = self.copies.descend()?;
+        self.guess_in(&lane, root, level, step)
+    }
+
+    fn guess_in(
+        &self,
+        lane: &Lane,
+        root: PageId,
+        level: u8,
+        step: impl Fn(&Fan) -> Option<PageId>,
+    ) -> Option<Guess<'_>> {
         let (mut page, mut above) = (root, u8::MAX);
         loop {
             let copy = lane.get(page)?;
@@ -140,6 +156,39 @@ impl Pool {
             }
             (page, above) = (child, here);
         }
+    }
+
+    /// The leaves below `root` to which these ways lead, latched shared together, `most` of them at most, as far as they are in memory and
+    /// nobody has them exclusively: none is waited for, so nobody waits for whoever holds these. The memory of all of them is asked for
+    /// before any of it is waited for.
+    pub(crate) fn leaves(
+        &self,
+        root: PageId,
+        ways: impl Iterator<Item = impl Fn(&Fan) -> Option<PageId>>,
+        most: usize,
+    ) -> Leaves<'_> {
+        let mut places = [const { None }; CALLED_UP];
+        if let Some(lane) = self.copies.lane() {
+            for (place, way) in places.iter_mut().zip(ways).take(most) {
+                let guess = self.guess_in(&lane, root, 0, way);
+                *place = guess.and_then(|guess| {
+                    let index = self.hints.find(guess.child)?;
+                    Some((self.place(guess.child, index), guess))
+                });
+            }
+        }
+        let is_there = |(place, _): &(Place<'_>, Guess<'_>)| place.is_there();
+        let places = places.map(|place| place.filter(is_there));
+        places.map(|place| {
+            let (place, guess) = place?;
+            let guard = place.frame().try_read().filter(|_| place.latched())?;
+            guess.holds().then_some(Shared { guard, place })
+        })
+    }
+
+    /// So many descents that were not begun one by one.
+    pub(super) fn count_lookups(&self, count: u64) {
+        self.copies.count(count);
     }
 
     /// How often a descent to a page of a tree has begun.
@@ -235,9 +284,12 @@ impl<'p> Place<'p> {
 
     /// Asked under the latch, which keeps the page from being evicted.
     fn latched(&self) -> bool {
-        let frame = self.frame();
-        frame.touch();
-        frame.page() == Some(self.page)
+        self.frame().touch();
+        self.is_there()
+    }
+
+    fn is_there(&self) -> bool {
+        self.frame().page() == Some(self.page)
     }
 }
 

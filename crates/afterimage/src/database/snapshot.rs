@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::options::Durability;
 use crate::transaction::View;
+use crate::tree::CALLED_UP;
 
 /// The database as it was at one moment, for reading. It takes no locks, waits for nobody, and nobody waits for it.
 ///
@@ -96,7 +97,8 @@ impl Snapshot {
         Ok(Some(ValueReader::new(&self.db, found?, view)))
     }
 
-    /// The values of several keys, in the order of `keys`.
+    /// The values of several keys, in the order of `keys`. Faster than one [`get`](Snapshot::get) after the other, where there is more
+    /// data in memory than in the processor's caches: it waits for the memory of many keys at once.
     ///
     /// # Errors
     ///
@@ -106,9 +108,50 @@ impl Snapshot {
         table: &Table,
         keys: &[K],
     ) -> Result<Vec<Option<Vec<u8>>>> {
-        keys.iter()
-            .map(|key| self.get(table, key.as_ref()))
-            .collect()
+        let mut values = Vec::with_capacity(keys.len());
+        self.get_many_with(table, keys, |_, value| {
+            values.push(value.map(<[u8]>::to_vec))
+        })?;
+        Ok(values)
+    }
+
+    /// As [`get_many`](Snapshot::get_many), but lends each value to `see`, with the place of its key among `keys`: nothing is allocated for
+    /// a value. After an error `see` has been shown those before.
+    ///
+    /// ```
+    /// # let world = afterimage_io::sim::Sim::new(1);
+    /// # let db = afterimage::Options::new().io(world.io()).background(false).open("bank")?;
+    /// let stock = db.table("stock")?;
+    /// db.put(&stock, b"chairs", b"12")?;
+    /// db.put(&stock, b"tables", b"3")?;
+    /// let mut there = 0;
+    /// db.snapshot()?.get_many_with(&stock, &["chairs", "lamps", "tables"], |_, value| {
+    ///     there += usize::from(value.is_some());
+    /// })?;
+    /// assert_eq!(there, 2);
+    /// # Ok::<(), afterimage::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Snapshot::get).
+    pub fn get_many_with<K: AsRef<[u8]>>(
+        &self,
+        table: &Table,
+        keys: &[K],
+        mut see: impl FnMut(usize, Option<&[u8]>),
+    ) -> Result<()> {
+        let inside = self.db.enter()?;
+        inside.check_table(table)?;
+        let (mut values, mut place) = (Vec::new(), 0);
+        for keys in keys.chunks(CALLED_UP) {
+            let (system, view) = (&inside.system, &self.view);
+            system.read_many(view, &table.tree, keys, &mut values, |value| {
+                see(place, value);
+                place += 1;
+            })?;
+        }
+        Ok(())
     }
 
     /// The rows of `range` in key order; `.rev()` for the other way. The full range is written `scan::<[u8], _>(&t, ..)`.

@@ -55,6 +55,16 @@ impl NewCell<'_> {
     }
 }
 
+/// As much of a page has, where rows are not very small, all that a search in it looks at.
+const CALLED_UP: usize = 512;
+/// As much of a cell, where it is not a large one.
+const CELL_CALLED_UP: usize = 192;
+
+/// A byte of each line of the processor's cache, summed up.
+fn lines(bytes: &[u8]) -> u8 {
+    bytes.iter().step_by(64).fold(0, |sum, byte| sum ^ byte)
+}
+
 /// Reading.
 impl Page {
     /// Where the cell of `key` is (`Ok`), or where it would go (`Err`).
@@ -67,6 +77,28 @@ impl Page {
         let rest = key.get(self.prefix_len()..).unwrap_or_default();
         self.search_by(rest, |at| cell::leaf_at(&self.bytes, at).key.cmp(key))
             .or_else(|place| self.rest_of(key).and(Err(place)))
+    }
+
+    /// Reads what every search in the page begins with, a byte of each of the processor's cache lines, whatever the page is. Who calls
+    /// this and [`call_up_cell`](Page::call_up_cell) wants the reading done: the sums are to be looked at by somebody.
+    pub(crate) fn call_up(&self) -> u8 {
+        lines(&self.bytes[..CALLED_UP.min(self.bytes.len())])
+    }
+
+    /// Likewise the cell of a leaf that is most probably that of `key`.
+    pub(crate) fn call_up_cell(&self, key: &[u8]) -> u8 {
+        let rest = key.get(self.prefix_len()..).unwrap_or_default();
+        let head = head_number(rest);
+        let (entries, _) = self.entries().as_chunks::<CELL_ENTRY_BYTES>();
+        let index = entries.partition_point(|[_, _, found @ ..]| u32::from_be_bytes(*found) < head);
+        entries.get(index).map_or(0, |[low, high, ..]| {
+            let at = usize::from(u16::from_le_bytes([*low, *high]));
+            lines(&self.bytes[at..(at + CELL_CALLED_UP).min(self.bytes.len())])
+        })
+    }
+
+    fn entries(&self) -> &[u8] {
+        &self.bytes[offset_entry(0)..offset_entry(self.cell_count())]
     }
 
     /// What `key` has behind the prefix; or, for another page's key, on which side of all cells it is.
@@ -92,8 +124,7 @@ impl Page {
     #[inline]
     fn search_by(&self, rest: &[u8], compare: impl Fn(usize) -> Ordering) -> Result<usize, usize> {
         let head = head_number(rest);
-        let entries = &self.bytes[offset_entry(0)..offset_entry(self.cell_count())];
-        let (entries, _) = entries.as_chunks::<CELL_ENTRY_BYTES>();
+        let (entries, _) = self.entries().as_chunks::<CELL_ENTRY_BYTES>();
         let (mut low, mut high) = (0, entries.len());
         while low < high {
             let middle = low + (high - low) / 2;

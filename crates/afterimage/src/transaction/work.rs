@@ -17,7 +17,7 @@ use crate::limits::{
 };
 use crate::page::Stored;
 use crate::record::{Change, Record, RowRecord};
-use crate::tree::{AsIs, RowWrite, Rows, Sight, Step, Tree, Wanted, pending_owner};
+use crate::tree::{AsIs, CALLED_UP, RowWrite, Rows, Sight, Step, Tree, Wanted, pending_owner};
 
 /// The rows of a tree as a view sees them.
 struct InView<'a> {
@@ -538,6 +538,47 @@ impl System {
         there
     }
 
+    /// As [`System::read_view`] for each of these keys, [`CALLED_UP`] of them at most; the values go to `see`, in the order of the keys.
+    pub(crate) fn read_many<K: AsRef<[u8]>>(
+        &self,
+        view: &View,
+        tree: &Tree,
+        keys: &[K],
+        values: &mut Vec<u8>,
+        mut see: impl FnMut(Option<&[u8]>),
+    ) -> Result<()> {
+        for key in keys {
+            self.check_sizes(key.as_ref(), &[])?;
+        }
+        values.clear();
+        // Shown when nothing is latched any more: nobody knows what `see` does.
+        let mut found = [const { (Seen::Nothing, 0..0) }; CALLED_UP];
+        if !is_before_load(view, tree) {
+            let system = self;
+            let sight = InView { system, view, tree };
+            let read = tree.read_many(self.pager_of(tree), keys, |place, lsn, value| {
+                let stored = sight.see(lsn, keys[place].as_ref(), value);
+                let start = values.len();
+                let seen = Seen::append(stored, values);
+                found[place] = (seen, start..values.len());
+            });
+            self.check_view(view)?;
+            in_view(view, tree, read)?;
+        }
+        for (seen, range) in found.into_iter().take(keys.len()) {
+            match seen {
+                Seen::Nothing => see(None),
+                Seen::Value => see(Some(&values[range])),
+                Seen::Elsewhere(stored) => {
+                    let value = self.load(tree, stored);
+                    self.check_view(view)?;
+                    see(Some(&value?));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// What is stored for `key`, as `view` sees it.
     pub(crate) fn stored_in_view(
         &self,
@@ -663,6 +704,11 @@ impl Seen {
     /// Puts a value that stands in its cell into `into`, in place of what was there.
     fn take(stored: Option<Stored<'_>>, into: &mut Vec<u8>) -> Seen {
         into.clear();
+        Seen::append(stored, into)
+    }
+
+    /// As [`Seen::take`], behind what is there.
+    fn append(stored: Option<Stored<'_>>, into: &mut Vec<u8>) -> Seen {
         match stored {
             None => Seen::Nothing,
             Some(stored) if stored.large => Seen::Elsewhere(stored.into_owned()),

@@ -137,6 +137,16 @@ impl Tree {
         }
     }
 
+    /// Where to go from a page of which this is a copy; `None` if it is not on the way.
+    pub(super) fn step(&self, fan: &Fan, seek: Seek<'_>) -> Option<PageId> {
+        let page = fan.page();
+        match seek {
+            _ if !self.is_own(page) || !seek.is_on(page) => None,
+            Seek::Key(key) => fan.child_for(key),
+            _ => Some(seek.child(page)),
+        }
+    }
+
     /// The page of `level`, if copies of those above it lead there, and it is in memory: nothing else is latched.
     fn by_copies<'p>(
         &self,
@@ -145,21 +155,15 @@ impl Tree {
         exclusive: bool,
         level: u8,
     ) -> Result<Option<Leaf<'p>>> {
-        let step = |fan: &Fan| {
-            let page = fan.page();
-            match seek {
-                _ if !self.is_own(page) || !seek.is_on(page) => None,
-                Seek::Key(key) => fan.child_for(key),
-                _ => Some(seek.child(page)),
-            }
-        };
-        let Some(guess) = pager.guess(self.root, level, step) else {
+        let Some(guess) = pager.guess(self.root, level, |fan| self.step(fan, seek)) else {
             return Ok(None);
         };
         let found = Leaf::latch(pager, guess.child, exclusive);
         let Some(found) = found.filter(|_| guess.holds()) else {
             return Ok(None);
         };
+        // Its lines come all at once, and not one after the other, as a search would ask for them.
+        std::hint::black_box(found.page().call_up());
         self.check_arrival(pager, found.page(), Some(level))?;
         Ok(Some(found))
     }
@@ -254,7 +258,12 @@ impl Tree {
     }
 
     /// A link that leads into another tree, or to the wrong level, is damage, not something to follow.
-    fn check_arrival(&self, pager: &Pager, page: &Page, level: Option<u8>) -> Result<()> {
+    pub(super) fn check_arrival(
+        &self,
+        pager: &Pager,
+        page: &Page,
+        level: Option<u8>,
+    ) -> Result<()> {
         let right_level = level.map_or(page.level() <= TREE_LEVEL_MAX, |level| {
             page.level() == level
         });

@@ -8,6 +8,7 @@ mod descend;
 mod dropped;
 mod large;
 mod load;
+mod many;
 mod merge;
 mod pending;
 mod row;
@@ -29,6 +30,7 @@ pub(crate) use catalogue::{Catalogue, check_name, format_database};
 pub(crate) use check::check_tree;
 pub(crate) use large::{Large, pages_for, write_page};
 pub(crate) use load::Edge;
+pub(crate) use many::CALLED_UP;
 pub(crate) use merge::Merged;
 #[cfg(any(test, fuzzing))]
 pub(crate) use pending::decode as decode_pending;
