@@ -236,10 +236,9 @@ impl Log {
     /// far it is durable: see [`Examination::unproven_segments`].
     #[must_use]
     pub fn unproven_segments(&self) -> u64 {
-        let bytes = self.shared.segment_bytes;
-        let proven = self.shared.proven.load(Ordering::Acquire) / bytes;
-        let next = self.shared.next.load(Ordering::Acquire) / bytes;
-        next.saturating_sub(proven) + 1
+        let proven = self.shared.proven.load(Ordering::Acquire) / self.shared.segment_bytes;
+        let buffer = self.shared.buffer.lock();
+        buffer.live.range(proven..).count().max(1) as u64
     }
 
     /// The position of the oldest record that can still be read.

@@ -68,8 +68,9 @@ pub fn estimate(io: &Io, directory: &Path, report: &RecoveryReport) -> Result<Es
     let load = Load {
         examined: report.records.max(redone),
         redone,
+        record_bytes: 0,
         pages: report.pages,
-        ..Load::default()
+        unproven: report.segments_rewritten,
     };
     Ok(Estimate {
         time: speed.unwrap_or_default().time(&load),

@@ -263,3 +263,29 @@ fn a_panic_of_the_caller_only_rolls_its_transaction_back() {
     assert_eq!(db.get(&table, b"k").expect("the engine goes on"), None);
     db.put(&table, b"k", b"w").expect("puts");
 }
+
+#[test]
+fn who_is_shown_values_may_panic_and_may_close_the_database() {
+    let sim = Sim::new(8);
+    let db = options(&sim).open("d").expect("opens");
+    let table = db.table("t").expect("creates");
+    db.put(&table, b"small", b"v").expect("puts");
+    db.put(&table, b"large", &[1; 50_000]).expect("puts");
+    let snapshot = db.snapshot().expect("reads");
+    for key in ["small", "large", "none"] {
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            snapshot.get_many_with(&table, &[key], |_, _| {
+                std::panic::resume_unwind(Box::new("the caller's own trouble"));
+            })
+        }));
+        assert!(outcome.is_err());
+        db.put(&table, b"other", b"w").expect("the engine goes on");
+    }
+    let mut shown = 0;
+    let closed = snapshot.get_many_with(&table, &["small", "large"], |_, _| {
+        shown += 1;
+        db.clone().close().expect("closes");
+    });
+    assert!(matches!(closed, Err(Error::Closed)), "{closed:?}");
+    assert_eq!(shown, 1);
+}

@@ -287,17 +287,21 @@ impl Pager {
         self.pool.guess(root, level, step)
     }
 
-    /// As [`Pool::leaves`], for a caller with a permit: as many as that allows.
+    /// As [`Pool::leaves`], for a caller with a permit.
     pub(crate) fn leaves(
         &self,
         root: PageId,
         ways: impl Iterator<Item = impl Fn(&Fan) -> Option<PageId>>,
     ) -> Leaves<'_> {
-        let most = match self.permits.are_counted() {
+        self.pool.leaves(root, ways, self.leaves_at_once())
+    }
+
+    /// How many leaves a permit allows to be latched together.
+    pub(crate) fn leaves_at_once(&self) -> usize {
+        match self.permits.are_counted() {
             true => FRAMES_PER_OPERATION,
             false => CALLED_UP,
-        };
-        self.pool.leaves(root, ways, most)
+        }
     }
 
     /// Looks at so many of them were descents, too.

@@ -22,7 +22,7 @@ pub(crate) struct EngineArea {
     pub(crate) scan_lsn: Lsn,
     /// How the last clean stop has left the pages; none before the first, or where an older version has made it.
     pub(crate) stop: Option<Stop>,
-    /// How fast the last recovery was; none before there was one to learn from. Advice: a recovery does not ask.
+    /// How fast the last recoveries were; none before there was one to learn from. Advice: a recovery does not ask.
     pub(crate) speed: Option<Speed>,
 }
 
@@ -49,7 +49,8 @@ impl EngineArea {
         }
         if let Some(speed) = &self.speed {
             area[56..60].copy_from_slice(&speed.permille.unwrap_or(0).to_le_bytes());
-            area[60..64].copy_from_slice(&speed.secure_micros.to_le_bytes());
+            area[60..64].copy_from_slice(&speed.fixed_micros.to_le_bytes());
+            area[64..68].copy_from_slice(&speed.segment_micros.to_le_bytes());
         }
         area
     }
@@ -73,10 +74,11 @@ impl EngineArea {
                 (None, _) => None,
             },
             speed: {
-                let both = number()?;
-                let (permille, secure_micros) = (both as u32, (both >> 32) as u32);
+                let (both, segment_micros) = (number()?, number()? as u32);
+                let (permille, fixed_micros) = (both as u32, (both >> 32) as u32);
                 (both > 0).then_some(Speed {
-                    secure_micros,
+                    fixed_micros,
+                    segment_micros,
                     permille: Some(permille).filter(|permille| *permille > 0),
                 })
             },
@@ -111,7 +113,8 @@ mod tests {
                 pages: 77,
             }),
             speed: Some(Speed {
-                secure_micros: 1234,
+                fixed_micros: 1234,
+                segment_micros: 567,
                 permille: Some(890),
             }),
         };
@@ -125,7 +128,8 @@ mod tests {
         // A short recovery teaches what does not depend on the log, and no more.
         let short = EngineArea {
             speed: Some(Speed {
-                secure_micros: 1234,
+                fixed_micros: 1234,
+                segment_micros: 567,
                 permille: None,
             }),
             ..older

@@ -29,8 +29,10 @@ const LEARNT_FROM: Duration = Duration::from_millis(150);
 /// How fast this machine recovers this database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Speed {
-    /// What making safe takes, and the checkpoint at the end, in microseconds for each segment that is written anew.
-    pub(crate) secure_micros: u32,
+    /// What a recovery takes whatever the log holds, in microseconds.
+    pub(crate) fixed_micros: u32,
+    /// What it takes to write a segment anew, likewise.
+    pub(crate) segment_micros: u32,
     /// What the rest takes, in thousandths of what is reckoned; `None`: no recovery here was long enough to tell.
     pub(crate) permille: Option<u32>,
 }
@@ -38,10 +40,22 @@ pub(crate) struct Speed {
 impl Default for Speed {
     fn default() -> Speed {
         Speed {
-            secure_micros: 50_000,
+            fixed_micros: 30_000,
+            segment_micros: 35_000,
             permille: None,
         }
     }
+}
+
+/// What the parts of a recovery took that depend on different things.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Took {
+    /// What depends on the records.
+    pub(crate) records: Duration,
+    /// Writing anew what nothing proves durable.
+    pub(crate) segments: Duration,
+    /// Everything else.
+    pub(crate) rest: Duration,
 }
 
 impl Load {
@@ -78,14 +92,8 @@ impl Speed {
         ((records * load.record_bytes as f64) as u64).max(least)
     }
 
-    /// What a recovery has taught that took so long for what depends on the records, and so long for making safe and the checkpoint
-    /// at the end, where so much was `known` before.
-    pub(crate) fn learn(
-        known: Option<Speed>,
-        load: &Load,
-        took: Duration,
-        secured: Duration,
-    ) -> Option<Speed> {
+    /// What a recovery has taught that took so long, where so much was `known` before.
+    pub(crate) fn learn(known: Option<Speed>, load: &Load, took: &Took) -> Option<Speed> {
         // A disk has minutes of its own: half of what is believed, by ratio, is what was known before.
         let believe = |known: Option<u32>, new: u128| {
             let new = u32::try_from(new).unwrap_or(u32::MAX).max(1);
@@ -93,16 +101,21 @@ impl Speed {
             known.map_or(new, |known| both(known).max(1))
         };
         let before = known.unwrap_or_default();
+        let of_known = |part: fn(Speed) -> u32| known.map(part);
         let reckoned = load.reckoned();
         let learnt = Speed {
-            secure_micros: match secured.as_micros() / load.segments() {
-                0 => before.secure_micros,
-                micros => believe(known.map(|known| known.secure_micros), micros),
+            fixed_micros: match took.rest.as_micros() {
+                0 => before.fixed_micros,
+                micros => believe(of_known(|known| known.fixed_micros), micros),
             },
-            permille: match reckoned < LEARNT_FROM || took.is_zero() {
+            segment_micros: match took.segments.as_micros() / load.segments() {
+                0 => before.segment_micros,
+                micros => believe(of_known(|known| known.segment_micros), micros),
+            },
+            permille: match reckoned < LEARNT_FROM || took.records.is_zero() {
                 true => before.permille,
                 false => {
-                    let permille = took.as_micros() * 1000 / reckoned.as_micros();
+                    let permille = took.records.as_micros() * 1000 / reckoned.as_micros();
                     Some(believe(before.permille, permille))
                 }
             },
@@ -115,8 +128,10 @@ impl Speed {
         f64::from(self.permille.unwrap_or(1000).max(1)) / 1000.0
     }
 
+    /// What does not depend on the records.
     fn secure(self, load: &Load) -> Duration {
-        Duration::from_micros(u64::from(self.secure_micros)).mul_f64(load.segments() as f64)
+        let segments = f64::from(self.segment_micros) * load.segments() as f64;
+        Duration::from_micros(u64::from(self.fixed_micros) + segments as u64)
     }
 }
 
@@ -132,14 +147,18 @@ mod tests {
         unproven: 1,
     };
 
-    fn learn(known: Option<Speed>, load: &Load, took: Duration, secured: Duration) -> Speed {
-        Speed::learn(known, load, took, secured).expect("it has taught something")
+    fn learn(known: Option<Speed>, load: &Load, secs: u64, segments: u64, rest: u64) -> Speed {
+        let took = Took {
+            records: Duration::from_secs(secs),
+            segments: Duration::from_millis(segments),
+            rest: Duration::from_millis(rest),
+        };
+        Speed::learn(known, load, &took).expect("it has taught something")
     }
 
     #[test]
     fn what_a_recovery_took_is_what_the_next_is_said_to_take() {
-        let (took, secured) = (Duration::from_secs(7), Duration::from_millis(200));
-        let speed = learn(None, &LOAD, took, secured);
+        let speed = learn(None, &LOAD, 7, 150, 50);
         let said = speed.time(&LOAD).as_secs_f64();
         assert!((said - 7.2).abs() < 0.02, "{said}");
         // Too little to learn from, but for what does not depend on it.
@@ -149,25 +168,17 @@ mod tests {
             pages: 10,
             ..LOAD
         };
-        let next = learn(
-            Some(speed),
-            &little,
-            Duration::from_secs(1),
-            Duration::from_millis(50),
-        );
+        let next = learn(Some(speed), &little, 1, 600, 200);
         assert_eq!(
-            (next.secure_micros, next.permille),
-            (100_000, speed.permille)
+            (next.segment_micros, next.fixed_micros, next.permille),
+            (300_000, 100_000, speed.permille)
         );
-        let nothing = Speed::learn(Some(speed), &LOAD, Duration::ZERO, Duration::ZERO);
-        assert_eq!(nothing, Some(speed));
-        assert_eq!(
-            Speed::learn(None, &LOAD, Duration::ZERO, Duration::ZERO),
-            None
-        );
+        let nothing = Took::default();
+        assert_eq!(Speed::learn(Some(speed), &LOAD, &nothing), Some(speed));
+        assert_eq!(Speed::learn(None, &LOAD, &nothing), None);
         // Whoever has seen nothing but that knows nothing of the rest.
-        let first = learn(None, &little, Duration::from_secs(1), secured);
-        assert_eq!((first.secure_micros, first.permille), (200_000, None));
+        let first = learn(None, &little, 1, 200, 50);
+        assert_eq!((first.segment_micros, first.permille), (200_000, None));
     }
 
     #[test]
@@ -176,18 +187,16 @@ mod tests {
             unproven: 40,
             ..LOAD
         };
-        let (took, secured) = (Duration::from_secs(7), Duration::from_secs(2));
-        let speed = learn(None, &forty, took, secured);
-        let said = speed.time(&forty).as_secs_f64();
-        assert!((said - 9.0).abs() < 0.02, "{said}");
-        let said = speed.time(&LOAD).as_secs_f64();
-        assert!((said - 7.05).abs() < 0.02, "{said}");
+        // Learnt from one segment, and told of forty; and the other way round.
+        let said = learn(None, &LOAD, 7, 50, 100).time(&forty).as_secs_f64();
+        assert!((said - 9.1).abs() < 0.02, "{said}");
+        let said = learn(None, &forty, 7, 2000, 100).time(&LOAD).as_secs_f64();
+        assert!((said - 7.15).abs() < 0.02, "{said}");
     }
 
     #[test]
     fn one_slow_recovery_is_believed_by_half_and_a_slow_machine_in_the_end() {
-        let secured = Duration::from_millis(100);
-        let once = |known, secs| learn(known, &LOAD, Duration::from_secs(secs), secured);
+        let once = |known, secs| learn(known, &LOAD, secs, 50, 50);
         let usual = once(None, 2);
         let slow = once(Some(usual), 8).time(&LOAD).as_secs_f64();
         assert!((slow - 4.1).abs() < 0.05, "{slow}");
@@ -199,7 +208,8 @@ mod tests {
     #[test]
     fn so_much_log_as_is_allowed_takes_no_longer_than_allowed() {
         let speed = Speed {
-            secure_micros: 100_000,
+            fixed_micros: 50_000,
+            segment_micros: 50_000,
             permille: Some(3000),
         };
         for target in [1, 2, 10, 30, 3600].map(Duration::from_secs) {

@@ -16,7 +16,7 @@ use afterimage_io::sync::atomic::{AtomicU64, Ordering};
 use afterimage_log::{Control, ControlFile, Durations, Log, Lsn, Reservation};
 
 pub(crate) use area::{EngineArea, Stop};
-pub(crate) use estimate::{Load, Speed};
+pub(crate) use estimate::{Load, Speed, Took};
 pub(crate) use pace::{Limits, Pace, Standing, delay, due_checkpoint, forced_at};
 
 use crate::buffer::{Counter, Pager};
@@ -234,11 +234,10 @@ impl Checkpointer {
         *self.skipped.lock() = (end.get(), span.saturating_sub(read));
     }
 
-    /// A recovery of this load took so long for what depends on the records, and so long for making safe and the checkpoint at
-    /// the end. The next checkpoint writes down what that says of the next one.
-    pub(crate) fn learn(&self, load: &Load, took: Duration, secured: Duration) {
+    /// A recovery of this load took so long. The next checkpoint writes down what that says of the next one.
+    pub(crate) fn learn(&self, load: &Load, took: &Took) {
         let mut speed = self.speed.lock();
-        *speed = Speed::learn(*speed, load, took, secured);
+        *speed = Speed::learn(*speed, load, took);
     }
 
     /// Takes a checkpoint, points the control file at it, and gives up the log that is no longer needed.

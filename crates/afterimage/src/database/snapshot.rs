@@ -15,7 +15,7 @@ use super::value::ValueReader;
 use crate::error::Error;
 use crate::error::Result;
 use crate::options::Durability;
-use crate::transaction::View;
+use crate::transaction::{Seen, System, View};
 use crate::tree::CALLED_UP;
 
 /// The database as it was at one moment, for reading. It takes no locks, waits for nobody, and nobody waits for it.
@@ -74,9 +74,9 @@ impl Snapshot {
     ///
     /// As [`get`](Snapshot::get).
     pub fn get_into(&self, table: &Table, key: &[u8], value: &mut Vec<u8>) -> Result<bool> {
-        let inside = self.db.enter()?;
-        inside.check_table(table)?;
-        inside.system.read_view(&self.view, &table.tree, key, value)
+        self.inside(table, |system| {
+            system.read_view(&self.view, &table.tree, key, value)
+        })
     }
 
     /// The value of `key`, to be read piece by piece: for one that is not to be in memory as a whole.
@@ -141,17 +141,37 @@ impl Snapshot {
         keys: &[K],
         mut see: impl FnMut(usize, Option<&[u8]>),
     ) -> Result<()> {
-        let inside = self.db.enter()?;
-        inside.check_table(table)?;
         let (mut values, mut place) = (Vec::new(), 0);
-        for keys in keys.chunks(CALLED_UP) {
-            let (system, view) = (&inside.system, &self.view);
-            system.read_many(view, &table.tree, keys, &mut values, |value| {
-                see(place, value);
-                place += 1;
+        for chunk in keys.chunks(CALLED_UP) {
+            // Asked once, and out here, as `see` is called out here: both are the caller's code, and may do what it likes.
+            let mut keys = [&[][..]; CALLED_UP];
+            let each = keys.iter_mut().zip(chunk);
+            each.for_each(|(key, its)| *key = its.as_ref());
+            let found = self.inside(table, |system| {
+                let keys = &keys[..chunk.len()];
+                system.read_many(&self.view, &table.tree, keys, &mut values)
             })?;
+            for (seen, range) in found.into_iter().take(chunk.len()) {
+                match seen {
+                    Seen::Nothing => see(place, None),
+                    Seen::Value => see(place, Some(&values[range])),
+                    Seen::Elsewhere(stored) => {
+                        let value = self.inside(table, |system| {
+                            system.load_seen(&self.view, &table.tree, stored)
+                        })?;
+                        see(place, Some(&value));
+                    }
+                }
+                place += 1;
+            }
         }
         Ok(())
+    }
+
+    fn inside<R>(&self, table: &Table, work: impl FnOnce(&System) -> Result<R>) -> Result<R> {
+        let inside = self.db.enter()?;
+        inside.check_table(table)?;
+        work(&inside.system)
     }
 
     /// The rows of `range` in key order; `.rev()` for the other way. The full range is written `scan::<[u8], _>(&t, ..)`.
@@ -202,5 +222,38 @@ impl fmt::Debug for Snapshot {
         f.debug_struct("Snapshot")
             .field("lsn", &self.lsn())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use afterimage_io::sim::Sim;
+
+    use super::*;
+    use crate::options::Options;
+
+    #[test]
+    fn leaves_in_memory_that_were_gone_to_before_are_had_together() {
+        // The first pool has so few frames that a permit counts.
+        for (pages, together) in [(64, 6), (8000, CALLED_UP)] {
+            let options = Options::new().io(Sim::new(1).io()).background(false);
+            let options = options.buffer_pool_size(pages * 8192);
+            let db = options.open("db").expect("opens");
+            let table = db.table("t").expect("makes a table");
+            let keys: Vec<_> = (0..1000_u64).map(u64::to_be_bytes).collect();
+            for key in &keys {
+                db.put(&table, key, &[7; 100]).expect("puts");
+            }
+            for key in &keys {
+                assert!(db.get(&table, key).expect("gets").is_some());
+            }
+            let some: Vec<_> = keys.iter().step_by(60).map(<[u8; 8]>::as_slice).collect();
+            let inside = db.enter().expect("it is open");
+            let pager = &inside.system.pager;
+            assert_eq!(pager.leaves_at_once(), together);
+            let _permit = pager.permit();
+            let leaves = table.tree.leaves(pager, &some[..CALLED_UP]);
+            assert_eq!(leaves.iter().flatten().count(), together);
+        }
     }
 }

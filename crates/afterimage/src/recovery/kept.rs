@@ -117,6 +117,7 @@ fn numbers(report: &mut RecoveryReport) -> Vec<(&'static str, Number<'_>)> {
         ("undone", Plain(&mut report.undone)),
         ("pages_restored", Plain(&mut report.pages_restored)),
         ("pages_torn", Plain(&mut report.pages_torn)),
+        ("segments_rewritten", Plain(&mut report.segments_rewritten)),
         ("unlogged_emptied", Plain(&mut report.unlogged_emptied)),
         ("decide_micros", Time(&mut report.decide_time)),
         ("secure_micros", Time(&mut report.secure_time)),

@@ -25,7 +25,7 @@ pub use kinds::KindReport;
 pub use report::RecoveryReport;
 
 use crate::buffer::{Doublewrite, DoublewriteCopy, Found, Pager, Store, UnloggedFile};
-use crate::checkpoint::{Cause, Checkpointer, EngineArea, Load};
+use crate::checkpoint::{Cause, Checkpointer, EngineArea, Load, Took};
 use crate::error::{Error, Result};
 use crate::ids::TableId;
 use crate::observe::{Observing, RecoveryStep, TransactionLine};
@@ -185,7 +185,8 @@ pub(crate) fn recover(
     let log_options = log_options(options);
     let (end, analysis) = (decided.examination.end, decided.analysis);
     let examined = decided.examination.records;
-    let unproven = decided.examination.unproven_segments();
+    report.segments_rewritten = decided.examination.unproven_segments();
+    let before = clock.io.now();
     let log = Log::resume(io, directory, &control, decided.examination, &log_options);
     let log = log.inspect_err(|_| {
         if clean {
@@ -193,6 +194,7 @@ pub(crate) fn recover(
             let _ = file.write(&decided.control);
         }
     })?;
+    let rewriting = io.now().saturating_sub(before);
     report.secure_time = clock.lap();
     drop(securing);
 
@@ -226,11 +228,15 @@ pub(crate) fn recover(
             redone: report.redone + report.already_there,
             record_bytes: 0,
             pages: report.pages,
-            unproven,
+            unproven: report.segments_rewritten,
         };
-        let took = report.decide_time + report.analysis_time + report.redo_time;
-        // The checkpoint to come takes about a fifth of what making safe took.
-        checkpointer.learn(&load, took, report.secure_time * 6 / 5);
+        let took = Took {
+            records: report.decide_time + report.analysis_time + report.redo_time,
+            segments: rewriting,
+            // The checkpoint to come takes about a fifth of what making safe took.
+            rest: report.secure_time * 6 / 5 - rewriting,
+        };
+        checkpointer.learn(&load, &took);
         checkpointer.take(&system, Cause::Shutdown)?;
         let taken = checkpointer.checkpoint_lsn().zip(checkpointer.redo_lsn());
         if let Some((lsn, redo_from)) = taken {

@@ -50,6 +50,8 @@ pub struct RecoveryReport {
     pub pages_restored: u64,
     /// Of those, pages whose home was torn.
     pub pages_torn: u64,
+    /// Segments of log that were written anew, because nothing proved them durable.
+    pub segments_rewritten: u64,
     /// Unlogged tables that are empty now: the last stop was not clean, or their file is not the one that it left.
     pub unlogged_emptied: u64,
     /// Time to read the log and decide; nothing was written until then. Analysis looked on.
@@ -88,6 +90,7 @@ impl RecoveryReport {
             kinds: Kinds::default().report(),
             pages_restored: 0,
             pages_torn: 0,
+            segments_rewritten: 0,
             unlogged_emptied: 0,
             decide_time: Duration::ZERO,
             secure_time: Duration::ZERO,
@@ -141,9 +144,9 @@ impl fmt::Display for RecoveryReport {
         )?;
         writeln!(
             f,
-            "secure    what was read is on disk for certain; {} pages restored from the doublewrite area, {} of them \
-             torn ({:.1?})",
-            self.pages_restored, self.pages_torn, self.secure_time
+            "secure    what was read is on disk for certain, {} segments of log written anew; {} pages restored from the \
+             doublewrite area, {} of them torn ({:.1?})",
+            self.segments_rewritten, self.pages_restored, self.pages_torn, self.secure_time
         )?;
         writeln!(
             f,

@@ -32,7 +32,7 @@ pub use savepoint::Savepoint;
 pub(crate) use seat::{Seat, Seats};
 pub(crate) use versions::View;
 pub(crate) use wish::{Done, Outcome, Wish};
-pub(crate) use work::{after_record, check_value_size};
+pub(crate) use work::{Seen, after_record, check_value_size};
 
 use crate::buffer::{Counter, Pager, UnloggedFile};
 use crate::error::{Error, Result};

@@ -1,5 +1,6 @@
 //! What a transaction does: read, write, scan, commit. Lock, then reserve, then latch.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use afterimage_io::planted::{self, Bug};
@@ -538,45 +539,43 @@ impl System {
         there
     }
 
-    /// As [`System::read_view`] for each of these keys, [`CALLED_UP`] of them at most; the values go to `see`, in the order of the keys.
-    pub(crate) fn read_many<K: AsRef<[u8]>>(
+    /// As [`System::read_view`] for each of these keys, [`CALLED_UP`] of them at most: what was seen, and where in `values` it stands.
+    pub(crate) fn read_many(
         &self,
         view: &View,
         tree: &Tree,
-        keys: &[K],
+        keys: &[&[u8]],
         values: &mut Vec<u8>,
-        mut see: impl FnMut(Option<&[u8]>),
-    ) -> Result<()> {
-        for key in keys {
-            self.check_sizes(key.as_ref(), &[])?;
-        }
+    ) -> Result<[(Seen, Range<usize>); CALLED_UP]> {
+        keys.iter().try_for_each(|key| self.check_sizes(key, &[]))?;
         values.clear();
-        // Shown when nothing is latched any more: nobody knows what `see` does.
         let mut found = [const { (Seen::Nothing, 0..0) }; CALLED_UP];
-        if !is_before_load(view, tree) {
-            let system = self;
-            let sight = InView { system, view, tree };
-            let read = tree.read_many(self.pager_of(tree), keys, |place, lsn, value| {
-                let stored = sight.see(lsn, keys[place].as_ref(), value);
-                let start = values.len();
-                let seen = Seen::append(stored, values);
-                found[place] = (seen, start..values.len());
-            });
-            self.check_view(view)?;
-            in_view(view, tree, read)?;
+        if is_before_load(view, tree) {
+            return Ok(found);
         }
-        for (seen, range) in found.into_iter().take(keys.len()) {
-            match seen {
-                Seen::Nothing => see(None),
-                Seen::Value => see(Some(&values[range])),
-                Seen::Elsewhere(stored) => {
-                    let value = self.load(tree, stored);
-                    self.check_view(view)?;
-                    see(Some(&value?));
-                }
-            }
-        }
-        Ok(())
+        let system = self;
+        let sight = InView { system, view, tree };
+        let read = tree.read_many(self.pager_of(tree), keys, |place, lsn, value| {
+            let stored = sight.see(lsn, keys[place], value);
+            let start = values.len();
+            let seen = Seen::append(stored, values);
+            found[place] = (seen, start..values.len());
+        });
+        self.check_view(view)?;
+        in_view(view, tree, read)?;
+        Ok(found)
+    }
+
+    /// A value that `view` has seen to lie elsewhere.
+    pub(crate) fn load_seen(
+        &self,
+        view: &View,
+        tree: &Tree,
+        stored: Stored<'_>,
+    ) -> Result<Vec<u8>> {
+        let value = self.load(tree, stored);
+        self.check_view(view)?;
+        value
     }
 
     /// What is stored for `key`, as `view` sees it.
@@ -692,7 +691,7 @@ impl System {
 }
 
 /// What a read has seen of a row, while its leaf was latched.
-enum Seen {
+pub(crate) enum Seen {
     Nothing,
     /// The value, which is where it was to go.
     Value,

@@ -12,27 +12,42 @@ use crate::page::{Fan, Stored};
 pub(crate) use crate::buffer::CALLED_UP;
 
 impl Tree {
-    /// The leaves of these keys, [`CALLED_UP`] of them at most, as far as they can be had without waiting, and with what a search for the key
+    /// The leaves of these keys, as many as a permit allows, as far as they can be had without waiting, and with what a search for the key
     /// looks at in the processor's cache.
-    fn leaves<'p, K: AsRef<[u8]>>(&self, pager: &'p Pager, keys: &[K]) -> Leaves<'p> {
+    pub(crate) fn leaves<'p>(&self, pager: &'p Pager, keys: &[&[u8]]) -> Leaves<'p> {
         let way = |key| move |fan: &Fan| self.step(fan, Seek::Key(key));
-        let leaves = pager.leaves(self.root, keys.iter().map(|key| way(key.as_ref())));
+        let leaves = pager.leaves(self.root, keys.iter().copied().map(way));
         let found = leaves.iter().flatten();
         let mut sum = found.fold(0, |sum, leaf| sum ^ leaf.call_up());
         for (leaf, key) in leaves.iter().zip(keys) {
             if let Some(leaf) = leaf.as_deref().filter(|leaf| self.is_own(leaf)) {
-                sum ^= leaf.call_up_cell(key.as_ref());
+                sum ^= leaf.call_up_cell(key);
             }
         }
         std::hint::black_box(sum);
         leaves
     }
 
-    /// As [`Tree::read`], for [`CALLED_UP`] keys at most, in any order; `look` is told the place of the key among them.
-    pub(crate) fn read_many<K: AsRef<[u8]>>(
+    /// As [`Tree::read`], for many keys, in any order; `look` is told the place of the key among them.
+    pub(crate) fn read_many(
         &self,
         pager: &Pager,
-        keys: &[K],
+        keys: &[&[u8]],
+        mut look: impl FnMut(usize, Option<Lsn>, Option<Stored<'_>>),
+    ) -> Result<()> {
+        let most = pager.leaves_at_once();
+        for (group, keys) in keys.chunks(most).enumerate() {
+            self.read_group(pager, keys, |place, lsn, stored| {
+                look(group * most + place, lsn, stored);
+            })?;
+        }
+        Ok(())
+    }
+
+    fn read_group(
+        &self,
+        pager: &Pager,
+        keys: &[&[u8]],
         mut look: impl FnMut(usize, Option<Lsn>, Option<Stored<'_>>),
     ) -> Result<()> {
         let permit = pager.permit();
@@ -44,13 +59,13 @@ impl Tree {
                 continue;
             };
             self.check_arrival(pager, leaf, Some(0))?;
-            let cell = self.find(pager, leaf, key.as_ref())?;
+            let cell = self.find(pager, leaf, key)?;
             look(place, leaf.lsn(), cell.map(|cell| cell.stored()));
         }
         pager.count_lookups(leaves.iter().flatten().count() as u64);
         drop((leaves, permit));
         for (place, key) in keys.iter().enumerate().filter(|(place, _)| left[*place]) {
-            self.read(pager, key.as_ref(), |lsn, stored| look(place, lsn, stored))?;
+            self.read(pager, key, |lsn, stored| look(place, lsn, stored))?;
         }
         Ok(())
     }
