@@ -5,8 +5,8 @@ use crate::Result;
 use crate::keys::{Key, Value};
 use rocksdb::{
     BlockBasedOptions, BoundColumnFamily, Cache, ColumnFamilyDescriptor, DBWithThreadMode,
-    ErrorKind, MultiThreaded, Options, Transaction, TransactionDB, TransactionDBOptions,
-    TransactionOptions, WriteBatch, WriteOptions,
+    ErrorKind, MultiThreaded, Options, ReadOptions, Transaction, TransactionDB,
+    TransactionDBOptions, TransactionOptions, WriteBatch, WriteOptions,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -16,8 +16,8 @@ pub const KIND: Kind = Kind {
     version: "crate 0.25, no compression",
     settings: "block cache = the cache of the plan, bloom filters of 10 bits, index and filters in the cache, increase_parallelism(2), \
                recycle_log_file_num 4, a column family a table; max_total_wal_size where the plan limits the log; puts = a \
-               WriteBatch; where transactions read: TransactionDB, get_for_update; durable = sync=true; load: sync=false in \
-               batches of 1000 rows, then flush_wal(sync)",
+               WriteBatch; a thousand gets = MultiGet; where transactions read: TransactionDB, get_for_update; durable = sync=true; \
+               load: sync=false in batches of 1000 rows, then flush_wal(sync)",
     tickets: false,
     loads: false,
     open: Some(open),
@@ -174,10 +174,13 @@ impl Session for Seat<'_> {
             return Err("opened with transactions".into());
         };
         let snapshot = db.snapshot();
+        let mut options = ReadOptions::default();
+        options.set_snapshot(&snapshot);
         let table = &self.tables[Part::Rows as usize];
+        let values = db.batched_multi_get_cf_opt(table, keys, false, &options);
         let mut found = 0;
-        for key in keys {
-            if let Some(value) = snapshot.get_pinned_cf(table, key)? {
+        for (key, value) in keys.iter().zip(values) {
+            if let Some(value) = value? {
                 see(key, &value);
                 found += 1;
             }
