@@ -11,6 +11,7 @@ mod limits;
 mod models;
 mod observe;
 mod options;
+mod queue;
 mod settings;
 
 mod page;

@@ -7,10 +7,11 @@
 )]
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::sync::{Arc, Mutex};
 
 use afterimage::{Database, Error, LoadOptions, Options, Progress};
-use afterimage_io::sim::{CallKind, DiskState, Misread, Sim, Survival, Verdict};
+use afterimage_io::sim::{CallKind, DiskState, Misread, RunEnd, Sim, Survival, Verdict};
 
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -406,7 +407,6 @@ fn sorting_keeps_to_its_memory_however_many_parts_there_are() {
     assert_sound(&db);
 }
 
-/// The power goes while a table is loaded: at every call to the disk.
 /// Rows and large values wait in files while others are sorted. A disk that loses a bit of them must not make rows of it
 /// that look like any other.
 #[test]
@@ -449,6 +449,104 @@ fn a_bit_lost_in_a_file_for_sorting_is_noticed() {
                 _ => false,
             };
             assert!(right, "byte {byte} of a read of {file}: {end:?}");
+        }
+    }
+}
+
+/// What a thread of a load runs into is told to whoever loads: the disk has no more room, or loses a bit; and where nobody
+/// takes what it has merged, it ends.
+#[test]
+fn a_thread_that_sorts_tells_what_it_ran_into() {
+    #[derive(Clone, Copy, Debug)]
+    enum Ill {
+        Nothing,
+        Full(usize),
+        Flip,
+        Twice,
+    }
+    let ills = [Ill::Nothing, Ill::Flip, Ill::Twice];
+    let ills = ills.into_iter().chain([1, 2, 4].map(Ill::Full));
+    for (seed, ill) in (0..60).zip(ills.cycle()) {
+        let sim = Sim::new(seed);
+        let its = sim.clone();
+        let body = move || {
+            let db = open(&its);
+            let mut some = rows((0..900).map(scattered));
+            if matches!(ill, Ill::Twice) {
+                some.push(row(scattered(7)));
+            }
+            let (mut reads, mut writes) = (0, 0);
+            its.set_hook_reads(true);
+            its.set_hook(Some(Box::new(move |call, _: &DiskState| {
+                if !call.path.ends_with("-a") {
+                    return Verdict::Continue;
+                }
+                reads += usize::from(call.kind == CallKind::Read);
+                writes += usize::from(call.kind == CallKind::Write);
+                match (call.kind, ill) {
+                    (CallKind::Write, Ill::Full(which)) if writes == which => {
+                        Verdict::Error(ErrorKind::StorageFull)
+                    }
+                    (CallKind::Read, Ill::Flip) if reads == 2 => {
+                        Verdict::Misread(Misread::Flip(50))
+                    }
+                    _ => Verdict::Continue,
+                }
+            })));
+            let options = LoadOptions::new().sort_memory(64 << 10);
+            let mut load = db.load_table("t", options).expect("begins");
+            let pushed = some
+                .iter()
+                .try_for_each(|(key, value)| load.push(key, value));
+            let end = pushed.and_then(|()| load.finish().map(drop));
+            its.set_hook(None);
+            let right = match (ill, &end) {
+                (Ill::Nothing, Ok(())) => true,
+                (Ill::Full(_), Err(Error::DiskFull { .. })) => true,
+                (Ill::Flip, Err(Error::Corruption { place, .. })) => place.contains("sorting-"),
+                (Ill::Twice, Err(Error::DuplicateKey { key })) => *key == row(scattered(7)).0,
+                _ => false,
+            };
+            assert!(right, "{ill:?}: {end:?}");
+            if end.is_ok() {
+                assert!(read(&db, "t") == some.into_iter().collect());
+            } else {
+                assert_eq!(db.tables().expect("lists"), Vec::<String>::new());
+            }
+            assert_no_spilled_file(&its);
+            assert_sound(&db);
+        };
+        let end = sim.run_threads(vec![("loader".to_owned(), Box::new(body))]);
+        assert_eq!(end, RunEnd::Finished, "{ill:?}");
+    }
+}
+
+/// Keys that begin alike, or with each other, or with zeroes, are as well sorted as any others.
+#[test]
+fn keys_that_have_much_in_common_come_in_order() {
+    let alphabet: [&[u8]; 4] = [b"", b"\0", b"a", b"common "];
+    let mut keys = vec![Vec::new()];
+    for _ in 0..6 {
+        let longer = |key: &Vec<u8>| alphabet.map(|more| [key, more].concat());
+        keys = keys.iter().flat_map(longer).collect();
+        keys.sort();
+        keys.dedup();
+    }
+    keys.retain(|key| !key.is_empty());
+    for common in ["", "the same for all: "] {
+        let numbered = (0..).zip(&keys);
+        let all: BTreeMap<_, _> = numbered
+            .map(|(n, key)| ([common.as_bytes(), key].concat(), vec![(n * 37) as u8]))
+            .collect();
+        // By their values, which have nothing to do with the keys' order: in memory, and in parts.
+        let mut some: Vec<_> = all.clone().into_iter().collect();
+        some.sort_by(|(_, one), (_, two)| one.cmp(two));
+        for memory in [64 << 20, 64 << 10] {
+            let sim = Sim::new(5);
+            let db = open(&sim);
+            load(&db, "t", LoadOptions::new().sort_memory(memory), &some);
+            assert!(read(&db, "t") == all);
+            assert_sound(&db);
         }
     }
 }

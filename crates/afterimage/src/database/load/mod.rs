@@ -67,8 +67,8 @@ impl LoadOptions {
 
     /// Bytes of memory for sorting, 64 KiB to 1 GiB; never more than 256 KiB, and 8 bytes for each part, are used beside it.
     ///
-    /// More rows than it holds are sorted in parts, which go to files in the database's directory and take as much room
-    /// there as the rows do. One part for each 32 KiB of memory can be merged at once. Where there are more, they are first
+    /// One half of it takes rows while a thread sorts what the other half has taken. More rows than that are sorted in
+    /// parts, which go to files in the database's directory and take as much room there as the rows do. One part for each 32 KiB of memory can be merged at once. Where there are more, they are first
     /// merged into fewer, in files that for a while take that room a second time, large values not counted: with the default
     /// of 64 MiB that begins at some 64 GiB of rows.
     #[must_use]
@@ -135,7 +135,8 @@ enum Input {
 
 impl Database {
     /// Begins to load a new table, which must not be there yet: by far the fastest way to write many rows. The rows' log is about as long as the rows,
-    /// nothing is locked, and no recovery has to take any of it back. Everybody else goes on meanwhile.
+    /// nothing is locked, and no recovery has to take any of it back. Everybody else goes on meanwhile. Rows in any order
+    /// are sorted by a thread of the load's own, where one can be had.
     ///
     /// # Errors
     ///

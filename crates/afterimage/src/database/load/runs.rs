@@ -12,6 +12,7 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::path::PathBuf;
 
 use afterimage_io::{File, Io, OpenMode};
@@ -55,40 +56,44 @@ impl<'a> Value<'a> {
     }
 }
 
+/// How many bytes a row takes.
+pub(super) fn row_bytes(key: &[u8], value: &[u8]) -> usize {
+    HEAD + key.len() + value.len()
+}
+
+/// Puts a row behind others. What stands for a large value is its place.
+pub(super) fn append_row(out: &mut Vec<u8>, key: &[u8], value: &[u8], large: bool) {
+    out.push(u8::from(large));
+    // Neither is longer than a quarter of the largest page.
+    for len in [key.len(), value.len()] {
+        out.extend_from_slice(&(len as u16).to_le_bytes());
+    }
+    out.extend_from_slice(key);
+    out.extend_from_slice(value);
+}
+
 /// A row as it stands among others.
 pub(super) struct Row<'a> {
     pub(super) key: &'a [u8],
     value: &'a [u8],
     large: bool,
+    /// All of it, as [`append_row`] has put it there.
+    pub(super) bytes: &'a [u8],
 }
 
 impl<'a> Row<'a> {
-    pub(super) fn new(key: &'a [u8], value: &'a [u8], large: bool) -> Row<'a> {
-        Row { key, value, large }
-    }
-
-    pub(super) fn bytes(&self) -> usize {
-        HEAD + self.key.len() + self.value.len()
-    }
-
-    pub(super) fn append_to(&self, out: &mut Vec<u8>) {
-        out.push(u8::from(self.large));
-        // Neither is longer than a quarter of the largest page.
-        for len in [self.key.len(), self.value.len()] {
-            out.extend_from_slice(&(len as u16).to_le_bytes());
-        }
-        out.extend_from_slice(self.key);
-        out.extend_from_slice(self.value);
-    }
-
     /// The row that `bytes` begin with; `None`: there are too few of them.
     pub(super) fn first_of(bytes: &'a [u8]) -> Option<Row<'a>> {
         let (head, rest) = bytes.split_first_chunk::<HEAD>()?;
         let len = |at: usize| usize::from(u16::from_le_bytes([head[at], head[at + 1]]));
         let (key, rest) = rest.split_at_checked(len(1))?;
         let value = rest.get(..len(3))?;
-        let large = head[0] != 0;
-        Some(Row { key, value, large })
+        Some(Row {
+            key,
+            value,
+            large: head[0] != 0,
+            bytes: &bytes[..row_bytes(key, value)],
+        })
     }
 
     /// Shows the row to `emit`; a large value is read from `values`.
@@ -124,18 +129,20 @@ impl Spilled {
         }
     }
 
+    /// Makes the file, if there is none.
+    pub(super) fn make(&mut self) -> Result<()> {
+        if self.file.is_none() {
+            let made = self.io.open(&self.path, OpenMode::CreateNew);
+            self.file = Some(made.map_err(|e| Error::io(&self.path, "create", &e))?);
+        }
+        Ok(())
+    }
+
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<()> {
-        let told = |operation, e: &io::Error| Error::io(&self.path, operation, e);
-        let file = match self.file.take() {
-            Some(file) => file,
-            None => {
-                let made = self.io.open(&self.path, OpenMode::CreateNew);
-                made.map_err(|e| told("create", &e))?
-            }
-        };
+        self.make()?;
+        let file = self.file.as_ref().expect("it has just been made");
         let written = file.write_all_at(self.end, bytes);
-        self.file = Some(file);
-        written.map_err(|e| told("write", &e))?;
+        written.map_err(|e| Error::io(&self.path, "write", &e))?;
         self.end += bytes.len() as u64;
         Ok(())
     }
@@ -228,15 +235,13 @@ impl<'s> Pieces<'s> {
     }
 
     pub(super) fn push(&mut self, row: &Row<'_>) -> Result<()> {
-        if self.piece.len() + SUM + row.bytes() > self.piece.capacity() {
+        if self.piece.len() + SUM + row.bytes.len() > self.piece.capacity() {
             self.spilled.append(&self.piece)?;
             self.piece.clear();
         }
-        let at = self.piece.len();
-        self.piece.extend_from_slice(&[0; SUM]);
-        row.append_to(&mut self.piece);
-        let sum = crc32c(&self.piece[at + SUM..]);
-        self.piece[at..at + SUM].copy_from_slice(&sum.to_le_bytes());
+        let sum = crc32c(row.bytes).to_le_bytes();
+        self.piece.extend_from_slice(&sum);
+        self.piece.extend_from_slice(row.bytes);
         Ok(())
     }
 
@@ -253,6 +258,8 @@ pub(super) struct Run {
     end: u64,
     buffer: Vec<u8>,
     from: usize,
+    /// Where the row's key stands in the buffer; `None`: there are no more rows.
+    key: Option<Range<usize>>,
 }
 
 impl Run {
@@ -263,6 +270,7 @@ impl Run {
             end,
             buffer: Vec::new(),
             from: 0,
+            key: None,
         }
     }
 
@@ -279,7 +287,7 @@ impl Run {
 
     /// Goes on to the next row, if there is one.
     pub(super) fn next(&mut self, spilled: &Spilled) -> Result<()> {
-        self.from += self.row().map_or(0, |row| SUM + row.bytes());
+        self.from += self.row().map_or(0, |row| SUM + row.bytes.len());
         if self.row().is_none() && self.at < self.end {
             self.fill(spilled)?;
         }
@@ -287,13 +295,14 @@ impl Run {
     }
 
     /// The row that stands here is the one that was written; or there are no more.
-    fn check(&self, spilled: &Spilled) -> Result<()> {
+    fn check(&mut self, spilled: &Spilled) -> Result<()> {
         let rest = &self.buffer[self.from..];
-        let sound = self.row().is_some_and(|row| {
-            let bytes = &rest[SUM..SUM + row.bytes()];
-            rest[..SUM] == crc32c(bytes).to_le_bytes()
-        });
-        if sound || rest.is_empty() {
+        let sound = self
+            .row()
+            .filter(|row| rest[..SUM] == crc32c(row.bytes).to_le_bytes());
+        if sound.is_some() || rest.is_empty() {
+            let key = self.from + SUM + HEAD;
+            self.key = sound.map(|row| key..key + row.key.len());
             return Ok(());
         }
         let place = format!(
@@ -322,8 +331,8 @@ impl Run {
 
     /// By their keys; a run without rows comes last.
     pub(super) fn order(&self, other: &Run) -> Ordering {
-        match (self.row(), other.row()) {
-            (Some(one), Some(two)) => one.key.cmp(two.key),
+        match (&self.key, &other.key) {
+            (Some(one), Some(two)) => self.buffer[one.clone()].cmp(&other.buffer[two.clone()]),
             (one, two) => one.is_none().cmp(&two.is_none()),
         }
     }
