@@ -90,6 +90,15 @@ impl Calibration {
             .collect())
     }
 
+    /// Writes a second by the best method of `singles`, during `length`.
+    pub fn pulse(&mut self, singles: &Singles, length: Duration) -> Result<f64> {
+        let best = singles.iter().max_by(|a, b| a.1.total_cmp(b.1));
+        let is_best =
+            |(method, _): &(&Method, File)| best.is_some_and(|(name, _)| name == method.name);
+        let index = self.files.iter().position(is_best);
+        self.slice(index.ok_or("nothing was calibrated")?, length)
+    }
+
     fn slice(&mut self, index: usize, length: Duration) -> Result<f64> {
         let (method, file) = &self.files[index];
         let (begun, mut writes) = (Instant::now(), 0);

@@ -242,6 +242,7 @@ mod tests {
             },
             engine: engine.into(),
             rounds: 1,
+            slow: 0,
             values: Values::from([("rows_per_s".to_owned(), rows_per_s)]),
             durable: None,
             error: None,

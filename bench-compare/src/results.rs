@@ -32,10 +32,34 @@ pub struct Row {
     pub round: usize,
     /// Single durable writes a second by method, measured just before the engines of this point.
     pub single: Singles,
+    /// The same by the best method, just before and just after this: the lesser. 0: nobody looked.
+    #[serde(default)]
+    pub disk: f64,
     /// What came out, by name and unit.
     pub values: Values,
     /// Why nothing came out.
     pub error: Option<String>,
+}
+
+/// What is below this share of the usual rate of single durable writes was not measured on the same disk as the rest.
+const SLOW_SHARE: f64 = 0.6;
+
+/// Single durable writes a second below which the disk was not itself: a share of what it does in the better half of the time.
+pub fn slow(rows: &[Row]) -> f64 {
+    let mut rates: Vec<f64> = rows
+        .iter()
+        .map(|row| row.disk)
+        .filter(|rate| *rate > 0.0)
+        .collect();
+    rates.sort_by(f64::total_cmp);
+    SLOW_SHARE * rates.get(rates.len() * 3 / 4).copied().unwrap_or(0.0)
+}
+
+impl Row {
+    /// Whether the disk did less than this when it was measured.
+    pub fn is_from_below(&self, slow: f64) -> bool {
+        self.disk > 0.0 && self.disk < slow
+    }
 }
 
 /// An open results file and all that it holds.
@@ -73,11 +97,13 @@ impl Results {
         Ok(Results { file, rows })
     }
 
-    /// Whether this is there already.
+    /// Whether this is there already, and not from while the disk was slow.
     pub fn has(&self, engine: &str, point: &Point, round: usize) -> bool {
-        self.rows
-            .iter()
-            .any(|row| row.engine == engine && row.point == *point && row.round == round)
+        let slow = slow(&self.rows);
+        let of_this =
+            |row: &&Row| row.engine == engine && row.point == *point && row.round == round;
+        let mut rows = self.rows.iter().filter(of_this);
+        rows.any(|row| row.error.is_some() || !row.is_from_below(slow))
     }
 
     /// Adds a row.
@@ -128,6 +154,7 @@ mod tests {
             },
             round: 1,
             single: Singles::new(),
+            disk: 0.0,
             values: Values::from([("per_s".into(), 1.0)]),
             error: None,
         }
@@ -155,6 +182,34 @@ mod tests {
             ..head
         };
         assert!(Results::open(&path, &other, false).is_err());
+        std::fs::remove_file(&path)?;
+        Ok(())
+    }
+
+    #[test]
+    fn what_was_measured_on_a_slow_disk_is_not_there_yet() -> Result<()> {
+        let name = format!("bench-compare-slow-{}.jsonl", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let head = Head {
+            plan: Plan::quick(),
+            machine: Machine::here(Path::new("/"), None),
+        };
+        let mut results = Results::open(&path, &head, true)?;
+        for (engine, disk) in [("a", 10_000.0), ("b", 9_000.0), ("c", 5_000.0), ("d", 0.0)] {
+            let row = Row {
+                disk,
+                ..row(engine)
+            };
+            results.add(row)?;
+        }
+        let has = |engine| results.has(engine, &row(engine).point, 1);
+        assert_eq!(["a", "b", "c", "d"].map(has), [true, true, false, true]);
+        let again = Row {
+            disk: 9_500.0,
+            ..row("c")
+        };
+        results.add(again)?;
+        assert!(results.has("c", &row("c").point, 1));
         std::fs::remove_file(&path)?;
         Ok(())
     }

@@ -20,6 +20,7 @@ fn write(out: &mut String, engines: &[About], summary: &Summary) -> Result {
         .filter(|about| summary.points.iter().any(|line| line.engine == about.name))
         .collect();
     glance(out, &shown, summary)?;
+    table::slow(out, summary)?;
     commits(out, summary)?;
     rest(out, summary)?;
     ahead(out, summary)
@@ -237,6 +238,7 @@ mod tests {
             },
             engine: engine.into(),
             rounds: 1,
+            slow: 0,
             values: Values::from(values.map(|(name, value)| (name.to_owned(), value))),
             durable: None,
             error: None,

@@ -35,6 +35,7 @@ pub fn text(head: &Head, engines: &[About], summary: &Summary) -> String {
     for &bytes in &head.plan.record_bytes {
         let _ = write_multiples(&mut out, head, engines, summary, bytes);
     }
+    let _ = slow(&mut out, summary);
     let _ = write_details(&mut out, summary);
     let _ = write_streams(&mut out, summary);
     let _ = write_opens(&mut out, summary);
@@ -144,6 +145,31 @@ fn write_head(
             rate,
             1e6 / rate
         )?;
+    }
+    Ok(())
+}
+
+/// What was measured while the disk was slow, if anything was.
+pub fn slow(out: &mut String, summary: &Summary) -> std::fmt::Result {
+    let of = |line: &&Line| line.slow > 0;
+    let slow: Vec<&Line> = summary.points.iter().filter(of).collect();
+    if slow.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "\nMeasured while the disk did less than 60 % of its usual single durable writes, and worth little; the same call \
+         measures it again:\n"
+    )?;
+    for Line {
+        point,
+        engine,
+        slow,
+        rounds,
+        ..
+    } in slow
+    {
+        writeln!(out, "- {engine}, {point}: {slow} of {rounds} rounds")?;
     }
     Ok(())
 }

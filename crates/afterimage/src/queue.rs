@@ -96,33 +96,60 @@ impl<T> Drop for Taker<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use afterimage_io::sim::{RunEnd, Sim};
+    use afterimage_io::sync::atomic::{AtomicUsize, Ordering};
+
+    const THINGS: usize = 9;
+    const ROOM: usize = 2;
+
+    /// One gives, one takes at most `taken` things; in many orders.
+    fn try_out(taken: usize) {
+        for seed in 0..200 {
+            let sim = Sim::new(seed);
+            let (giver, taker) = queue(&sim.io(), ROOM);
+            let under_way = Arc::new(AtomicUsize::new(0));
+            let (giving, taking) = (Arc::clone(&under_way), under_way);
+            let give = move || {
+                let given = (0..THINGS).take_while(|n| {
+                    let given = giver.give(*n);
+                    let more = giving.fetch_add(1, Ordering::SeqCst);
+                    assert!(
+                        !given || more <= ROOM,
+                        "seed {seed}: more than there is room for"
+                    );
+                    given
+                });
+                assert!(
+                    (taken..=taken + ROOM).contains(&given.count()),
+                    "seed {seed}"
+                );
+            };
+            let take = move || {
+                for n in 0..taken {
+                    assert_eq!(taker.take(), Some(n), "seed {seed}");
+                    taking.fetch_sub(1, Ordering::SeqCst);
+                }
+                if taken == THINGS {
+                    assert_eq!(taker.take(), None, "seed {seed}");
+                }
+            };
+            let bodies: Vec<(String, Box<dyn FnOnce() + Send>)> = vec![
+                ("giver".to_owned(), Box::new(give)),
+                ("taker".to_owned(), Box::new(take)),
+            ];
+            assert_eq!(sim.run_threads(bodies), RunEnd::Finished, "seed {seed}");
+        }
+    }
 
     #[test]
     fn what_is_given_is_taken_in_order_and_the_end_is_seen() {
-        let (giver, taker) = queue(&Io::os(), 2);
-        assert!(giver.give(1) && giver.give(2));
-        drop(giver);
-        assert_eq!(
-            (taker.take(), taker.take(), taker.take()),
-            (Some(1), Some(2), None)
-        );
+        try_out(THINGS);
     }
 
     #[test]
     fn nobody_waits_for_one_who_has_gone() {
-        let (giver, taker) = queue(&Io::os(), 1);
-        assert!(giver.give(1));
-        let waiting = std::thread::spawn(move || giver.give(2));
-        drop(taker);
-        assert!(!waiting.join().expect("no panic"));
-    }
-
-    #[test]
-    fn a_full_queue_waits_for_room() {
-        let (giver, taker) = queue(&Io::os(), 1);
-        let giving = std::thread::spawn(move || (0..100).all(|n| giver.give(n)));
-        let taken: Vec<i32> = std::iter::from_fn(|| taker.take()).collect();
-        assert_eq!(taken, (0..100).collect::<Vec<_>>());
-        assert!(giving.join().expect("no panic"));
+        for taken in 0..=3 {
+            try_out(taken);
+        }
     }
 }

@@ -453,32 +453,41 @@ fn a_bit_lost_in_a_file_for_sorting_is_noticed() {
     }
 }
 
-/// What a thread of a load runs into is told to whoever loads: the disk has no more room, or loses a bit; and where nobody
-/// takes what it has merged, it ends.
+/// What the thread of a load runs into while it sorts, and while it merges, is told to whoever loads; and where nobody takes
+/// what it has merged, it ends.
 #[test]
 fn a_thread_that_sorts_tells_what_it_ran_into() {
     #[derive(Clone, Copy, Debug)]
     enum Ill {
         Nothing,
         Full(usize),
-        Flip,
+        Flip(usize),
         Twice,
+        GivenUp,
     }
-    let ills = [Ill::Nothing, Ill::Flip, Ill::Twice];
-    let ills = ills.into_iter().chain([1, 2, 4].map(Ill::Full));
-    for (seed, ill) in (0..60).zip(ills.cycle()) {
+    let ills = [
+        Ill::Nothing,
+        Ill::Full(1),
+        Ill::Full(7),
+        Ill::Flip(2),
+        Ill::Flip(8),
+        Ill::Twice,
+        Ill::GivenUp,
+    ];
+    for (seed, ill) in (0..21).zip(ills.into_iter().cycle()) {
         let sim = Sim::new(seed);
         let its = sim.clone();
         let body = move || {
             let db = open(&its);
-            let mut some = rows((0..900).map(scattered));
+            // Six parts or so, and more than fits between the two threads when they are merged.
+            let mut some = rows((0..10_000).map(scattered));
             if matches!(ill, Ill::Twice) {
-                some.push(row(scattered(7)));
+                some.push(row(0));
             }
             let (mut reads, mut writes) = (0, 0);
             its.set_hook_reads(true);
             its.set_hook(Some(Box::new(move |call, _: &DiskState| {
-                if !call.path.ends_with("-a") {
+                if !call.path.ends_with("-a") || call.thread != "afterimage-load" {
                     return Verdict::Continue;
                 }
                 reads += usize::from(call.kind == CallKind::Read);
@@ -487,28 +496,29 @@ fn a_thread_that_sorts_tells_what_it_ran_into() {
                     (CallKind::Write, Ill::Full(which)) if writes == which => {
                         Verdict::Error(ErrorKind::StorageFull)
                     }
-                    (CallKind::Read, Ill::Flip) if reads == 2 => {
+                    (CallKind::Read, Ill::Flip(which)) if reads == which => {
                         Verdict::Misread(Misread::Flip(50))
                     }
                     _ => Verdict::Continue,
                 }
             })));
-            let options = LoadOptions::new().sort_memory(64 << 10);
+            let options = LoadOptions::new().sort_memory(512 << 10);
             let mut load = db.load_table("t", options).expect("begins");
-            let pushed = some
-                .iter()
-                .try_for_each(|(key, value)| load.push(key, value));
-            let end = pushed.and_then(|()| load.finish().map(drop));
+            let pushed = (some.iter()).try_for_each(|(key, value)| load.push(key, value));
+            let end = match ill {
+                Ill::GivenUp => pushed.map(|()| drop(load)),
+                _ => pushed.and_then(|()| load.finish().map(drop)),
+            };
             its.set_hook(None);
             let right = match (ill, &end) {
-                (Ill::Nothing, Ok(())) => true,
+                (Ill::Nothing | Ill::GivenUp, Ok(())) => true,
                 (Ill::Full(_), Err(Error::DiskFull { .. })) => true,
-                (Ill::Flip, Err(Error::Corruption { place, .. })) => place.contains("sorting-"),
-                (Ill::Twice, Err(Error::DuplicateKey { key })) => *key == row(scattered(7)).0,
+                (Ill::Flip(_), Err(Error::Corruption { place, .. })) => place.contains("sorting-"),
+                (Ill::Twice, Err(Error::DuplicateKey { key })) => *key == row(0).0,
                 _ => false,
             };
             assert!(right, "{ill:?}: {end:?}");
-            if end.is_ok() {
+            if matches!(ill, Ill::Nothing) {
                 assert!(read(&db, "t") == some.into_iter().collect());
             } else {
                 assert_eq!(db.tables().expect("lists"), Vec::<String>::new());
@@ -532,7 +542,6 @@ fn keys_that_have_much_in_common_come_in_order() {
         keys.sort();
         keys.dedup();
     }
-    keys.retain(|key| !key.is_empty());
     for common in ["", "the same for all: "] {
         let numbered = (0..).zip(&keys);
         let all: BTreeMap<_, _> = numbered

@@ -241,10 +241,10 @@ mod tests {
             ),
             "{faster}"
         );
-        let near = told(100, 97);
+        let near = told(100, 99);
         assert!(
             near.starts_with("wal_sync_method = fdatasync, wal_direct_io = off")
-                && near.contains("not 4 % less"),
+                && near.contains("not 2 % less"),
             "{near}"
         );
         assert!(told(80, 100).contains("no other way is faster"));

@@ -65,12 +65,12 @@ impl LoadOptions {
         self
     }
 
-    /// Bytes of memory for sorting, 64 KiB to 1 GiB; never more than 256 KiB, and 8 bytes for each part, are used beside it.
+    /// Bytes of memory for sorting, 64 KiB to 1 GiB; never more than 1 MiB, and 128 bytes for each part, are used beside it.
     ///
-    /// One half of it takes rows while a thread sorts what the other half has taken. More rows than that are sorted in
-    /// parts, which go to files in the database's directory and take as much room there as the rows do. One part for each 32 KiB of memory can be merged at once. Where there are more, they are first
+    /// One half of it takes rows while a thread sorts what the other half has taken. Rows that are more than three eighths of it
+    /// are sorted in parts, which go to files in the database's directory and take as much room there as the rows do. One part for each 32 KiB of memory can be merged at once. Where there are more, they are first
     /// merged into fewer, in files that for a while take that room a second time, large values not counted: with the default
-    /// of 64 MiB that begins at some 64 GiB of rows.
+    /// of 64 MiB that begins at some 48 GiB of rows.
     #[must_use]
     pub fn sort_memory(mut self, bytes: u64) -> LoadOptions {
         self.sort_memory = bytes;
@@ -267,6 +267,9 @@ impl Drop for TableLoad {
         // In a simulated world that has lost its power nothing is left to do. After a close the next open does it.
         if self.db.shared().io.has_crashed() {
             return;
+        }
+        if let Input::Any(sorter) = &mut self.input {
+            sorter.end();
         }
         if let Ok(inside) = self.db.enter() {
             if let Input::Any(sorter) = &mut self.input {

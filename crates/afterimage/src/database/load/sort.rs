@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use afterimage_io::sync::Mutex;
-use afterimage_io::{Io, JoinHandle, Panicked};
+use afterimage_io::{Io, JoinHandle, Panicked, is_unwinding};
 
 use super::runs::{Emit, Pieces, Row, Run, Spilled, Value, append_row, row_bytes};
 use crate::error::{Error, Result};
@@ -341,10 +341,21 @@ impl Sorter {
         (self.memory / 4).clamp(READ_BYTES_MIN, WRITE_BYTES_MAX)
     }
 
-    /// Removes the files, once nobody writes to them.
+    /// Waits until nobody writes to the files.
+    ///
+    /// # Panics
+    ///
+    /// If a thread has, unless that is being told already.
+    pub(super) fn end(&mut self) {
+        let ended = self.wait();
+        assert!(
+            ended.is_ok() || is_unwinding(),
+            "a thread of a load has panicked: {ended:?}"
+        );
+    }
+
+    /// Removes the files: nobody writes to them any more.
     pub(super) fn remove_files(&mut self) {
-        // A thread that has panicked has told its caller; what it had is removed by the next open.
-        let _ = self.wait();
         if let Some(part) = &mut self.part {
             part.runs.remove();
             part.merged.remove();
