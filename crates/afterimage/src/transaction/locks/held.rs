@@ -2,7 +2,7 @@
 //! release.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
@@ -23,7 +23,8 @@ const MANY: usize = if cfg!(any(loom, shuttle)) { 3 } else { 16_384 };
 pub(super) struct Held {
     /// Its place among the active owners; `None` while it holds nothing and has never waited.
     pub(super) slot: Option<Slot>,
-    tables: BTreeMap<TableId, HeldTable>,
+    /// By their numbers. Few have more than some; a tree would take a kilobyte of every transaction.
+    tables: Vec<(TableId, HeldTable)>,
 }
 
 #[derive(Default)]
@@ -52,16 +53,33 @@ impl HeldTable {
 }
 
 impl Held {
+    fn place(&self, table: TableId) -> std::result::Result<usize, usize> {
+        self.tables.binary_search_by_key(&table, |(id, _)| *id)
+    }
+
+    fn table(&self, table: TableId) -> Option<&HeldTable> {
+        let place = self.place(table).ok()?;
+        Some(&self.tables[place].1)
+    }
+
+    fn table_or_new(&mut self, table: TableId) -> &mut HeldTable {
+        let place = self.place(table).unwrap_or_else(|place| {
+            self.tables.insert(place, (table, HeldTable::default()));
+            place
+        });
+        &mut self.tables[place].1
+    }
+
     /// Is the request needless: held already, alone or within a range?
     pub(super) fn covers(&self, resource: &Resource<'_>, mode: Mode) -> bool {
-        let table = self.tables.get(&resource.table());
+        let table = self.table(resource.table());
         table.is_some_and(|table| table.covers(resource, mode))
     }
 
     /// Remembers that `mode` was granted on top of what was held. `begin` is told what is held exclusively for the first time; of
     /// ranges in a table the first only.
     pub(super) fn record(&mut self, name: Name, mode: Mode, begin: impl FnOnce(&Resource<'_>)) {
-        let table = self.tables.entry(name.table).or_default();
+        let table = self.table_or_new(name.table);
         let exclusive = mode == Mode::Exclusive;
         match name.target {
             Target::Key(key) => {
@@ -91,7 +109,7 @@ impl Held {
     /// Whether there is so much of the table that one range in its place is worth trying.
     pub(super) fn has_many(&self, table: TableId) -> bool {
         let many = |held: &HeldTable| held.keys.len() + held.ranges.len() >= MANY << held.attempts;
-        self.tables.get(&table).is_some_and(many)
+        self.table(table).is_some_and(many)
     }
 
     /// One range that would stand for all that is held in the table, in the mode that most of it is held in, once there is
@@ -100,7 +118,7 @@ impl Held {
         if !self.has_many(table) {
             return None;
         }
-        let held = self.tables.get_mut(&table)?;
+        let held = self.table_or_new(table);
         held.attempts += 1;
         let mode = if held.exclusive > held.keys.len() / 2 {
             Mode::Exclusive
@@ -126,9 +144,7 @@ impl Held {
         table: TableId,
         mut end: impl FnMut(&Resource<'_>),
     ) -> Vec<Name> {
-        let Some(held) = self.tables.get_mut(&table) else {
-            return Vec::new();
-        };
+        let held = self.table_or_new(table);
         // A few keys in a stronger mode may be left over: they do not count towards the next attempt.
         held.attempts = 0;
         let mut covered = Vec::new();
