@@ -19,9 +19,10 @@ const CRATES: [(&str, u8); 7] = [
 ];
 
 /// The engine's modules, lowest first. A new one needs its place here, and a line in ARCHITECTURE.md.
-const ENGINE: [&str; 20] = [
+const ENGINE: [&str; 21] = [
     "ids",
     "interval",
+    "queue",
     "limits",
     "models",
     "codec",

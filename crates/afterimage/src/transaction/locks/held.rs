@@ -1,8 +1,8 @@
 //! What one owner holds: the answer to asking again, what its commit has to be remembered for, and the list for the
 //! release.
 
-use std::collections::hash_map::Entry;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
