@@ -253,8 +253,10 @@ pub struct StorePlan {
     pub surge_calm_s: u64,
     /// Seconds of the surge.
     pub surge_s: u64,
-    /// Seconds that the same threads work flat out before, for the engine's own rate.
+    /// Seconds that the same threads work flat out before, for the engine's own rate: those that are counted, and those in front of
+    /// them, until so much of the log is full that pages go home as they do in the surge.
     pub surge_own_s: u64,
+    pub surge_warm_up_s: u64,
     /// Of that rate, how much the surge is; the base rate is a fiftieth of the surge.
     pub surge_share: f64,
     /// Threads that serve the surge.
@@ -307,6 +309,7 @@ impl Plan {
                 surge_calm_s: 30,
                 surge_s: 300,
                 surge_own_s: 30,
+                surge_warm_up_s: 30,
                 surge_share: 0.8,
                 surge_threads: 64,
                 surge_tenth: true,
@@ -336,6 +339,7 @@ impl Plan {
                 surge_calm_s: 15,
                 surge_s: 30,
                 surge_own_s: 10,
+                surge_warm_up_s: 20,
                 surge_tenth: false,
                 longest_s: 180,
                 ..store

@@ -57,11 +57,12 @@ struct Shared {
 
 /// Finds out what the engine can do, runs the surge at its share of that, and says what it came to.
 pub fn run(subject: &dyn Subject, plan: &StorePlan) -> Result<Values> {
-    // Here and now: a machine is not as fast at one hour as at another, and what was measured without a full log counts for little.
+    // Here and now: a machine is not as fast at one hour as at another. And not from the first second on: the rate before pages
+    // go home, or tables are merged, is not one that can be kept up.
     let flat_out = Load {
         threads: plan.surge_threads,
         in_flight: 1,
-        warm_up: Duration::from_secs(1),
+        warm_up: Duration::from_secs(plan.surge_warm_up_s),
         measure: Duration::from_secs(plan.surge_own_s),
     };
     let own = load::run(subject, &flat_out, None)?;

@@ -9,8 +9,8 @@ use crate::ids::PageId;
 /// An inner page, and once more what a search in it reads.
 pub(crate) struct Fan {
     page: Page,
-    /// What all keys but the first begin with, behind the page's prefix. At a tree's edges, and so in its root, that is often more than
-    /// the prefix, which has to hold for keys that are not there as well.
+    /// What all keys but the first begin with: the page's prefix, and, at a tree's edges, and so in its root, often more than that, which has
+    /// to hold for keys that are not there as well.
     common: Vec<u8>,
     /// What these keys go on with, as an entry's head.
     heads: Vec<u32>,
@@ -53,9 +53,10 @@ impl Fan {
                 .iter()
                 .zip(last)
                 .take_while(|(one, other)| one == other);
+            self.common.extend_from_slice(page.prefix());
             self.common.extend(equal.map(|(byte, _)| *byte));
         }
-        let len = self.common.len();
+        let len = self.common.len().saturating_sub(page.prefix_len());
         self.heads
             .extend(rests.map(|rest| head_number(&rest[len..])));
     }
@@ -65,23 +66,31 @@ impl Fan {
         &self.page
     }
 
-    /// As [`Page::child_for`]: the caller has seen that the page covers the key. `None`: there is no child at all.
+    /// As [`Page::child_for`]. `None`: the page does not cover the key, or there is no child at all.
     pub(crate) fn child_for(&self, key: &[u8]) -> Option<PageId> {
-        let wanted = key.get(self.page.prefix_len()..).unwrap_or_default();
-        let index = match wanted.strip_prefix(&self.common[..]) {
-            Some(tail) => self.not_above(wanted, head_number(tail)),
-            None if wanted < &self.common[..] => 0,
+        let index = match key.strip_prefix(&self.common[..]) {
+            Some(tail) => self.not_above(key, head_number(tail)),
+            None if key < &self.common[..] => 0,
             None => self.heads.len(),
         };
+        // Between two of the page's keys it is between its fences.
+        let is_inside = index > 0 && index < self.heads.len();
+        if !is_inside && !self.page.covers(key) {
+            return None;
+        }
         self.children.get(index).copied()
     }
 
     /// How many keys but the first are not above this one, which begins as they do.
-    fn not_above(&self, wanted: &[u8], head: u32) -> usize {
+    fn not_above(&self, key: &[u8], head: u32) -> usize {
         let mut low = self.heads.partition_point(|other| *other < head);
         // Where heads are equal the cells tell; mostly there is none.
         let equal = self.heads[low..].partition_point(|other| *other == head);
         let mut high = low + equal;
+        if low == high {
+            return low;
+        }
+        let wanted = &key[self.page.prefix_len()..];
         while low < high {
             let middle = low + (high - low) / 2;
             if rest(&self.page, middle + 1) <= wanted {
@@ -166,8 +175,9 @@ mod tests {
             for page in pages {
                 let mut fan = Fan::of(&Page::new(4096));
                 fan.copy_from(&page);
-                for key in sought.iter().chain(&keys).filter(|key| page.covers(key)) {
-                    prop_assert_eq!(fan.child_for(key), Some(page.child_for(key).1));
+                for key in sought.iter().chain(&keys) {
+                    let child = page.covers(key).then(|| page.child_for(key).1);
+                    prop_assert_eq!(fan.child_for(key), child);
                 }
             }
         }

@@ -125,14 +125,19 @@ impl Page {
     fn search_by(&self, rest: &[u8], compare: impl Fn(usize) -> Ordering) -> Result<usize, usize> {
         let head = head_number(rest);
         let (entries, _) = self.entries().as_chunks::<CELL_ENTRY_BYTES>();
-        let (mut low, mut high) = (0, entries.len());
+        let found = |[_, _, found @ ..]: &[u8; CELL_ENTRY_BYTES]| u32::from_be_bytes(*found);
+        // Without a branch that a processor could guess wrong. Where heads are equal the cells tell; mostly there is one.
+        let mut low = entries.partition_point(|entry| found(entry) < head);
+        let is_equal = |index: usize| entries.get(index).is_some_and(|entry| found(entry) == head);
+        let mut high = match (is_equal(low), is_equal(low + 1)) {
+            (false, _) => return Err(low),
+            (true, false) => low + 1,
+            (true, true) => low + entries[low..].partition_point(|entry| found(entry) == head),
+        };
         while low < high {
             let middle = low + (high - low) / 2;
-            let [at_low, at_high, found @ ..] = entries[middle];
-            let order = u32::from_be_bytes(found)
-                .cmp(&head)
-                .then_with(|| compare(usize::from(u16::from_le_bytes([at_low, at_high]))));
-            match order {
+            let [at_low, at_high, ..] = entries[middle];
+            match compare(usize::from(u16::from_le_bytes([at_low, at_high]))) {
                 Ordering::Less => low = middle + 1,
                 Ordering::Greater => high = middle,
                 Ordering::Equal => return Ok(middle),

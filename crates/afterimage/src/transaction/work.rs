@@ -437,11 +437,12 @@ impl System {
         let looked = tree.read(self.pager_of(tree), key, |_, value| {
             // A large value is not read at once: its key stays locked until it is.
             let large = value.as_ref().is_some_and(|value| value.large);
-            let free = !large && !self.locks.is_locked_exclusively(tree.id(), key);
-            free.then(|| {
-                let there = !matches!(Seen::take(value, into), Seen::Nothing);
-                (there, self.locks.last_commit(tree.id(), key))
-            })
+            if large {
+                return None;
+            }
+            let last_commit = self.locks.last_commit(tree.id(), key)?;
+            let there = !matches!(Seen::take(value, into), Seen::Nothing);
+            Some((there, last_commit))
         });
         let looked = tree.unless_dropped(looked)?;
         // A rollback that could not be finished has stopped the engine before it let go of its locks.

@@ -141,9 +141,9 @@ impl Tree {
     pub(super) fn step(&self, fan: &Fan, seek: Seek<'_>) -> Option<PageId> {
         let page = fan.page();
         match seek {
-            _ if !self.is_own(page) || !seek.is_on(page) => None,
+            _ if !self.is_own(page) => None,
             Seek::Key(key) => fan.child_for(key),
-            _ => Some(seek.child(page)),
+            _ => seek.is_on(page).then(|| seek.child(page)),
         }
     }
 

@@ -41,26 +41,37 @@ impl Commits {
         }
     }
 
-    /// `resource`, held exclusively, may have been changed by the transaction that committed at `lsn`. To be called
-    /// before any of that transaction's locks is released.
-    pub(super) fn raise(&self, resource: &Resource<'_>, lsn: Lsn) {
-        match *resource {
-            Resource::Range(table, _) => raise(bucket(&self.ranges, table), lsn),
-            Resource::Key(table, key) => {
-                raise(bucket(&self.keys, (table, key)), lsn);
-                raise(bucket(&self.parts, table), lsn);
-            }
-        }
+    /// The key with this [`place`], held exclusively, may have been changed by the transaction that committed at `lsn`. To be
+    /// called before any of that transaction's locks is released; so are the next two.
+    pub(super) fn raise_key(&self, place: usize, lsn: Lsn) {
+        raise(&self.keys[place], lsn);
+    }
+
+    /// Some key of the table.
+    pub(super) fn raise_part(&self, table: TableId, lsn: Lsn) {
+        raise(bucket(&self.parts, table), lsn);
+    }
+
+    /// Some range of the table.
+    pub(super) fn raise_range(&self, table: TableId, lsn: Lsn) {
+        raise(bucket(&self.ranges, table), lsn);
     }
 
     /// The highest commit that one who has just been granted `resource` can see through it.
     pub(super) fn seen_through(&self, resource: &Resource<'_>) -> Option<Lsn> {
-        let by_range = read(bucket(&self.ranges, resource.table()));
-        let part = match *resource {
-            Resource::Key(table, key) => read(bucket(&self.keys, (table, key))),
-            Resource::Range(table, _) => read(bucket(&self.parts, table)),
-        };
-        by_range.max(part)
+        match *resource {
+            Resource::Key(table, key) => self.seen_through_key(table, place(table, key)),
+            Resource::Range(table, _) => {
+                let part = read(bucket(&self.parts, table));
+                part.max(read(bucket(&self.ranges, table)))
+            }
+        }
+    }
+
+    /// As [`Commits::seen_through`], for a key by its [`place`].
+    pub(super) fn seen_through_key(&self, table: TableId, place: usize) -> Option<Lsn> {
+        let key = read(&self.keys[place]);
+        key.max(read(bucket(&self.ranges, table)))
     }
 }
 
@@ -83,25 +94,41 @@ impl Writers {
         self.of(resource).fetch_add(1, Ordering::AcqRel);
     }
 
-    /// To be called once for each [`Writers::add`], when the owner's end is in the log.
-    pub(super) fn remove(&self, resource: &Resource<'_>) {
-        let before = self.of(resource).fetch_sub(1, Ordering::AcqRel);
-        assert!(before > 0, "LOCK-4: a writer leaves as often as it came");
+    /// To be called once for each [`Writers::add`], when the owner's end is in the log: of a key with this [`place`].
+    pub(super) fn remove_key(&self, place: usize) {
+        leave(&self.keys[place]);
+    }
+
+    /// Of ranges.
+    pub(super) fn remove_ranges(&self) {
+        leave(&self.ranges);
     }
 
     fn of(&self, resource: &Resource<'_>) -> &AtomicU32 {
         match *resource {
             Resource::Range(..) => &self.ranges,
-            Resource::Key(table, key) => bucket(&self.keys, (table, key)),
+            Resource::Key(table, key) => &self.keys[place(table, key)],
         }
     }
 
-    /// False: nobody holds the key exclusively who can have changed it by now. Asked under the latch of the key's page.
-    pub(super) fn may_hold(&self, table: TableId, key: &[u8]) -> bool {
+    /// False: nobody holds the key with this [`place`] exclusively who can have changed it by now. Asked under the latch of the key's
+    /// page.
+    pub(super) fn may_hold(&self, place: usize) -> bool {
         let is_held = |count: &AtomicU32| count.load(Ordering::Acquire) > 0;
         // The key first: an owner goes over from keys to a range that holds them, and is counted there before it is not counted here.
-        is_held(bucket(&self.keys, (table, key))) || is_held(&self.ranges)
+        is_held(&self.keys[place]) || is_held(&self.ranges)
     }
+}
+
+fn leave(count: &AtomicU32) {
+    let before = count.fetch_sub(1, Ordering::AcqRel);
+    assert!(before > 0, "LOCK-4: a writer leaves as often as it came");
+}
+
+/// A key's bucket, among the commits and among the writers.
+pub(super) fn place(table: TableId, key: &[u8]) -> usize {
+    let hash = FixedState::default().hash_one((table, key));
+    (hash % KEY_BUCKETS as u64) as usize
 }
 
 fn bucket<T>(buckets: &[T], of: impl Hash) -> &T {

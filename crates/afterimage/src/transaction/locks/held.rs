@@ -1,8 +1,6 @@
-//! What one owner holds: the answer to asking again, what its commit has to be remembered for, and the list for the
-//! release.
+//! What one owner holds: the answer to asking again, what its commit has to be remembered for, and what is to be released.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
@@ -27,9 +25,62 @@ pub(super) struct Held {
     tables: Vec<(TableId, HeldTable)>,
 }
 
+/// Keys, each with its mode. Most owners hold few: those are looked through, and take one piece of memory.
 #[derive(Default)]
-struct HeldTable {
-    keys: HashMap<Arc<[u8]>, Mode, FixedState>,
+struct HeldKeys {
+    few: Vec<(Arc<[u8]>, Mode)>,
+    /// Empty as long as there are few; then all of them.
+    many: HashMap<Arc<[u8]>, Mode, FixedState>,
+}
+
+/// So many keys are looked through.
+const FEW: usize = if cfg!(any(loom, shuttle)) { 1 } else { 8 };
+
+impl HeldKeys {
+    fn len(&self) -> usize {
+        self.few.len() + self.many.len()
+    }
+
+    fn get(&self, key: &[u8]) -> Option<Mode> {
+        if self.many.is_empty() {
+            let mut few = self.few.iter();
+            return few
+                .find(|(held, _)| **held == *key)
+                .map(|(_, mode)| *mode);
+        }
+        self.many.get(key).copied()
+    }
+
+    /// Answers what it was held in before.
+    fn set(&mut self, key: Arc<[u8]>, mode: Mode) -> Option<Mode> {
+        if !self.many.is_empty() {
+            return self.many.insert(key, mode);
+        }
+        if let Some((_, held)) = self.few.iter_mut().find(|(held, _)| *held == key) {
+            return Some(std::mem::replace(held, mode));
+        }
+        self.few.push((key, mode));
+        if self.few.len() > FEW {
+            self.many.extend(self.few.drain(..));
+        }
+        None
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&Arc<[u8]>, Mode)> {
+        let few = self.few.iter().map(|(key, mode)| (key, *mode));
+        few.chain(self.many.iter().map(|(key, mode)| (key, *mode)))
+    }
+
+    fn retain(&mut self, mut keep: impl FnMut(&Arc<[u8]>, Mode) -> bool) {
+        self.few.retain(|(key, mode)| keep(key, *mode));
+        self.many.retain(|key, mode| keep(key, *mode));
+    }
+}
+
+/// What is held in one table.
+#[derive(Default)]
+pub(super) struct HeldTable {
+    keys: HeldKeys,
     /// How many of them are exclusively held.
     exclusive: usize,
     ranges: Spans<Option<Mode>>,
@@ -45,10 +96,34 @@ impl HeldTable {
         let by_range = |held: Option<&Option<Mode>>| is_enough(held.copied().flatten());
         match resource {
             Resource::Key(_, key) => {
-                is_enough(self.keys.get(*key).copied()) || by_range(self.ranges.at(key))
+                is_enough(self.keys.get(key)) || by_range(self.ranges.at(key))
             }
             Resource::Range(_, range) => self.ranges.over(range).all(by_range),
         }
+    }
+
+    /// What it may have changed: the keys that are held exclusively, and then the ranges.
+    pub(super) fn exclusive_keys(&self) -> impl Iterator<Item = &[u8]> {
+        let exclusive = |(key, mode)| (mode == Mode::Exclusive).then_some(key);
+        self.keys.iter().filter_map(exclusive).map(|key| &**key)
+    }
+
+    pub(super) fn has_exclusive_range(&self) -> bool {
+        let mut ranges = self.ranges.pieces();
+        ranges.any(|(_, mode)| *mode == Some(Mode::Exclusive))
+    }
+
+    /// Whether [`Held::record`] has told `begin` of a range.
+    pub(super) fn writes_ranges(&self) -> bool {
+        self.writes_ranges
+    }
+
+    /// All of it, for the release.
+    pub(super) fn targets(&self) -> impl Iterator<Item = Target> {
+        let keys = self.keys.iter();
+        let keys = keys.map(|(key, _)| Target::Key(Arc::clone(key)));
+        let ranges = self.ranges.pieces();
+        keys.chain(ranges.map(|(range, _)| Target::Range(range)))
     }
 }
 
@@ -83,16 +158,13 @@ impl Held {
         let exclusive = mode == Mode::Exclusive;
         match name.target {
             Target::Key(key) => {
-                let entry = table.keys.entry(key);
-                let before = match &entry {
-                    Entry::Occupied(held) => Some(*held.get()),
-                    Entry::Vacant(_) => None,
-                };
+                let before = table.keys.get(&key);
                 if exclusive && before != Some(Mode::Exclusive) {
-                    begin(&Resource::Key(name.table, entry.key()));
+                    begin(&Resource::Key(name.table, &key));
                     table.exclusive += 1;
                 }
-                entry.insert_entry(before.map_or(mode, |held| mode.max(held)));
+                let mode = before.map_or(mode, |held| mode.max(held));
+                table.keys.set(key, mode);
             }
             Target::Range(range) => {
                 if exclusive && !table.writes_ranges {
@@ -125,7 +197,8 @@ impl Held {
         } else {
             Mode::Shared
         };
-        let (first, last) = (held.keys.keys().min(), held.keys.keys().max());
+        let keys = || held.keys.iter().map(|(key, _)| key);
+        let (first, last) = (keys().min(), keys().max());
         let keys = first
             .zip(last)
             .map(|(first, last)| Interval::new(first, Some(&successor(last))));
@@ -142,8 +215,8 @@ impl Held {
     pub(super) fn take_covered(
         &mut self,
         table: TableId,
-        mut end: impl FnMut(&Resource<'_>),
-    ) -> Vec<Name> {
+        mut end: impl FnMut(&[u8]),
+    ) -> Vec<Target> {
         let held = self.table_or_new(table);
         // A few keys in a stronger mode may be left over: they do not count towards the next attempt.
         held.attempts = 0;
@@ -156,55 +229,21 @@ impl Held {
         } = held;
         keys.retain(|key, mode| {
             let by_range = ranges.at(key).copied().flatten();
-            let needless = by_range.is_some_and(|by_range| by_range.covers(*mode));
+            let needless = by_range.is_some_and(|by_range| by_range.covers(mode));
             if needless {
-                if *mode == Mode::Exclusive {
+                if mode == Mode::Exclusive {
                     *exclusive -= 1;
-                    end(&Resource::Key(table, key));
+                    end(key);
                 }
-                let target = Target::Key(Arc::clone(key));
-                covered.push(Name { table, target });
+                covered.push(Target::Key(Arc::clone(key)));
             }
             !needless
         });
         covered
     }
 
-    /// What it may have changed: everything held exclusively.
-    pub(super) fn changed(&self, mut tell: impl FnMut(&Resource<'_>)) {
-        for (table, held) in &self.tables {
-            for (range, mode) in held.ranges.pieces() {
-                if *mode == Some(Mode::Exclusive) {
-                    tell(&Resource::Range(*table, &range));
-                }
-            }
-            for (key, mode) in &held.keys {
-                if *mode == Mode::Exclusive {
-                    tell(&Resource::Key(*table, key));
-                }
-            }
-        }
-    }
-
-    /// Forgets everything and hands out the list for the release. `end` is told what
-    /// [`Held::record`] has told `begin`.
-    pub(super) fn take(&mut self, mut end: impl FnMut(&Resource<'_>)) -> Vec<Name> {
-        let mut names = Vec::new();
-        for (table, held) in std::mem::take(&mut self.tables) {
-            if held.writes_ranges {
-                end(&Resource::Range(table, &Interval::new(&[], None)));
-            }
-            let ranges = held.ranges.pieces().map(|(range, _)| Target::Range(range));
-            names.extend(ranges.map(|target| Name { table, target }));
-            names.reserve(held.keys.len());
-            for (key, mode) in held.keys {
-                if mode == Mode::Exclusive {
-                    end(&Resource::Key(table, &key));
-                }
-                let target = Target::Key(key);
-                names.push(Name { table, target });
-            }
-        }
-        names
+    /// Forgets everything and hands it out for the release.
+    pub(super) fn take(&mut self) -> Vec<(TableId, HeldTable)> {
+        std::mem::take(&mut self.tables)
     }
 }

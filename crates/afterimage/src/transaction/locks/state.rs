@@ -13,7 +13,7 @@ use super::deadlock::{self, Candidate};
 use super::line::{Claim, Line, Slot};
 use super::mode::Mode;
 use super::owner::{Shared, Verdict};
-use super::target::Name;
+use super::target::{Name, Target};
 use crate::ids::TableId;
 
 /// Owners whose wait has ended, to be woken without the mutex.
@@ -95,7 +95,7 @@ impl State {
             self.end_wait(victim, Verdict::Victim, wakes);
         }
         if passed {
-            self.change_line(name, |_| (), wakes);
+            self.change_line(name.table, &name.target, |_| (), wakes);
         }
     }
 
@@ -107,12 +107,19 @@ impl State {
         };
         active.shared.decide(verdict);
         wakes.push(Arc::clone(&active.shared));
-        self.change_line(&name, |line| line.cancel(slot), wakes);
+        let cancel = |line: &mut Line| line.cancel(slot);
+        self.change_line(name.table, &name.target, cancel, wakes);
     }
 
     /// Gives back one lock, and lets those pass who waited for it.
-    pub(super) fn release(&mut self, slot: Slot, name: &Name, wakes: &mut Wakes) {
-        self.change_line(name, |line| line.release(slot, &name.target), wakes);
+    pub(super) fn release(
+        &mut self,
+        slot: Slot,
+        table: TableId,
+        target: &Target,
+        wakes: &mut Wakes,
+    ) {
+        self.change_line(table, target, |line| line.release(slot, target), wakes);
     }
 
     /// Ends every wait.
@@ -135,14 +142,20 @@ impl State {
     }
 
     /// Changes a line, and grants whatever nothing blocks any more.
-    fn change_line(&mut self, name: &Name, change: impl FnOnce(&mut Line), wakes: &mut Wakes) {
-        let line = self.tables.entry(name.table).or_default();
+    fn change_line(
+        &mut self,
+        table: TableId,
+        target: &Target,
+        change: impl FnOnce(&mut Line),
+        wakes: &mut Wakes,
+    ) {
+        let line = self.tables.entry(table).or_default();
         change(line);
         if !line.has_waiters() {
             return;
         }
         let mut granted = Vec::new();
-        line.admit(&name.target, &mut granted);
+        line.admit(target, &mut granted);
         for slot in granted {
             let active = self.active_mut(slot);
             active.waits_for = None;

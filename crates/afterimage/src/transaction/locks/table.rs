@@ -5,11 +5,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use afterimage_io::Io;
-use afterimage_io::sync::Mutex;
+use afterimage_io::sync::{Mutex, MutexGuard};
 use afterimage_log::{Durations, Histogram, Lsn};
 
-use super::commits::{Commits, Writers};
-use super::held::Held;
+use super::commits::{Commits, Writers, place};
+use super::held::{Held, HeldTable};
 use super::line::Slot;
 use super::mode::Mode;
 use super::owner::{LockOwner, Verdict};
@@ -128,33 +128,40 @@ impl LockTable {
     pub(crate) fn release_all(&self, owner: &LockOwner, commit_lsn: Option<Lsn>) {
         let mut held = owner.held.lock();
         let Some(slot) = held.slot.take() else { return };
-        if let Some(lsn) = commit_lsn {
-            held.changed(|resource| self.commits.raise(resource, lsn));
-        }
-        let names = held.take(|resource| self.writers.remove(resource));
+        let tables = held.take();
         drop(held);
-        self.release_names(slot, &names, true);
+        for (table, held) in &tables {
+            self.end_writes(*table, held, commit_lsn);
+        }
+        let mut release = Release::new(self, slot);
+        for (table, held) in &tables {
+            for target in held.targets() {
+                release.one(*table, &target);
+            }
+        }
+        release.dismiss();
     }
 
-    fn release_names(&self, slot: Slot, names: &[Name], dismiss: bool) {
-        let mut rest = names;
-        loop {
-            let (batch, later) = rest.split_at(rest.len().min(RELEASE_BATCH));
-            let mut wakes = Wakes::new();
-            {
-                let mut state = self.state.lock();
-                for name in batch {
-                    state.release(slot, name, &mut wakes);
-                }
-                if dismiss && later.is_empty() {
-                    state.dismiss_owner(slot);
-                }
+    /// Remembers the commit for what was changed, and counts its writer out.
+    fn end_writes(&self, table: TableId, held: &HeldTable, commit_lsn: Option<Lsn>) {
+        if let Some(lsn) = commit_lsn {
+            if held.has_exclusive_range() {
+                self.commits.raise_range(table, lsn);
             }
-            wake(wakes, None);
-            rest = later;
-            if rest.is_empty() {
-                return;
+            if held.exclusive_keys().next().is_some() {
+                self.commits.raise_part(table, lsn);
             }
+        }
+        for key in held.exclusive_keys() {
+            let place = place(table, key);
+            // In this order: whoever finds no writer of the key any more asks for its commit.
+            if let Some(lsn) = commit_lsn {
+                self.commits.raise_key(place, lsn);
+            }
+            self.writers.remove_key(place);
+        }
+        if held.writes_ranges() {
+            self.writers.remove_ranges();
         }
     }
 
@@ -170,11 +177,15 @@ impl LockTable {
         if !matches!(answer, Answer::Granted) {
             return;
         }
-        let forget = |resource: &Resource<'_>| self.writers.remove(resource);
+        let forget = |key: &[u8]| self.writers.remove_key(place(table, key));
         let (slot, covered) = (held.slot, held.take_covered(table, forget));
         drop(held);
         if let Some(slot) = slot {
-            self.release_names(slot, &covered, false);
+            let mut release = Release::new(self, slot);
+            for target in &covered {
+                release.one(table, target);
+            }
+            release.let_go();
         }
     }
 
@@ -182,14 +193,20 @@ impl LockTable {
     /// asks with a page latch in hand: takes the table's own mutex at most, which nobody holds for long or while waiting. Somebody to whom
     /// it was granted and who has not yet gone on may be overlooked: he has not changed anything.
     pub(crate) fn is_locked_exclusively(&self, table: TableId, key: &[u8]) -> bool {
-        self.writers.may_hold(table, key) && self.state.lock().is_held_exclusively(table, key)
+        self.is_held_at(place(table, key), table, key)
     }
 
-    /// The highest commit that the key's current value depends on, without locking it: for a momentary read. Under the
-    /// latch of the key's page, first see that [`LockTable::is_locked_exclusively`] says no, then ask; in this order, for
-    /// a commit is remembered before its locks are free.
-    pub(crate) fn last_commit(&self, table: TableId, key: &[u8]) -> Option<Lsn> {
-        self.commits.seen_through(&Resource::Key(table, key))
+    fn is_held_at(&self, place: usize, table: TableId, key: &[u8]) -> bool {
+        self.writers.may_hold(place) && self.state.lock().is_held_exclusively(table, key)
+    }
+
+    /// The highest commit that the key's current value depends on, without locking it: for a momentary read, under the latch
+    /// of the key's page. `None`: somebody has it [locked exclusively](LockTable::is_locked_exclusively).
+    pub(crate) fn last_commit(&self, table: TableId, key: &[u8]) -> Option<Option<Lsn>> {
+        let place = place(table, key);
+        // In this order, for a commit is remembered before its locks are free.
+        let is_free = !self.is_held_at(place, table, key);
+        is_free.then(|| self.commits.seen_through_key(table, place))
     }
 
     /// Ends a transaction from outside: its wait, if it is in one, and every later request fail with
@@ -319,6 +336,52 @@ impl LockTable {
     #[cfg(test)]
     pub(super) fn with_state<R>(&self, look: impl FnOnce(&State) -> R) -> R {
         look(&self.state.lock())
+    }
+}
+
+/// Locks being given back, so many at a time under the mutex.
+struct Release<'t> {
+    locks: &'t LockTable,
+    slot: Slot,
+    /// None only while it is let go.
+    state: Option<MutexGuard<'t, State>>,
+    /// How many since it was taken, and who is to be woken when it is let go.
+    count: usize,
+    wakes: Wakes,
+}
+
+impl<'t> Release<'t> {
+    fn new(locks: &'t LockTable, slot: Slot) -> Release<'t> {
+        Release {
+            locks,
+            slot,
+            state: Some(locks.state.lock()),
+            count: 0,
+            wakes: Wakes::new(),
+        }
+    }
+
+    fn one(&mut self, table: TableId, target: &Target) {
+        if self.count == RELEASE_BATCH {
+            self.let_go();
+            self.state = Some(self.locks.state.lock());
+        }
+        self.count += 1;
+        let state = self.state.as_mut().expect("it was taken again");
+        state.release(self.slot, table, target, &mut self.wakes);
+    }
+
+    fn let_go(&mut self) {
+        self.state = None;
+        self.count = 0;
+        wake(std::mem::take(&mut self.wakes), None);
+    }
+
+    /// The owner has no more of them.
+    fn dismiss(mut self) {
+        let state = self.state.as_mut().expect("it was taken again");
+        state.dismiss_owner(self.slot);
+        self.let_go();
     }
 }
 

@@ -152,12 +152,14 @@ impl Versions {
     }
 
     fn account(&self, change: &shard::Sum) {
-        self.count
-            .fetch_add(change.added.wrapping_sub(change.removed), Ordering::AcqRel);
-        self.bytes.fetch_add(
-            change.bytes_added.wrapping_sub(change.bytes_removed),
-            Ordering::AcqRel,
-        );
+        let count = change.added.wrapping_sub(change.removed);
+        let bytes = change.bytes_added.wrapping_sub(change.bytes_removed);
+        // Mostly as many come as go: then nothing is written that everybody writes.
+        for (counter, change) in [(&self.count, count), (&self.bytes, bytes)] {
+            if change != 0 {
+                counter.fetch_add(change, Ordering::AcqRel);
+            }
+        }
     }
 
     /// What may go now: `durable` is the durable LSN, or was a moment ago.

@@ -57,7 +57,7 @@ fn commit_seen(locks: &LockTable, name: &str) -> Option<Lsn> {
     locks.release_all(&owner, None);
     assert_eq!(
         locks.last_commit(TABLE, name.as_bytes()),
-        granted.last_commit
+        Some(granted.last_commit)
     );
     granted.last_commit
 }

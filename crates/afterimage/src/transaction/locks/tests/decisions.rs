@@ -73,8 +73,9 @@ impl Desk {
     /// Who is granted what the owner gives back.
     fn release(&mut self, owner: usize, what: &str) -> Vec<usize> {
         let mut wakes = Wakes::new();
+        let Name { table, target } = name(what);
         self.state
-            .release(self.owners[owner].1, &name(what), &mut wakes);
+            .release(self.owners[owner].1, table, &target, &mut wakes);
         self.state.check();
         let woken = self.numbers(&wakes);
         for owner in &woken {
