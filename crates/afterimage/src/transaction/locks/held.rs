@@ -44,9 +44,7 @@ impl HeldKeys {
     fn get(&self, key: &[u8]) -> Option<Mode> {
         if self.many.is_empty() {
             let mut few = self.few.iter();
-            return few
-                .find(|(held, _)| **held == *key)
-                .map(|(_, mode)| *mode);
+            return few.find(|(held, _)| **held == *key).map(|(_, mode)| *mode);
         }
         self.many.get(key).copied()
     }
@@ -95,9 +93,7 @@ impl HeldTable {
         let is_enough = |held: Option<Mode>| held.is_some_and(|held| held.covers(mode));
         let by_range = |held: Option<&Option<Mode>>| is_enough(held.copied().flatten());
         match resource {
-            Resource::Key(_, key) => {
-                is_enough(self.keys.get(key)) || by_range(self.ranges.at(key))
-            }
+            Resource::Key(_, key) => is_enough(self.keys.get(key)) || by_range(self.ranges.at(key)),
             Resource::Range(_, range) => self.ranges.over(range).all(by_range),
         }
     }
@@ -245,5 +241,48 @@ impl Held {
     /// Forgets everything and hands it out for the release.
     pub(super) fn take(&mut self) -> Vec<(TableId, HeldTable)> {
         std::mem::take(&mut self.tables)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn key(n: u8) -> Arc<[u8]> {
+        Arc::from([n].as_slice())
+    }
+
+    /// Few of them, many, and few again that were many: they are the same keys in the same modes.
+    #[test]
+    fn few_keys_and_many_are_held_alike() {
+        let (mut keys, mut model) = (HeldKeys::default(), BTreeMap::new());
+        let check = |keys: &HeldKeys, model: &BTreeMap<Arc<[u8]>, Mode>| {
+            let held = keys.iter().map(|(key, mode)| (Arc::clone(key), mode));
+            assert_eq!(held.collect::<BTreeMap<_, _>>(), *model);
+            assert_eq!(keys.iter().count(), model.len(), "none is there twice");
+            assert_eq!(keys.len(), model.len());
+            for n in 0..40 {
+                assert_eq!(keys.get(&[n]), model.get(&key(n)).copied());
+            }
+        };
+        for (n, mode) in (0..30).zip([Mode::Shared, Mode::Exclusive].into_iter().cycle()) {
+            assert_eq!(keys.set(key(n), mode), model.insert(key(n), mode));
+            // One that is there already, in another mode: the first, which has been few and is many.
+            let again = [Mode::Exclusive, Mode::Shared][n as usize % 2];
+            assert_eq!(keys.set(key(0), again), model.insert(key(0), again));
+            check(&keys, &model);
+        }
+        for left in [12, 3, 0] {
+            keys.retain(|key, _| key[0] < left);
+            model.retain(|key, _| key[0] < left);
+            check(&keys, &model);
+            assert_eq!(
+                keys.set(key(35), Mode::Shared),
+                model.insert(key(35), Mode::Shared)
+            );
+            check(&keys, &model);
+        }
     }
 }
