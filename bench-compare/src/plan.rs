@@ -336,7 +336,7 @@ impl Plan {
                 bulk_rows: 500_000,
                 mix_s: 1.0,
                 fill_longest_s: 15.0,
-                surge_calm_s: 15,
+                surge_calm_s: 5,
                 surge_s: 30,
                 surge_own_s: 10,
                 surge_warm_up_s: 20,

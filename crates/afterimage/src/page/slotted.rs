@@ -126,14 +126,19 @@ impl Page {
         let head = head_number(rest);
         let (entries, _) = self.entries().as_chunks::<CELL_ENTRY_BYTES>();
         let found = |[_, _, found @ ..]: &[u8; CELL_ENTRY_BYTES]| u32::from_be_bytes(*found);
-        // Without a branch that a processor could guess wrong. Where heads are equal the cells tell; mostly there is one.
-        let mut low = entries.partition_point(|entry| found(entry) < head);
-        let is_equal = |index: usize| entries.get(index).is_some_and(|entry| found(entry) == head);
-        let mut high = match (is_equal(low), is_equal(low + 1)) {
-            (false, _) => return Err(low),
-            (true, false) => low + 1,
-            (true, true) => low + entries[low..].partition_point(|entry| found(entry) == head),
-        };
+        let is_equal = |entry: Option<&[u8; CELL_ENTRY_BYTES]>| entry.map(found) == Some(head);
+        let (mut low, mut high) = (0, entries.len());
+        // Where all begin alike for long, and there is no fence that would say so, the heads tell nothing.
+        if !is_equal(entries.first()) || !is_equal(entries.last()) {
+            // Without a branch that a processor could guess wrong.
+            low = entries.partition_point(|entry| found(entry) < head);
+            // Where heads are equal the cells tell; mostly there is one, or none.
+            high = match (is_equal(entries.get(low)), is_equal(entries.get(low + 1))) {
+                (false, _) => return Err(low),
+                (true, false) => low + 1,
+                (true, true) => low + entries[low..].partition_point(|entry| found(entry) == head),
+            };
+        }
         while low < high {
             let middle = low + (high - low) / 2;
             let [at_low, at_high, ..] = entries[middle];

@@ -42,7 +42,8 @@ impl Commits {
     }
 
     /// The key with this [`place`], held exclusively, may have been changed by the transaction that committed at `lsn`. To be
-    /// called before any of that transaction's locks is released; so are the next two.
+    /// called, as the next two are, before the transaction is counted out of the [`Writers`] of the same, and before any of its
+    /// locks is released.
     pub(super) fn raise_key(&self, place: usize, lsn: Lsn) {
         raise(&self.keys[place], lsn);
     }

@@ -49,19 +49,17 @@ impl HeldKeys {
         self.many.get(key).copied()
     }
 
-    /// Answers what it was held in before.
-    fn set(&mut self, key: Arc<[u8]>, mode: Mode) -> Option<Mode> {
+    fn set(&mut self, key: Arc<[u8]>, mode: Mode) {
         if !self.many.is_empty() {
-            return self.many.insert(key, mode);
+            self.many.insert(key, mode);
+        } else if let Some((_, held)) = self.few.iter_mut().find(|(held, _)| *held == key) {
+            *held = mode;
+        } else {
+            self.few.push((key, mode));
+            if self.few.len() > FEW {
+                self.many.extend(self.few.drain(..));
+            }
         }
-        if let Some((_, held)) = self.few.iter_mut().find(|(held, _)| *held == key) {
-            return Some(std::mem::replace(held, mode));
-        }
-        self.few.push((key, mode));
-        if self.few.len() > FEW {
-            self.many.extend(self.few.drain(..));
-        }
-        None
     }
 
     fn iter(&self) -> impl Iterator<Item = (&Arc<[u8]>, Mode)> {
@@ -98,10 +96,14 @@ impl HeldTable {
         }
     }
 
-    /// What it may have changed: the keys that are held exclusively, and then the ranges.
+    /// What it may have changed one by one.
     pub(super) fn exclusive_keys(&self) -> impl Iterator<Item = &[u8]> {
         let exclusive = |(key, mode)| (mode == Mode::Exclusive).then_some(key);
         self.keys.iter().filter_map(exclusive).map(|key| &**key)
+    }
+
+    pub(super) fn has_exclusive_key(&self) -> bool {
+        self.exclusive > 0
     }
 
     pub(super) fn has_exclusive_range(&self) -> bool {
@@ -267,21 +269,22 @@ mod tests {
                 assert_eq!(keys.get(&[n]), model.get(&key(n)).copied());
             }
         };
+        let set = |keys: &mut HeldKeys, model: &mut BTreeMap<_, _>, n, mode| {
+            keys.set(key(n), mode);
+            model.insert(key(n), mode);
+        };
         for (n, mode) in (0..30).zip([Mode::Shared, Mode::Exclusive].into_iter().cycle()) {
-            assert_eq!(keys.set(key(n), mode), model.insert(key(n), mode));
-            // One that is there already, in another mode: the first, which has been few and is many.
+            set(&mut keys, &mut model, n, mode);
+            // One that is there already, in another mode.
             let again = [Mode::Exclusive, Mode::Shared][n as usize % 2];
-            assert_eq!(keys.set(key(0), again), model.insert(key(0), again));
+            set(&mut keys, &mut model, 0, again);
             check(&keys, &model);
         }
         for left in [12, 3, 0] {
             keys.retain(|key, _| key[0] < left);
             model.retain(|key, _| key[0] < left);
             check(&keys, &model);
-            assert_eq!(
-                keys.set(key(35), Mode::Shared),
-                model.insert(key(35), Mode::Shared)
-            );
+            set(&mut keys, &mut model, 35, Mode::Shared);
             check(&keys, &model);
         }
     }

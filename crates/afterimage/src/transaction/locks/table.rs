@@ -148,7 +148,7 @@ impl LockTable {
             if held.has_exclusive_range() {
                 self.commits.raise_range(table, lsn);
             }
-            if held.exclusive_keys().next().is_some() {
+            if held.has_exclusive_key() {
                 self.commits.raise_part(table, lsn);
             }
         }
@@ -204,7 +204,7 @@ impl LockTable {
     /// of the key's page. `None`: somebody has it [locked exclusively](LockTable::is_locked_exclusively).
     pub(crate) fn last_commit(&self, table: TableId, key: &[u8]) -> Option<Option<Lsn>> {
         let place = place(table, key);
-        // In this order, for a commit is remembered before its locks are free.
+        // In this order, for a commit is remembered before its writer is counted out.
         let is_free = !self.is_held_at(place, table, key);
         is_free.then(|| self.commits.seen_through_key(table, place))
     }

@@ -216,10 +216,17 @@ fn exclusive_locks_are_seen_without_asking_for_one() {
     assert!(!locks.is_locked_exclusively(TABLE, b"k"));
     lock_key(&locks, &owner, "k", X).expect("alone");
     assert!(locks.is_locked_exclusively(TABLE, b"k"));
+    assert_eq!(
+        locks.last_commit(TABLE, b"k"),
+        None,
+        "it has to be waited for"
+    );
+    assert_eq!(locks.last_commit(TABLE, b"j"), Some(None));
     assert!(!locks.is_locked_exclusively(TABLE, b"j"));
     assert!(!locks.is_locked_exclusively(OTHER, b"k"));
     lock_range(&locks, &owner, ("i", "k"), X).expect("alone");
     assert!(locks.is_locked_exclusively(TABLE, b"j"), "a range is");
+    assert_eq!(locks.last_commit(TABLE, b"j"), None);
     assert!(!locks.is_locked_exclusively(TABLE, b"k\0"));
     locks.release_all(&owner, None);
     assert!(!locks.is_locked_exclusively(TABLE, b"k"));

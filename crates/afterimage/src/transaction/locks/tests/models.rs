@@ -120,6 +120,43 @@ fn a_range_and_a_key_in_it_exclude_each_other() {
     });
 }
 
+/// A read without a lock, while its page is latched: it sees what was there before, or the commit, or that it has to wait.
+fn momentary_reads_know_the_commit(locked: fn(&Interval) -> Resource<'_>) {
+    check(move || {
+        let io = Io::os();
+        let page = afterimage_io::sync::Mutex::new(&io, false);
+        let shared = Arc::new((LockTable::new(&io), page));
+        let writing = Arc::clone(&shared);
+        let writer = move || {
+            let (locks, page) = &*writing;
+            let owner = locks.owner(1);
+            let range = Interval::all();
+            locks.lock(&owner, &locked(&range), X).expect("nobody else");
+            *page.lock() = true;
+            locks.release_all(&owner, Lsn::new(700));
+        };
+        let writer = io.spawn("writer", writer).expect("a thread");
+        let (locks, page) = &*shared;
+        let latched = page.lock();
+        let told = locks.last_commit(TABLE, b"k");
+        let known = told.is_none() || told == Some(Lsn::new(700));
+        assert!(!*latched || known, "the commit was not told");
+        drop(latched);
+        writer.join().expect("no panic");
+        assert_nothing_left(locks);
+    });
+}
+
+#[test]
+fn a_momentary_read_knows_the_commit_of_a_key() {
+    momentary_reads_know_the_commit(|_| key("k"));
+}
+
+#[test]
+fn a_momentary_read_knows_the_commit_of_a_range() {
+    momentary_reads_know_the_commit(|range| Resource::Range(TABLE, range));
+}
+
 /// Ended from outside while the lock is handed over: it has it or has not, and nobody sleeps for ever.
 #[test]
 fn being_ended_and_being_granted_meet() {
