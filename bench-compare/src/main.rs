@@ -64,7 +64,7 @@ struct TableArgs {
     /// Measure this engine alone; may be given several times.
     #[arg(long, value_name = "ENGINE")]
     only: Vec<String>,
-    /// Measure this work alone (upd1, upd100, tpcb, reads, bulk, ycsb, recovery, surge; log); may be given several times.
+    /// Measure this work alone (upd1, cycle, upd100, tpcb, reads, bulk, ycsb, recovery, surge; log); may be given several times.
     #[arg(long, value_name = "WORK")]
     work: Vec<String>,
     /// Measure nothing: tables and picture of what is in the results file.

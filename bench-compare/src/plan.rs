@@ -51,6 +51,9 @@ pub enum Work {
     Update,
     /// The same, with so many commits under way from two threads.
     UpdateTickets,
+    /// Transactions that update one row, for so long that the log has come round and tables have been merged before it is counted: what a
+    /// store writes that has been at work for a while.
+    Cycle,
     /// Transactions that update a hundred rows.
     Batch,
     /// Transactions like those of TPC-B, over ten branches.
@@ -82,12 +85,13 @@ pub enum Work {
 impl Work {
     /// Whether each operation is a durable commit, so that flushes must be there for them.
     pub fn commits(self) -> bool {
-        use Work::{Batch, Sync, Tickets, Transfer, TransferHot, Update, UpdateTickets};
+        use Work::{Batch, Cycle, Sync, Tickets, Transfer, TransferHot, Update, UpdateTickets};
         let all = [
             Sync,
             Tickets,
             Update,
             UpdateTickets,
+            Cycle,
             Batch,
             Transfer,
             TransferHot,
@@ -103,6 +107,7 @@ impl Work {
             Work::Open => ("open_cold_s", false),
             Work::Recover => ("first_read_cold_s", false),
             Work::Surge | Work::SurgeTenth => ("p999_us", false),
+            Work::Cycle => ("device_bytes_each", false),
             work if work.commits() => ("singles", true),
             _ => ("per_s", true),
         }
@@ -113,6 +118,7 @@ impl Work {
         match self {
             Work::Sync | Work::Tickets | Work::Stream | Work::Open => "log",
             Work::Update | Work::UpdateTickets => "upd1",
+            Work::Cycle => "cycle",
             Work::Batch => "upd100",
             Work::Transfer | Work::TransferHot => "tpcb",
             Work::Get | Work::GetMany | Work::Scan => "reads",
@@ -171,6 +177,7 @@ impl fmt::Display for Point {
                     "durable update, {TICKET_THREADS} threads, {width} under way"
                 )
             }
+            Work::Cycle => write!(f, "durable update, {width} threads, a checkpoint cycle"),
             Work::Batch => write!(f, "100 updates a transaction, {width} thread{s}"),
             Work::Transfer => write!(f, "TPC-B-like, 10 branches, {width} threads"),
             Work::TransferHot => write!(f, "TPC-B-like, 1 branch, {width} threads"),
@@ -245,6 +252,8 @@ pub struct StorePlan {
     pub bulk_rows: u64,
     /// Seconds of a scan and of a YCSB mix that are counted, each.
     pub mix_s: f64,
+    /// Seconds until the log has come round once, and again so many that are counted; none where it is not measured.
+    pub cycle_s: Option<f64>,
     /// Seconds after which the filling of a log for recovery ends, however much there is.
     pub fill_longest_s: f64,
     /// The log limit of the surge, in bytes, where an engine takes one.
@@ -304,6 +313,7 @@ impl Plan {
                 readers: 2,
                 bulk_rows: 5_000_000,
                 mix_s: 7.0,
+                cycle_s: Some(60.0),
                 fill_longest_s: 300.0,
                 surge_log: 256 << 20,
                 surge_calm_s: 30,
@@ -335,6 +345,7 @@ impl Plan {
                 rows: 200_000,
                 bulk_rows: 500_000,
                 mix_s: 1.0,
+                cycle_s: None,
                 fill_longest_s: 15.0,
                 surge_calm_s: 5,
                 surge_s: 30,
@@ -410,6 +421,9 @@ impl Plan {
             add(Work::Update, width);
         }
         add(Work::UpdateTickets, self.in_flight);
+        if store.cycle_s.is_some() {
+            add(Work::Cycle, store.clients);
+        }
         add(Work::Batch, 1);
         add(Work::Transfer, store.clients);
         add(Work::TransferHot, store.clients);
@@ -436,7 +450,7 @@ impl Plan {
     pub fn rounds_of(&self, point: &Point) -> usize {
         match point.work {
             Work::Open | Work::Recover | Work::Load | Work::LoadSpecial => self.open_rounds,
-            Work::Surge | Work::SurgeTenth => self.open_rounds,
+            Work::Surge | Work::SurgeTenth | Work::Cycle => self.open_rounds,
             Work::Get | Work::GetMany | Work::Scan => self.mix_rounds,
             Work::Ycsb(_) | Work::YcsbTenth(_) => self.mix_rounds,
             _ => self.rounds,

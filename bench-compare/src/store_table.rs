@@ -80,6 +80,7 @@ fn unit(work: Work) -> &'static str {
     match work.headline().0 {
         "rows_per_s" => ": rows/s",
         "first_read_cold_s" => ": until the first read, cold, after so much log",
+        "device_bytes_each" => ": bytes that the device is written, each",
         "p999_us" => ": p99.9; worst second of the median one; offered",
         _ => "",
     }
@@ -89,6 +90,7 @@ fn cell(line: &Line, figure: &str) -> String {
     let v = |name| value(line, name);
     match figure {
         "singles" => format!("{} ({:.2})", rate(v("per_s")), v("singles")),
+        "device_bytes_each" => known(v(figure), 0, " B"),
         "first_read_cold_s" => format!("{:.2} s of {:.0} MB", v(figure), v("log_mb")),
         "p999_us" => {
             let (share, offered) = (100.0 * v("worst_share"), rate(v("offered_per_s")));

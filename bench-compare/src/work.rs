@@ -105,9 +105,13 @@ pub fn measure(
         Work::Scan => scans(store.as_ref(), of_stores)?,
         Work::Surge | Work::SurgeTenth => surge::run(&subject, of_stores)?,
         work => {
-            let seconds = match work {
-                Work::Ycsb(_) | Work::YcsbTenth(_) => of_stores.mix_s,
-                _ => plan.measure_s,
+            let (warm_up, seconds) = match work {
+                Work::Ycsb(_) | Work::YcsbTenth(_) => (plan.warm_up_s, of_stores.mix_s),
+                Work::Cycle => {
+                    let cycle = of_stores.cycle_s.ok_or("no cycle in this plan")?;
+                    (cycle, cycle)
+                }
+                _ => (plan.warm_up_s, plan.measure_s),
             };
             let tickets = work == Work::UpdateTickets;
             let load = Load {
@@ -117,7 +121,7 @@ pub fn measure(
                 } else {
                     1
                 },
-                warm_up: Duration::from_secs_f64(plan.warm_up_s),
+                warm_up: Duration::from_secs_f64(warm_up),
                 measure: Duration::from_secs_f64(seconds),
             };
             load::run(&subject, &load, device)?

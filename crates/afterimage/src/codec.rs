@@ -88,6 +88,7 @@ impl<'a> Reader<'a> {
         DecodeError { at: self.at, what }
     }
 
+    #[inline]
     pub(crate) fn u8(&mut self) -> Result<u8, DecodeError> {
         let Some(&byte) = self.bytes.get(self.at) else {
             return Err(self.error("ends too early"));
@@ -97,6 +98,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next `len` bytes, borrowed.
+    #[inline]
     pub(crate) fn take(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
         if len > self.remaining() {
             return Err(self.error("ends too early"));
@@ -141,6 +143,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A length that is at most `max`. Believed only as far as bytes are there.
+    #[inline]
     pub(crate) fn length(&mut self, max: usize, what: &'static str) -> Result<usize, DecodeError> {
         let value = self.varint()?;
         match usize::try_from(value) {

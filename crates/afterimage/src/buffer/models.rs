@@ -10,6 +10,7 @@ use afterimage_io::Io;
 use afterimage_io::sync::atomic::{AtomicU64, Ordering};
 use afterimage_log::Lsn;
 
+use super::permits::Permits;
 use super::pool::Pool;
 use crate::ids::{PageId, TableId};
 use crate::models::check;
@@ -41,6 +42,26 @@ fn pool(io: &Io) -> Arc<Pool> {
     assert!(!load(&pool, OTHER), "a pinned page stays");
     drop(pin);
     pool
+}
+
+/// Who waits for a permit gets it: nobody is woken where nobody is said to wait.
+#[test]
+fn a_permit_that_comes_back_is_taken() {
+    check(|| {
+        let io = Io::os();
+        let permits = Arc::new(Permits::new(&io, 1));
+        let inside = Arc::new(AtomicU64::new(0));
+        let work = |permits: &Permits, inside: &AtomicU64| {
+            let permit = permits.take();
+            assert_eq!(inside.fetch_add(1, Ordering::AcqRel), 0, "one permit");
+            inside.fetch_sub(1, Ordering::AcqRel);
+            drop(permit);
+        };
+        let shared = (Arc::clone(&permits), Arc::clone(&inside));
+        let other = io.spawn("other", move || work(&shared.0, &shared.1));
+        work(&permits, &inside);
+        other.expect("a thread").join().expect("no panic");
+    });
 }
 
 #[test]

@@ -5,10 +5,16 @@ use afterimage_io::Io;
 use afterimage_io::sync::{Condvar, Mutex};
 
 pub(super) struct Permits {
-    left: Mutex<usize>,
+    state: Mutex<State>,
     returned: Condvar,
     /// With more permits than there can be threads, nobody counts.
     counted: bool,
+}
+
+struct State {
+    left: usize,
+    /// Who wait for one: a wake-up costs a call of the system, though nobody sleeps.
+    waiting: usize,
 }
 
 /// More operations than this are never under way at once.
@@ -21,7 +27,13 @@ pub(crate) struct Permit<'p> {
 impl Permits {
     pub(super) fn new(io: &Io, count: usize) -> Permits {
         Permits {
-            left: Mutex::new(io, count.max(1)),
+            state: Mutex::new(
+                io,
+                State {
+                    left: count.max(1),
+                    waiting: 0,
+                },
+            ),
             returned: Condvar::new(io),
             counted: count < THREADS_MAX,
         }
@@ -34,11 +46,13 @@ impl Permits {
 
     pub(super) fn take(&self) -> Permit<'_> {
         if self.counted {
-            let mut left = self.left.lock();
-            while *left == 0 {
-                left = self.returned.wait(left);
+            let mut state = self.state.lock();
+            while state.left == 0 {
+                state.waiting += 1;
+                state = self.returned.wait(state);
+                state.waiting -= 1;
             }
-            *left -= 1;
+            state.left -= 1;
         }
         Permit { permits: self }
     }
@@ -47,8 +61,13 @@ impl Permits {
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
         if self.permits.counted {
-            *self.permits.left.lock() += 1;
-            self.permits.returned.notify_one();
+            let mut state = self.permits.state.lock();
+            state.left += 1;
+            let is_awaited = state.waiting > 0;
+            drop(state);
+            if is_awaited {
+                self.permits.returned.notify_one();
+            }
         }
     }
 }

@@ -60,6 +60,7 @@ impl<'a> LeafCell<'a> {
         leaf_bytes(self.key.len(), self.value.len())
     }
 
+    #[inline]
     pub(super) fn read(reader: &mut Reader<'a>) -> Result<LeafCell<'a>, DecodeError> {
         let flags = reader.u8()?;
         if flags & !FLAGS != 0 {
@@ -76,6 +77,26 @@ impl<'a> LeafCell<'a> {
             Address::decode(cell.value).map_err(|error| reader.error(error.what))?;
         }
         Ok(cell)
+    }
+
+    /// As [`LeafCell::read`], and how long the cell is, for what most cells are: a key of less than 128 bytes and a value of less than
+    /// 16 KiB, in the page. None for others, and for what is no cell.
+    #[inline]
+    pub(super) fn read_usual(bytes: &'a [u8]) -> Option<(LeafCell<'a>, usize)> {
+        let [flags @ (PLAIN | GHOST), key_len @ 0..0x80, rest @ ..] = bytes else {
+            return None;
+        };
+        let (value_len, rest) = match rest {
+            [len @ 0..0x80, rest @ ..] => (usize::from(*len), rest),
+            [low, high @ 1..0x80, rest @ ..] => {
+                (usize::from(low & 0x7f) | usize::from(*high) << 7, rest)
+            }
+            _ => return None,
+        };
+        let (key, rest_of_all) = rest.split_at_checked(usize::from(*key_len))?;
+        let (value, behind) = rest_of_all.split_at_checked(value_len)?;
+        let flags = *flags;
+        Some((LeafCell { flags, key, value }, bytes.len() - behind.len()))
     }
 
     /// Appends the cell to others.
@@ -103,6 +124,7 @@ impl<'a> InnerCell<'a> {
         inner_bytes(self.key.len())
     }
 
+    #[inline]
     pub(super) fn read(reader: &mut Reader<'a>) -> Result<InnerCell<'a>, DecodeError> {
         if reader.u8()? != PLAIN {
             return Err(reader.error("an unknown kind of inner cell"));

@@ -10,7 +10,7 @@ use super::Page;
 use super::cell::{InnerCell, LeafCell};
 use super::header::{self, FENCE_ABSENT, Kind};
 use super::map::{are_bits, is_map_page, map_bytes};
-use super::slotted::{common_prefix, head_of, offset_entry};
+use super::slotted::{after_prefix, common_prefix, head_number, offset_entry};
 use crate::codec::Reader;
 use crate::ids::{PageId, TableId};
 use crate::limits::{
@@ -65,6 +65,9 @@ impl fmt::Display for PageError {
 }
 
 impl std::error::Error for PageError {}
+
+/// Pages up to this size pay for no more.
+const USUAL_SIZE: usize = 8 * 1024;
 
 const fn wrong(at: usize, what: &'static str) -> PageError {
     PageError::Structure { at, what }
@@ -223,7 +226,19 @@ impl Page {
                 "the heap begins outside the page's free space",
             ));
         }
-        let mut claimed = Claimed::new(start..self.heap_end());
+        let (mut small, mut large);
+        let taken: &mut [u64] = if self.size() <= USUAL_SIZE {
+            small = [0; USUAL_SIZE / 64];
+            &mut small
+        } else {
+            large = [0; PAGE_SIZE_MAX / 64];
+            &mut large
+        };
+        let mut claimed = Claimed {
+            heap: start..self.heap_end(),
+            taken,
+            bytes: 0,
+        };
         let low = self.check_fence(header::LOW_FENCE, &mut claimed)?;
         let high = self.check_fence(header::HIGH_FENCE, &mut claimed)?;
         if high.is_some_and(|high| low.unwrap_or_default() >= high) {
@@ -263,7 +278,11 @@ impl Page {
         Ok(())
     }
 
-    fn check_fence(&self, field: usize, claimed: &mut Claimed) -> Result<Option<&[u8]>, PageError> {
+    fn check_fence(
+        &self,
+        field: usize,
+        claimed: &mut Claimed<'_>,
+    ) -> Result<Option<&[u8]>, PageError> {
         let (at, len) = (usize::from(self.u16_at(field)), self.u16_at(field + 2));
         if len == FENCE_ABSENT || len == 0 {
             // No bytes in the heap, so nothing to point at.
@@ -291,31 +310,31 @@ impl Page {
         kind: Kind,
         low: Option<&'a [u8]>,
         high: Option<&'a [u8]>,
-        claimed: &mut Claimed,
+        claimed: &mut Claimed<'_>,
     ) -> Result<(), PageError> {
         // Keys are compared behind the prefix, which an inner page's cells lack; by their heads, and whole where those are equal.
         let (prefix, count) = (self.prefix(), self.cell_count());
         let behind = |fence: Option<&'a [u8]>| fence.map(|fence| &fence[prefix.len()..]);
         let (low, high) = (behind(low), behind(high));
         let mut previous: Option<(u32, &[u8])> = None;
-        for index in 0..count {
+        let (entries, _) = self.entries().as_chunks::<CELL_ENTRY_BYTES>();
+        for (index, [at_low, at_high, found @ ..]) in entries.iter().enumerate() {
             let entry = offset_entry(index);
-            let at = usize::from(self.u16_at(entry));
+            let at = usize::from(u16::from_le_bytes([*at_low, *at_high]));
             let (key, bytes) = self.check_cell(kind, at)?;
             if !claimed.claim(at, bytes) {
                 return Err(wrong(entry, "a cell outside the heap, or over another one"));
             }
             let rest = match kind {
                 Kind::Inner => Some(key),
-                _ => key.strip_prefix(prefix),
+                _ => after_prefix(key, prefix),
             };
             let outside = || wrong(entry, "a key outside the fences");
             let rest = rest.ok_or_else(outside)?;
-            let head = head_of(rest);
-            if self.bytes[entry + 2..entry + CELL_ENTRY_BYTES] != head {
+            let head = head_number(rest);
+            if u32::from_be_bytes(*found) != head {
                 return Err(wrong(entry + 2, "a head that is not its key's"));
             }
-            let head = u32::from_be_bytes(head);
             let follows = |(before, previous): (u32, &[u8])| {
                 before < head || before == head && previous < rest
             };
@@ -339,14 +358,24 @@ impl Page {
     }
 
     /// The key of the cell at `at`, and how many bytes the cell takes.
+    #[inline]
     fn check_cell(&self, kind: Kind, at: usize) -> Result<(&[u8], usize), PageError> {
         if at < self.heap_start() || at >= self.heap_end() {
             return Err(wrong(at, "a cell outside the heap"));
         }
-        let mut reader = Reader::new(&self.bytes[at..self.heap_end()]);
+        let bytes = &self.bytes[at..self.heap_end()];
+        let mut reader = Reader::new(bytes);
+        let mut usual = None;
         let key = if kind == Kind::Leaf {
-            let cell =
-                LeafCell::read(&mut reader).map_err(|error| wrong(at + error.at, error.what))?;
+            let cell = match LeafCell::read_usual(bytes) {
+                Some((cell, len)) => {
+                    usual = Some(len);
+                    cell
+                }
+                None => {
+                    LeafCell::read(&mut reader).map_err(|error| wrong(at + error.at, error.what))?
+                }
+            };
             if cell.value.len() > value_bytes_max(self.size()) {
                 return Err(wrong(at, "a value longer than a page of this size takes"));
             }
@@ -367,7 +396,7 @@ impl Page {
         if left_out + key.len() > key_bytes_max(self.size()) {
             return Err(wrong(at, "a key longer than a page of this size takes"));
         }
-        Ok((key, reader.position()))
+        Ok((key, usual.unwrap_or(reader.position())))
     }
 }
 
@@ -378,21 +407,13 @@ pub(super) fn can_be_child(child: PageId, own: PageId, page_size: usize) -> bool
 }
 
 /// Which bytes of the heap belong to something: no byte may belong to two, or changing one cell would change another.
-struct Claimed {
+struct Claimed<'t> {
     heap: std::ops::Range<usize>,
-    taken: [u64; PAGE_SIZE_MAX / 64],
+    taken: &'t mut [u64],
     bytes: usize,
 }
 
-impl Claimed {
-    fn new(heap: std::ops::Range<usize>) -> Claimed {
-        Claimed {
-            heap,
-            taken: [0; PAGE_SIZE_MAX / 64],
-            bytes: 0,
-        }
-    }
-
+impl Claimed<'_> {
     /// Claims `len` bytes from `at`; false if one of them is not in the heap or is claimed already.
     fn claim(&mut self, at: usize, len: usize) -> bool {
         let end = at + len;

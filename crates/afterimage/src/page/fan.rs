@@ -2,7 +2,7 @@
 //! cells all over the page. What takes time on the way down is memory that is not in the processor's caches, so it looks at little.
 
 use super::cell;
-use super::slotted::head_number;
+use super::slotted::{after_prefix, head_number};
 use super::{Kind, Page};
 use crate::ids::PageId;
 
@@ -68,7 +68,7 @@ impl Fan {
 
     /// As [`Page::child_for`]. `None`: the page does not cover the key, or there is no child at all.
     pub(crate) fn child_for(&self, key: &[u8]) -> Option<PageId> {
-        let index = match key.strip_prefix(&self.common[..]) {
+        let index = match after_prefix(key, &self.common) {
             Some(tail) => self.not_above(key, head_number(tail)),
             None if key < &self.common[..] => 0,
             None => self.heads.len(),

@@ -97,7 +97,7 @@ impl Page {
         })
     }
 
-    fn entries(&self) -> &[u8] {
+    pub(super) fn entries(&self) -> &[u8] {
         &self.bytes[offset_entry(0)..offset_entry(self.cell_count())]
     }
 
@@ -105,7 +105,7 @@ impl Page {
     fn rest_of<'k>(&self, key: &'k [u8]) -> Result<&'k [u8], usize> {
         let prefix = self.prefix();
         let outside = if key < prefix { 0 } else { self.cell_count() };
-        key.strip_prefix(prefix).ok_or(outside)
+        after_prefix(key, prefix).ok_or(outside)
     }
 
     /// What all keys of the page have in common.
@@ -586,6 +586,18 @@ impl Page {
 /// Where the entry of cell `index` stands, which begins with the cell's offset.
 pub(super) const fn offset_entry(index: usize) -> usize {
     PAGE_HEADER_BYTES + index * CELL_ENTRY_BYTES
+}
+
+/// As `key.strip_prefix(prefix)`, without a call for a prefix of a few bytes, as most are.
+#[inline]
+pub(super) fn after_prefix<'k>(key: &'k [u8], prefix: &[u8]) -> Option<&'k [u8]> {
+    let (begin, rest) = key.split_at_checked(prefix.len())?;
+    let is_short = prefix.len() <= size_of::<u64>();
+    let begins_so = match is_short {
+        true => begin.iter().zip(prefix).all(|(a, b)| a == b),
+        false => begin == prefix,
+    };
+    begins_so.then_some(rest)
 }
 
 /// What an entry holds of a key that goes on like this behind the prefix: its first bytes, and zeroes behind a shorter one. Two heads are in

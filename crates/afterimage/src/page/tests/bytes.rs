@@ -5,9 +5,12 @@ use std::borrow::Cow;
 use afterimage_log::Lsn;
 use proptest::prelude::*;
 
+use super::super::cell::LeafCell;
 use super::super::check::PageError;
+use super::super::slotted::after_prefix;
 use super::super::{Kind, Page, PageOp, apply, check_op};
 use super::{ID, SIZE, TREE, any_op, cases, empty_leaf, formatted, key, value};
+use crate::codec::Reader;
 use crate::ids::PageId;
 
 const FILE: u128 = 0xfeed;
@@ -238,4 +241,59 @@ fn copies_are_copies() {
     assert_eq!(copy, page);
     copy.clear();
     assert!(copy.is_zero());
+}
+
+/// The short way into a cell finds what the long one finds, or leaves it to that one; whatever the bytes.
+fn assert_ways_agree(bytes: &[u8]) {
+    let mut reader = Reader::new(bytes);
+    let read = LeafCell::read(&mut reader).map(|cell| (cell, reader.position()));
+    if let Some(usual) = LeafCell::read_usual(bytes) {
+        assert_eq!(read, Ok(usual), "{bytes:?}");
+    }
+}
+
+#[test]
+fn both_ways_into_a_cell_agree_at_every_length() {
+    let lengths = [0, 1, 126, 127, 128, 129, 300];
+    for (key_len, value_len) in lengths
+        .iter()
+        .flat_map(|key| lengths.map(|value| (*key, value)))
+        .chain([(16, 16_383), (16, 16_384), (16, 20_000)])
+    {
+        for flags in 0..5 {
+            let (key, value) = (vec![1; key_len], vec![2; value_len]);
+            let cell = LeafCell {
+                flags,
+                key: &key,
+                value: &value,
+            };
+            let mut bytes = Vec::new();
+            cell.append_to(&mut bytes);
+            let is_usual = flags < 2 && key_len < 128 && value_len < 16_384;
+            assert_eq!(LeafCell::read_usual(&bytes).is_some(), is_usual);
+            assert_ways_agree(&bytes);
+            bytes.push(7);
+            assert_ways_agree(&bytes);
+            assert_ways_agree(&bytes[..bytes.len() - 2]);
+        }
+    }
+    // Not in its shortest form.
+    assert_eq!(LeafCell::read_usual(&[0, 0, 0x80, 0]), None);
+    assert_ways_agree(&[0, 0, 0x80, 0]);
+}
+
+proptest! {
+    #![proptest_config(cases(2000))]
+
+    #[test]
+    fn both_ways_into_a_cell_agree(bytes in prop::collection::vec(prop_oneof![0u8..9, any::<u8>()], 0..40)) {
+        assert_ways_agree(&bytes);
+    }
+
+    #[test]
+    fn what_follows_a_prefix(key in prop::collection::vec(0u8..2, 0..20), prefix in prop::collection::vec(0u8..2, 0..12)) {
+        prop_assert_eq!(after_prefix(&key, &prefix), key.strip_prefix(&prefix[..]));
+        let begin = &key[..prefix.len().min(key.len())];
+        prop_assert_eq!(after_prefix(&key, begin), key.strip_prefix(begin));
+    }
 }
