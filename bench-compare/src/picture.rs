@@ -190,7 +190,7 @@ fn curve(svg: &mut String, (left, top): (usize, usize), plan: &Plan, line: &Line
     let title = format!("surge of 50 times{tenth}: {}", line.engine);
     text(svg, (left, top + ROW), "p", &title)?;
     let told = format!(
-        "{}/s asked for; worst second {:.0} % of the median; p99.9 {:.1} ms",
+        "{}/s asked for; worst second {:.0} %; p99.9 {:.1} ms",
         rate(offered),
         100.0 * value("worst_share"),
         value("p999_us") / 1e3
