@@ -154,6 +154,7 @@ fn panel(
             ("singles", Some(per_second)) => format!("{value:.2} x, {}/s", rate(per_second)),
             ("rows_per_s", _) => format!("{} rows/s", rate(value)),
             ("first_read_cold_s", _) => format!("{value:.2} s"),
+            ("device_bytes_each", _) => format!("{value:.0} bytes"),
             _ => format!("{}/s", rate(value)),
         };
         text(svg, (x + length + 6, y), class, &label)?;

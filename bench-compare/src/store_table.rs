@@ -114,7 +114,7 @@ fn commits(out: &mut String, summary: &Summary) -> Result {
     writeln!(
         out,
         "\nEvery durable point, for each commit. x: multiples of the single durable write, with the least and most of the rounds; of \
-         ours: the engine's multiple over ours; flushes and bytes as the kernel counts them for the device; log B and page B: \
+         ours: the engine's multiple over ours, of the checkpoint cycle our device bytes over the engine's; flushes and bytes as the kernel counts them for the device; log B and page B: \
          what the engine itself says that it wrote."
     )?;
     let mut last = None;

@@ -1,21 +1,61 @@
 //! Checkpoints that nobody notices: pages go home at the pace of the log, writers that outrun the disk are slowed before they
 //! meet the bound, and every wait says what it was for.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use afterimage::{Database, Options, Progress, Stats, Table};
-use afterimage_io::sim::{RunEnd, Sim};
+use afterimage_io::sim::{DiskState, Event, Observer, RunEnd, Sim};
 
 const MAX: u64 = 2 << 20;
+const PAGE: usize = 4096;
+
+/// How pages go home: how many are not yet synced, how many were synced in small pieces, and how many with more others.
+#[derive(Default)]
+struct Pieces {
+    unsynced: AtomicU64,
+    small: AtomicU64,
+    large: AtomicU64,
+}
+
+impl Pieces {
+    fn told(&self) -> (u64, u64) {
+        let [small, large] = [&self.small, &self.large].map(|n| n.load(Ordering::Relaxed));
+        (small, large)
+    }
+}
+
+impl Observer for Pieces {
+    fn event(&self, _: &DiskState, event: &Event<'_>) {
+        match event {
+            Event::Written { path, data, .. } if path.ends_with("/pages") => {
+                let pages = (data.len() / PAGE) as u64;
+                self.unsynced.fetch_add(pages, Ordering::Relaxed);
+            }
+            Event::Synced { path } if path.ends_with("/pages") => {
+                let pages = self.unsynced.swap(0, Ordering::Relaxed);
+                let of_this_size = if pages <= 16 {
+                    &self.small
+                } else {
+                    &self.large
+                };
+                of_this_size.fetch_add(pages, Ordering::Relaxed);
+            }
+            _ => {}
+        }
+    }
+}
 
 fn options(sim: &Sim) -> Options {
     let options = Options::new().io(sim.io());
-    let options = options.page_size(4096).buffer_pool_size(2048 * 4096);
+    let options = options.page_size(PAGE).buffer_pool_size(2048 * PAGE as u64);
     options.wal_segment_size(64 << 10).max_wal_size(MAX)
 }
 
-/// Four writers at random places of some five hundred pages, and the background thread, which may write so many a second.
-fn surge(seed: u64, pages: u64) -> Stats {
+/// Four writers at random places of some five hundred pages, and the background thread, which may write so many a second. Beside the stats: how
+/// the pages went home.
+fn surge(seed: u64, pages: u64) -> (Stats, Arc<Pieces>) {
     let sim = Sim::new(seed);
     let opening = options(&sim).background(false);
     let db = opening.open("db").expect("opens");
@@ -31,6 +71,8 @@ fn surge(seed: u64, pages: u64) -> Stats {
             let limited = options(&sim).io_capacity(pages).io_capacity_max(pages);
             let db = limited.open("db").expect("opens");
             let table = db.table("t").expect("there");
+            let pieces = Arc::new(Pieces::default());
+            sim.set_observer(Some(pieces.clone()));
             let writers: Vec<_> = (0..4)
                 .map(|writer| {
                     let (db, table, io) = (db.clone(), table.clone(), sim.io());
@@ -41,7 +83,8 @@ fn surge(seed: u64, pages: u64) -> Stats {
             for writer in writers {
                 writer.join().expect("ends well");
             }
-            tell.send(db.stats()).expect("is heard");
+            sim.set_observer(None);
+            tell.send((db.stats(), pieces)).expect("is heard");
             db.close().expect("closes");
         }
     };
@@ -60,19 +103,22 @@ fn write(db: &Database, table: &Table, io: &afterimage_io::Io, writer: u8) {
 
 #[test]
 fn a_disk_that_keeps_up_delays_nobody() {
-    let stats = surge(1, u64::MAX);
+    let (stats, pieces) = surge(1, u64::MAX);
     assert!(stats.next_lsn > 4 * MAX, "{stats:?}");
     assert_eq!(stats.checkpoints_forced, 0, "{stats:?}");
     assert!(stats.checkpoints_paced > 10, "{stats:?}");
     assert!(stats.checkpoint_age_max < MAX / 4 * 3, "{stats:?}");
     assert_eq!(stats.wait_throttle.count(), 0, "{stats:?}");
+    // A log sync stands behind few of them in the disk's queue, but where the age was about to slow writers down.
+    let (small, large) = pieces.told();
+    assert!(small > 2000 && large < small / 4, "{small}, {large}");
     // And as late as the bound allows: a page takes several changes home at once.
     assert!(stats.checkpoint_age_max > MAX / 2, "{stats:?}");
 }
 
 #[test]
 fn who_outruns_the_disk_is_slowed_and_nobody_meets_the_bound() {
-    let stats = surge(2, 200);
+    let (stats, _) = surge(2, 200);
     eprintln!("{stats:#?}");
     assert!(stats.checkpoint_age_max <= MAX, "{stats:?}");
     assert!(stats.wait_throttle.count() > 100, "{stats:?}");
@@ -80,6 +126,22 @@ fn who_outruns_the_disk_is_slowed_and_nobody_meets_the_bound() {
         stats.wait_throttle.max() <= Duration::from_millis(60),
         "{stats:?}"
     );
+}
+
+#[test]
+fn a_stop_waits_for_few_syncs() {
+    let sim = Sim::new(4);
+    let opening = options(&sim).background(false).max_wal_size(64 << 20);
+    let db = opening.open("db").expect("opens");
+    let table = db.table("t").expect("creates");
+    for n in 0..10_000u64 {
+        db.put(&table, &n.to_be_bytes(), &[1; 200]).expect("puts");
+    }
+    let pieces = Arc::new(Pieces::default());
+    sim.set_observer(Some(pieces.clone()));
+    db.close().expect("closes");
+    let (small, large) = pieces.told();
+    assert!(large > 500 && small < large / 8, "{small}, {large}");
 }
 
 #[test]

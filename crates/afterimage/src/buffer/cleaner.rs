@@ -2,6 +2,8 @@
 //! and are synced, then to their homes and are synced; only then do they count as clean. The sole caller of page
 //! writes. Where the disk promises that a page is never torn, the copies are left out.
 
+use std::ops::Range;
+
 use afterimage_io::planted::{self, Bug};
 use afterimage_log::Lsn;
 
@@ -9,6 +11,19 @@ use super::doublewrite::Doublewrite;
 use super::{Pager, Pin, Shared, WayHome};
 use crate::error::{Error, Result};
 use crate::ids::PageId;
+
+/// Pages that are written home between two syncs where nobody waits for them. A log sync stands behind all of them in the disk's queue: behind two
+/// hundred it takes ten times as long as alone, and everybody who commits with it.
+const PIECE: usize = 16;
+
+/// How a batch goes home.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Haste {
+    /// Somebody waits for it, or soon would: as fast as the disk takes it.
+    Pressed,
+    /// Ahead of need, in pieces: those who commit meanwhile come first.
+    Ahead,
+}
 
 struct Batch<'p> {
     pages: Vec<(PageId, Pin<'p>)>,
@@ -19,13 +34,13 @@ impl Pager {
     /// Writes one batch of dirty pages home: up to `limit` of those with the oldest recLSN, and only those with a recLSN below
     /// `below` if one is given, as far as nobody is changing them. Returns how many went. Waits for I/O; call it without
     /// latches.
-    pub(crate) fn clean(&self, limit: usize, below: Option<Lsn>) -> Result<usize> {
+    pub(crate) fn clean(&self, limit: usize, below: Option<Lsn>, haste: Haste) -> Result<usize> {
         match &self.way_home {
             WayHome::Logged(doublewrite) => {
                 let mut area = doublewrite.lock();
                 // Chosen when it is this call's turn: whoever was before has written some of them.
                 let pages = self.pool.dirty().oldest(limit.min(self.batch), below);
-                self.clean_batch(&mut area, &pages)
+                self.clean_batch(&mut area, &pages, haste)
             }
             WayHome::Unlogged(writing) => {
                 let _writing = writing.lock();
@@ -37,7 +52,7 @@ impl Pager {
     /// Cleans everything that was dirty with a recLSN below `below`.
     pub(crate) fn clean_below(&self, below: Lsn) -> Result<()> {
         while !self.pool.dirty().oldest(1, Some(below)).is_empty() {
-            if self.clean(usize::MAX, Some(below))? == 0 {
+            if self.clean(usize::MAX, Some(below), Haste::Pressed)? == 0 {
                 // Somebody holds the latch of what is left; a moment passes, then it is free.
                 self.io.sleep(std::time::Duration::from_micros(50));
             }
@@ -56,7 +71,7 @@ impl Pager {
         header.set_lsn(checkpoint);
         drop(header);
         while self.dirty_count() > 0 {
-            self.clean(usize::MAX, None)?;
+            self.clean(usize::MAX, None, Haste::Pressed)?;
         }
         // With the file's length.
         self.store.sync_all().inspect_err(|error| {
@@ -70,13 +85,18 @@ impl Pager {
         self.store.page_count()
     }
 
-    fn clean_batch(&self, area: &mut Doublewrite, pages: &[(PageId, Lsn)]) -> Result<usize> {
+    fn clean_batch(
+        &self,
+        area: &mut Doublewrite,
+        pages: &[(PageId, Lsn)],
+        haste: Haste,
+    ) -> Result<usize> {
         self.check_running()?;
         let batch = self.copy_dirty(area, pages);
         if batch.pages.is_empty() {
             return Ok(0);
         }
-        self.write_home(area, &batch).inspect_err(|error| {
+        self.write_home(area, &batch, haste).inspect_err(|error| {
             // What reached the disk is unknown, and a sync is never tried again and believed.
             self.log.fail(format!("writing pages home: {error}"));
         })?;
@@ -118,7 +138,7 @@ impl Pager {
         batch
     }
 
-    fn write_home(&self, area: &mut Doublewrite, batch: &Batch<'_>) -> Result<()> {
+    fn write_home(&self, area: &mut Doublewrite, batch: &Batch<'_>, haste: Haste) -> Result<()> {
         let newest = batch.newest.expect("a batch has a page, a page an LSN");
         if planted::active(Bug::CopyAheadOfLog) {
             area.write()?;
@@ -134,11 +154,9 @@ impl Pager {
         self.check_running()?;
         let atomically = self.write_atomically(area, batch)?;
         if !atomically {
-            self.write_by_copies(area, batch)?;
+            self.write_by_copies(area, batch, haste)?;
         }
-        if !planted::active(Bug::CopiesOverwritten) {
-            self.timed(&self.counters.sync_nanos, || self.store.sync())?;
-        }
+        self.sync_homes()?;
         for (_, pin) in &batch.pages {
             pin.end_write();
         }
@@ -179,32 +197,62 @@ impl Pager {
     }
 
     /// Writes copies of the batch, and then the homes.
-    fn write_by_copies(&self, area: &mut Doublewrite, batch: &Batch<'_>) -> Result<()> {
+    fn write_by_copies(
+        &self,
+        area: &mut Doublewrite,
+        batch: &Batch<'_>,
+        haste: Haste,
+    ) -> Result<()> {
         let (write, sync) = (&self.counters.write_nanos, &self.counters.sync_nanos);
         self.timed(write, || area.write())?;
         if planted::active(Bug::HomeBeforeDoublewrite) {
-            self.write_homes(area, batch)?;
+            self.write_homes(area, batch, haste)?;
             return area.sync();
         }
         self.timed(sync, || area.sync())?;
         self.check_running()?;
-        self.timed(write, || self.write_homes(area, batch))
+        self.write_homes(area, batch, haste)
+    }
+
+    /// The last piece is still to be synced.
+    fn write_homes(&self, area: &Doublewrite, batch: &Batch<'_>, haste: Haste) -> Result<()> {
+        let piece = match haste {
+            Haste::Pressed => batch.pages.len(),
+            Haste::Ahead => PIECE,
+        };
+        for first in (0..batch.pages.len()).step_by(piece) {
+            if first > 0 {
+                self.sync_homes()?;
+                self.check_running()?;
+            }
+            let end = (first + piece).min(batch.pages.len());
+            let write = || self.write_runs(area, batch, first..end);
+            self.timed(&self.counters.write_nanos, write)?;
+        }
+        Ok(())
     }
 
     /// One write for each run of neighbours.
-    fn write_homes(&self, area: &Doublewrite, batch: &Batch<'_>) -> Result<()> {
-        let mut first = 0;
-        while first < batch.pages.len() {
+    fn write_runs(&self, area: &Doublewrite, batch: &Batch<'_>, these: Range<usize>) -> Result<()> {
+        let mut first = these.start;
+        while first < these.end {
             let start = batch.pages[first].0;
             let follows =
                 |index: usize| batch.pages[index].0.get() == start.get() + (index - first) as u64;
             let mut end = first + 1;
-            while end < batch.pages.len() && follows(end) {
+            while end < these.end && follows(end) {
                 end += 1;
             }
             self.store.write_run(start, area.images(first..end))?;
             first = end;
         }
         Ok(())
+    }
+
+    fn sync_homes(&self) -> Result<()> {
+        if planted::active(Bug::CopiesOverwritten) {
+            return Ok(());
+        }
+        self.timed(&self.counters.sync_nanos, || self.store.sync())
     }
 }

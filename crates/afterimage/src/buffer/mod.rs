@@ -25,6 +25,7 @@ use afterimage_io::{Io, OpenMode};
 use afterimage_log::{Durations, Log, Lsn};
 
 pub(crate) use alloc::Claimed;
+pub(crate) use cleaner::Haste;
 pub(crate) use doublewrite::{Copy as DoublewriteCopy, Doublewrite};
 pub(crate) use permits::Permit;
 pub(crate) use pool::{Blank, CALLED_UP, Exclusive, Guess, Leaves, Pin, Shared};
@@ -392,7 +393,7 @@ impl Pager {
             if let Some(blank) = self.pool.take_frame() {
                 return Ok(blank);
             }
-            if self.clean(usize::MAX, None)? == 0 {
+            if self.clean(usize::MAX, None, Haste::Pressed)? == 0 {
                 self.io.sleep(std::time::Duration::from_micros(50));
             }
         }

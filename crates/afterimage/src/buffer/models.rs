@@ -44,7 +44,7 @@ fn pool(io: &Io) -> Arc<Pool> {
     pool
 }
 
-/// Who waits for a permit gets it: nobody is woken where nobody is said to wait.
+/// Whoever waits for a permit gets it, also where two wait: nobody is woken where nobody is said to wait.
 #[test]
 fn a_permit_that_comes_back_is_taken() {
     check(|| {
@@ -57,10 +57,14 @@ fn a_permit_that_comes_back_is_taken() {
             inside.fetch_sub(1, Ordering::AcqRel);
             drop(permit);
         };
-        let shared = (Arc::clone(&permits), Arc::clone(&inside));
-        let other = io.spawn("other", move || work(&shared.0, &shared.1));
+        let others = ["one", "another"].map(|name| {
+            let shared = (Arc::clone(&permits), Arc::clone(&inside));
+            io.spawn(name, move || work(&shared.0, &shared.1))
+        });
         work(&permits, &inside);
-        other.expect("a thread").join().expect("no panic");
+        for other in others {
+            other.expect("a thread").join().expect("no panic");
+        }
     });
 }
 

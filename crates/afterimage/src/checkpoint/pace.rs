@@ -18,6 +18,7 @@
 use std::time::Duration;
 
 use super::Cause;
+use crate::buffer::Haste;
 
 /// The settings that say how fast.
 #[derive(Debug, Clone, Copy)]
@@ -63,10 +64,13 @@ pub(crate) struct Due {
     pub(crate) pages: usize,
     /// A batch that is not full is to wait for more no longer.
     pub(crate) at_once: bool,
+    pub(crate) haste: Haste,
 }
 
 /// A batch that is not full waits no longer than this: a sync costs the same for one page and for a hundred.
 const GATHER: Duration = Duration::from_millis(100);
+/// Beyond this age, in shares of its target, the disk's queue is the cleaner's: first writes would wait, too.
+const PRESSED: f64 = 9.0 / 8.0;
 /// The longest that a first write waits.
 const DELAY_MAX: Duration = Duration::from_millis(50);
 /// Delays shorter than this are left out: the system's timers are not so fine.
@@ -120,6 +124,10 @@ impl Pace {
             below: self.goal,
             pages: self.allowed as usize,
             at_once: age > 1.0 || at.now.saturating_sub(self.wrote) >= GATHER,
+            haste: match age > PRESSED {
+                true => Haste::Pressed,
+                false => Haste::Ahead,
+            },
         }
     }
 
@@ -308,6 +316,19 @@ mod tests {
                 per_second.abs_diff(rate) <= rate / 50,
                 "{per_second} for {rate}"
             );
+        }
+    }
+
+    #[test]
+    fn those_who_commit_come_first_until_first_writes_would_wait() {
+        for part in 0..=64 {
+            let mut at = fresh(1 << 30);
+            at.oldest -= MAX / 64 * part;
+            let due = Pace::new(at.now, at.next).due(&limits(), &at);
+            let pressed = due.haste == Haste::Pressed;
+            assert_eq!(pressed, part > 36, "{part}");
+            let waits = delay(MAX, at.next - at.oldest).is_some();
+            assert!(pressed || !waits, "{part}");
         }
     }
 

@@ -10,6 +10,7 @@ use afterimage_log::Lsn;
 use super::handle::{CLOSED, Shared};
 use super::status::StatusFile;
 use super::table::Table;
+use crate::buffer::Haste;
 use crate::checkpoint::{Cause, Standing, delay, due_checkpoint, forced_at};
 use crate::error::{Error, Result};
 use crate::transaction::System;
@@ -100,7 +101,7 @@ impl Shared {
             .flatten()
         {
             if pager.dirty_count() > pager.frame_count() / 4 * 3 {
-                cleaned += pager.clean(pager.batch(), None)?;
+                cleaned += pager.clean(pager.batch(), None, Haste::Pressed)?;
             }
         }
         Ok(cleaned > 0)
@@ -118,7 +119,7 @@ impl Shared {
         if pages == 0 || (pages < batch && !due.at_once) {
             return Ok(0);
         }
-        let cleaned = pager.clean(pages, below)?;
+        let cleaned = pager.clean(pages, below, due.haste)?;
         pace.wrote(self.io.now(), cleaned);
         drop(pace);
         self.standing();

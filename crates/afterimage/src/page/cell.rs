@@ -7,7 +7,8 @@
 //!
 //! The same bytes stand in a page's heap and in the log's whole-page operations. An inner cell's key is what is left of it
 //! behind the page's common prefix, which stands in the fences.
-//! Two ways in: [`LeafCell::read`] and [`InnerCell::read`] trust nothing and are what structure checks use;
+//! Two ways in: [`LeafCell::read`] and [`InnerCell::read`] trust nothing and are what structure checks use, with
+//! [`LeafCell::read_usual`], which trusts as little and says nothing of a cell that is not of the usual form;
 //! [`leaf_at`] and [`inner_at`] are for pages that have passed such a check, and are short.
 
 use std::borrow::Cow;
