@@ -22,7 +22,7 @@ pub(crate) struct EngineArea {
     pub(crate) scan_lsn: Lsn,
     /// How the last clean stop has left the pages; none before the first, or where an older version has made it.
     pub(crate) stop: Option<Stop>,
-    /// How fast the last recoveries were; none before there was one to learn from. Advice: a recovery does not ask.
+    /// How fast the last recoveries were, and before the first, as far as making the log has told; none if nothing has. Advice: a recovery does not ask.
     pub(crate) speed: Option<Speed>,
 }
 

@@ -80,7 +80,7 @@ pub(crate) struct Checkpointer {
     pages_written: AtomicU64,
     /// The end that a recovery found, and how many positions between the redo point and where it went on hold no log.
     skipped: Mutex<(u64, u64)>,
-    /// How fast a recovery is; none before the first that there was something to learn from.
+    /// How fast a recovery is; none before there was something to learn it from.
     speed: Mutex<Option<Speed>>,
     /// From where on the two control copies need log.
     kept_lsn: AtomicU64,
@@ -108,14 +108,19 @@ impl Checkpointer {
         checkpointer
     }
 
-    /// Takes the first checkpoint of a new database; `make` makes the control file that names it, durably.
+    /// Takes the first checkpoint of a new database, whose making has taught so much of the disk; `make` makes the control file that names it, durably.
     pub(crate) fn create(
         system: &System,
+        speed: Option<Speed>,
         make: impl FnOnce(&EngineArea) -> Result<ControlFile>,
     ) -> Result<Checkpointer> {
         let mut space = None;
-        let area = write_records(system, &mut space)?;
+        let area = EngineArea {
+            speed,
+            ..write_records(system, &mut space)?
+        };
         let checkpointer = Checkpointer::with(&system.pager.io, make(&area)?, space);
+        *checkpointer.speed.lock() = speed;
         checkpointer.publish(&system.pager.io, &area, system.pager.log.next_lsn());
         Ok(checkpointer)
     }

@@ -9,7 +9,7 @@ use afterimage_io::{Io, OpenMode};
 use afterimage_log::{Control, ControlFile, Identity, Log, settings};
 
 use crate::buffer::{Doublewrite, PAGES_FILE, Pager};
-use crate::checkpoint::{Checkpointer, EngineArea};
+use crate::checkpoint::{Checkpointer, EngineArea, Speed};
 use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::recovery::{Recovered, RecoveryReport, doublewrite_cells, log_options, unlogged_file};
@@ -92,7 +92,9 @@ pub(super) fn create(io: &Io, directory: &Path, options: &Options) -> Result<Rec
         timeline_id: io.random(),
         timeline_ordinal: 1,
     };
+    let began = io.now();
     let log = Log::create(io, directory, &identity, 1, &log_options(options))?;
+    let speed = Speed::of_creation(io.now().saturating_sub(began));
     let store = Pager::open_store(io, directory, options.page_size, id, OpenMode::Create)?;
     let doublewrite = Doublewrite::create(
         io,
@@ -127,7 +129,7 @@ pub(super) fn create(io: &Io, directory: &Path, options: &Options) -> Result<Rec
         optional_features: 0,
         client: [0; 512],
     };
-    let checkpointer = Checkpointer::create(&system, |area: &EngineArea| {
+    let checkpointer = Checkpointer::create(&system, speed, |area: &EngineArea| {
         let control = Control {
             client: area.encode(),
             ..control
