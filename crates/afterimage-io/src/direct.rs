@@ -8,8 +8,29 @@ use std::io::{Error, ErrorKind, Result};
 
 use crate::sync_method::{DurableWrites, SyncMethod};
 
-/// What offset, length and memory of a direct write are multiples of.
+/// What the memory of a direct write is a multiple of, and its offset and length where nothing finer is offered.
 pub(crate) const ALIGNMENT: usize = 4096;
+/// What every disk counts in. None offers less.
+pub(crate) const SECTOR: usize = 512;
+
+/// What offset and length of direct writes to this file are multiples of: the sectors of its disk, where the system says how large they are.
+#[cfg(target_os = "linux")]
+pub(crate) fn block(file: &fs::File) -> usize {
+    use rustix::fs::{AtFlags, StatxFlags, statx};
+
+    // Linux 6.1; before, and where the file system does not know, it says nothing.
+    let told = statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN);
+    told.map_or(0, |told| told.stx_dio_offset_align as usize)
+        .checked_next_power_of_two()
+        .filter(|block| (SECTOR..ALIGNMENT).contains(block))
+        .unwrap_or(ALIGNMENT)
+}
+
+/// What offset and length of direct writes to this file are multiples of.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn block(_: &fs::File) -> usize {
+    ALIGNMENT
+}
 
 /// Opens for writing in this way a file that exists.
 #[cfg(target_os = "linux")]
@@ -51,13 +72,12 @@ fn unsupported(what: &str) -> Error {
 }
 
 /// Refuses what the system would refuse with fewer words.
-pub(crate) fn check_aligned(offset: u64, len: usize) -> Result<()> {
-    if offset.is_multiple_of(ALIGNMENT as u64) && len.is_multiple_of(ALIGNMENT) {
+pub(crate) fn check_aligned(offset: u64, len: usize, block: usize) -> Result<()> {
+    if offset.is_multiple_of(block as u64) && len.is_multiple_of(block) {
         return Ok(());
     }
-    let what = format!(
-        "a direct write of {len} bytes at {offset} is not one of whole blocks of {ALIGNMENT}"
-    );
+    let what =
+        format!("a direct write of {len} bytes at {offset} is not one of whole blocks of {block}");
     Err(Error::new(ErrorKind::InvalidInput, what))
 }
 
@@ -90,8 +110,11 @@ mod tests {
 
     #[test]
     fn whole_blocks_only() {
-        assert!(check_aligned(8192, 4096).is_ok());
-        assert!(check_aligned(1, 4096).is_err());
-        assert!(check_aligned(4096, 100).is_err());
+        assert!(check_aligned(8192, 4096, 4096).is_ok());
+        assert!(check_aligned(1, 4096, 4096).is_err());
+        assert!(check_aligned(4096, 100, 4096).is_err());
+        assert!(check_aligned(512, 4096, 4096).is_err());
+        assert!(check_aligned(512, 1024, 512).is_ok());
+        assert!(check_aligned(512, 1000, 512).is_err());
     }
 }

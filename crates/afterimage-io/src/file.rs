@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::atomic;
+use crate::direct;
 use crate::os::OsFile;
 use crate::overlay::OverlayFile;
 use crate::sim::SimFile;
@@ -25,6 +26,8 @@ pub struct File {
 struct Inner {
     path: PathBuf,
     kind: Kind,
+    /// What its durable writes have to be whole multiples of; none where anything goes.
+    direct: Option<usize>,
 }
 
 enum Kind {
@@ -55,7 +58,20 @@ impl File {
     fn of(kind: Kind, path: &Path) -> File {
         let path = path.to_owned();
         File {
-            inner: Arc::new(Inner { path, kind }),
+            inner: Arc::new(Inner {
+                path,
+                kind,
+                direct: None,
+            }),
+        }
+    }
+
+    /// The same file, just opened and not yet shared, whose durable writes are whole blocks of this size.
+    pub(crate) fn by_blocks(self, block: usize) -> File {
+        let inner = Arc::into_inner(self.inner).expect("nobody else has it yet");
+        let direct = Some(block);
+        File {
+            inner: Arc::new(Inner { direct, ..inner }),
         }
     }
 
@@ -111,6 +127,12 @@ impl File {
         self.write_all(offset, buf, Durability::AtSync)
     }
 
+    /// Bytes that durable writes do well to be whole multiples of, and to begin at multiples of: where they pass the page cache by, they
+    /// must be, and it is what the disk's sectors are, 512 to 4096; elsewhere it is a page of the page cache, 4096.
+    pub fn block(&self) -> u64 {
+        self.inner.direct.unwrap_or(direct::ALIGNMENT) as u64
+    }
+
     /// Writes all of `buf` at `offset` and returns when this range is durable.
     ///
     /// Promises nothing about bytes outside the range, as a write with `O_DSYNC` promises nothing: earlier writes to
@@ -118,8 +140,12 @@ impl File {
     /// ([`Io::open_durable`](crate::Io::open_durable)).
     ///
     /// # Errors
-    /// What the world says. The range may be written, written in part, or not; nothing of it may be relied on.
+    /// What the world says. The range may be written, written in part, or not; nothing of it may be relied on. `InvalidInput`, and nothing is
+    /// written, where the writes pass the page cache by and this is not one of whole [blocks](File::block).
     pub fn write_all_at_durably(&self, offset: u64, buf: &[u8]) -> Result<()> {
+        if let Some(block) = self.inner.direct {
+            direct::check_aligned(offset, buf.len(), block)?;
+        }
         match &self.inner.kind {
             Kind::Os(file) => file.write_durably(offset, buf),
             Kind::Overlay(_) | Kind::Sim(_) => self.write_all(offset, buf, Durability::AtOnce),

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::direct;
 use crate::file::File;
 use crate::lock::LockAttempt;
 use crate::mode::OpenMode;
@@ -116,7 +117,14 @@ impl Io {
     /// As [`Io::open`]; `Unsupported` where the system or the file system does not offer this way.
     pub fn open_durable(&self, path: &Path, how: OpenMode, writes: DurableWrites) -> Result<File> {
         match &self.world {
-            World::Os(world) => Ok(File::os(world.open_durable(path, how, writes)?, path)),
+            World::Os(world) => {
+                let file = world.open_durable(path, how, writes)?;
+                Ok(match file.direct_block() {
+                    Some(block) => File::os(file, path).by_blocks(block),
+                    None => File::os(file, path),
+                })
+            }
+            World::Sim(_) if writes.direct => Ok(self.open(path, how)?.by_blocks(direct::SECTOR)),
             World::Overlay(_) | World::Sim(_) => self.open(path, how),
         }
     }

@@ -202,7 +202,6 @@ impl OsFile {
             None => (DurableWrites::PLAIN, &self.file),
         };
         if writes.direct {
-            direct::check_aligned(offset, buf.len())?;
             direct::aligned(buf, |buf| write_all_at(file, offset, buf))?;
         } else {
             write_all_at(file, offset, buf)?;
@@ -214,6 +213,12 @@ impl OsFile {
         }
         delay(self.sync_delay);
         Ok(())
+    }
+
+    /// What durable writes are whole multiples of, where they pass the page cache by.
+    pub(crate) fn direct_block(&self) -> Option<usize> {
+        let durable = self.durable.as_ref();
+        durable.and_then(|(writes, file)| writes.direct.then(|| direct::block(file)))
     }
 
     pub(crate) fn atomic_sizes(&self) -> Option<RangeInclusive<usize>> {

@@ -69,7 +69,7 @@ impl FromStr for SyncMethod {
 pub struct DurableWrites {
     /// The call that makes them durable.
     pub method: SyncMethod,
-    /// Whether they pass the page cache by (`O_DIRECT`). Such writes begin and end on 4 KiB boundaries of the file.
+    /// Whether they pass the page cache by (`O_DIRECT`). Such writes are of whole [blocks](crate::File::block) of the file.
     pub direct: bool,
 }
 

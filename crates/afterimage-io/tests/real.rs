@@ -274,6 +274,15 @@ fn durable_writes_in_every_way_are_read_back() {
             file.read_exact_at(4096, &mut found).expect("all of it");
             assert_eq!(&found[4..12], b"ordinary", "{writes}");
             assert_eq!(found[12..], bytes[13..], "{writes}");
+            let block = file.block();
+            assert!((512..=4096).contains(&block) && block.is_power_of_two());
+            let few = &bytes[1..=block as usize];
+            let written = file.write_all_at_durably(4096 + block, few);
+            written.unwrap_or_else(|e| panic!("{writes}: {e}"));
+            let mut found = vec![0; few.len()];
+            file.read_exact_at(4096 + block, &mut found)
+                .expect("all of it");
+            assert_eq!(found, few, "{writes}");
             let odd = file.write_all_at_durably(5, &bytes[..100]);
             assert_eq!(
                 odd.is_err(),

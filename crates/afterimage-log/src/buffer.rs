@@ -2,7 +2,7 @@
 //!
 //! Pure memory, guarded by one mutex in `log`. The open batch gathers; whoever leads the next flush closes it, which
 //! puts it in flight and opens a new one. Bytes stand as they will stand on disk, in chunks of one segment
-//! each, from a block boundary on: a new chunk begins with a copy of the last, partly filled block, which is then
+//! each, from a block boundary on (a block is what the file's durable writes are multiples of, 512 to 4096 bytes): a new chunk begins with a copy of the last, partly filled block, which is then
 //! written again with identical bytes, and a segment's first chunk begins with its header. Batches in flight stay readable.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -90,7 +90,7 @@ impl Buffer {
         let current = Arc::new(current);
         let at = next - current.base - partial.len() as u64;
         assert!(
-            at.is_multiple_of(BLOCK),
+            at.is_multiple_of(current.file.block()),
             "BUFFER-1: chunks begin on block boundaries"
         );
         Buffer {
@@ -223,6 +223,7 @@ impl Buffer {
     /// block by going on in the next segment. Where the room for that is reserved for others, nothing is done, and the
     /// block is written again.
     pub(crate) fn pad(&mut self, reserved: u64) {
+        // Also where the file's blocks are smaller: a disk may keep its sectors in blocks of this size, and write those again.
         let partial = self.offset() % BLOCK;
         if partial == 0 {
             return;
@@ -299,7 +300,8 @@ impl Buffer {
         let fresh = self.fresh_chunk();
         let mut chunks = std::mem::replace(&mut self.chunks, vec![fresh]);
         for chunk in &mut chunks {
-            let whole = chunk.bytes.len().next_multiple_of(BLOCK as usize);
+            let block = chunk.segment.file.block() as usize;
+            let whole = chunk.bytes.len().next_multiple_of(block);
             chunk.bytes.resize(whole, 0);
         }
         let batch = Arc::new(Batch {
@@ -328,7 +330,7 @@ impl Buffer {
     fn fresh_chunk(&mut self) -> Chunk {
         let mut bytes = self.free.pop().unwrap_or_default();
         let last = self.chunks.last().expect("BUFFER-2: a batch has a chunk");
-        let partial = last.bytes.len() % BLOCK as usize;
+        let partial = last.bytes.len() % last.segment.file.block() as usize;
         bytes.extend_from_slice(&last.bytes[last.bytes.len() - partial..]);
         let at = last.at + (last.bytes.len() - partial) as u64;
         Chunk {

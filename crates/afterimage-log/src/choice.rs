@@ -25,7 +25,7 @@ pub(crate) const SLOW: u64 = SyncChoice::SLOW_NANOS;
 pub struct SyncChoice {
     /// The way.
     pub writes: DurableWrites,
-    /// How long a durable write of 4 KiB took this way, the median in nanoseconds; 0 where nothing was tried.
+    /// How long a durable write of a block took this way, the median in nanoseconds; 0 where nothing was tried.
     pub nanos: u32,
     /// The same for a write and `fdatasync`.
     pub plain_nanos: u32,
@@ -38,8 +38,8 @@ impl SyncChoice {
     /// faster single one, and only plain ones may overlap.
     pub const SLOW_NANOS: u64 = 500_000;
 
-    /// What `wal_sync_method = auto` with `wal_direct_io = auto` chooses, given how many nanoseconds a durable write of
-    /// 4 KiB takes in the middle, each way once: the fastest if it is clearly faster than the plain one, and the disk
+    /// What `wal_sync_method = auto` with `wal_direct_io = auto` chooses, given how many nanoseconds a durable write of a
+    /// block takes in the middle, each way once: the fastest if it is clearly faster than the plain one, and the disk
     /// is not slow.
     ///
     /// ```
@@ -122,7 +122,7 @@ pub(crate) fn choose(io: &Io, options: &LogOptions, prepared: &Path) -> SyncChoi
             }
         }
     }
-    let block = vec![0; BLOCK as usize];
+    let zeroes = [0; BLOCK as usize];
     let blocks = options.segment_bytes / BLOCK - HEADER_BYTES / BLOCK;
     let began = io.now();
     for round in 0..ROUNDS {
@@ -130,7 +130,9 @@ pub(crate) fn choose(io: &Io, options: &LogOptions, prepared: &Path) -> SyncChoi
             let own = round / SAME_BLOCK * 8 + n as u64;
             let at = HEADER_BYTES + own % blocks * BLOCK;
             let before = io.now();
-            if file.write_all_at_durably(at, &block).is_ok() {
+            // As large as a small commit's write would be.
+            let block = &zeroes[..file.block() as usize];
+            if file.write_all_at_durably(at, block).is_ok() {
                 times.push((io.now() - before).as_nanos() as u64);
             }
         }

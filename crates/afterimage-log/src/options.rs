@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 
 /// The first bytes of every segment, which hold its header.
 pub(crate) const HEADER_BYTES: u64 = 4096;
-/// The log is written in whole blocks of this size.
+/// The log is written in whole blocks of this size, or of the disk's sectors where it is written past the page cache.
 pub(crate) const BLOCK: u64 = 4096;
 /// The most flushes that may be under way.
 pub(crate) const MOST_FLIGHTS: usize = 16;

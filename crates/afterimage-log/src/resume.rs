@@ -80,7 +80,7 @@ impl Resume<'_> {
         let end = self.found.end.get();
         let current = self.open_for_writing(last.number)?;
         let offset = end - current.base;
-        let mut partial = vec![0; (offset % BLOCK) as usize];
+        let mut partial = vec![0; (offset % current.file.block()) as usize];
         let block = offset - partial.len() as u64;
         read_twice(&current.file, block, &mut partial)?;
         let spares = self.adopt_spares(last.number + 1)?;

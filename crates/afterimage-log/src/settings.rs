@@ -699,7 +699,7 @@ pub const TABLE: &[Setting<LogOptions>] = &[
         kind: Kind::OneOf(&["auto", "off", "on"]),
         word: None,
         also: "",
-        too_low: "every flush costs a copy into the page cache",
+        too_low: "every flush costs a copy into the page cache, and writes whole pages of 4 KiB where sectors of the disk would do",
         too_high: "an open is refused where the file system cannot; whoever reads the log just behind its writer reads it from the disk",
         changes_while_running: false,
         fixed_at_creation: false,

@@ -55,6 +55,34 @@ fn the_last_handle_closes_the_log() {
     assert_eq!(payloads(&wal, wal.oldest_lsn()), [&b"kept"[..], b"too"]);
 }
 
+/// Past the page cache a commit writes the disk's sectors that it touches; through it, the page that the system would write anyway.
+#[test]
+fn a_commit_past_the_page_cache_writes_sectors() {
+    for (direct, least, most) in [(true, 512, 1024), (false, 4096, 8192)] {
+        let io = Sim::new(1).io();
+        let options = LogOptions {
+            wal_direct_io: Some(direct),
+            ..options()
+        };
+        let dir = Path::new("events");
+        let mut all = Vec::new();
+        for round in 0..3u8 {
+            let wal = Wal::open(&io, dir, &options).unwrap();
+            assert_eq!(payloads(&wal, wal.oldest_lsn()), all);
+            for n in 0..50u8 {
+                let before = wal.stats().bytes_written;
+                let payload = vec![round * 50 + n; 100];
+                wal.append(&payload).unwrap().wait().unwrap();
+                all.push(payload);
+                let written = wal.stats().bytes_written - before;
+                assert!((least..=most).contains(&written), "{written} bytes");
+                assert_eq!(written % least, 0);
+            }
+            wal.close().unwrap();
+        }
+    }
+}
+
 #[test]
 fn after_a_close_other_handles_are_told() {
     let io = Sim::new(1).io();

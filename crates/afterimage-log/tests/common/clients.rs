@@ -78,6 +78,8 @@ pub fn run(
         wal_pad_flush: seed.is_multiple_of(3),
         // Every fifth seed by durable writes instead of writes and syncs.
         wal_sync_method: seed.is_multiple_of(5).then_some(SyncMethod::OpenDatasync),
+        // Every seventh past the page cache, in sectors.
+        wal_direct_io: seed.is_multiple_of(7).then_some(true),
         ..super::options()
     };
     let db = Db::open_in(&sim.io(), super::dir(), &model, &options).unwrap();

@@ -155,9 +155,15 @@ impl Episode {
         } else {
             "64MiB"
         };
+        let direct = if (bits >> 40).is_multiple_of(4) {
+            "on"
+        } else {
+            "auto"
+        };
         let unlogged = 8 << ((bits >> 24) % 3);
         let options = Options::new()
             .set("wal_pad_flush", pad)
+            .and_then(|o| o.set("wal_direct_io", direct))
             .and_then(|o| o.set("min_wal_size", kept))
             .and_then(|o| o.set("version_store_size", old))
             .map_err(told)?;
