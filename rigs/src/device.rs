@@ -16,8 +16,11 @@ use std::time::{Duration, UNIX_EPOCH};
 
 /// What is kept in one piece.
 const BLOCK: usize = 4096;
-/// What the disk writes whole or not at all. Of less, ext4 itself does not come back: its superblock has two sectors of 512.
+/// What the disk writes whole or not at all. Of less, ext4 itself does not come back: its superblock has two sectors of 512. All that it
+/// writes is of whole ones.
 const SECTOR: usize = 4096;
+/// The same of what is not: a log that is written past the page cache.
+const SMALL_SECTOR: usize = 512;
 const FILE: u64 = 2;
 const NAME: &str = "disk";
 const REMEMBERED: Duration = Duration::from_secs(1);
@@ -122,9 +125,14 @@ pub fn after_cut(before: &Blocks, log: &[Entry], end: usize, dice: &mut Dice) ->
             2 if dice.one_in(2) => blocks.write(*at, bytes),
             2 => {}
             _ => {
-                for (number, sector) in bytes.chunks(SECTOR).enumerate() {
+                let of_whole = |n: u64| n.is_multiple_of(SECTOR as u64);
+                let size = match of_whole(*at) && of_whole(bytes.len() as u64) {
+                    true => SECTOR,
+                    false => SMALL_SECTOR,
+                };
+                for (number, sector) in bytes.chunks(size).enumerate() {
                     if dice.one_in(2) {
-                        blocks.write(at + (number * SECTOR) as u64, sector);
+                        blocks.write(at + (number * size) as u64, sector);
                     }
                 }
             }
