@@ -26,7 +26,7 @@ const PANEL: usize = 440;
 const ROW: usize = 19;
 /// Where the bars begin and how long the longest is, within a panel.
 const BAR_AT: usize = 92;
-const BAR_LONGEST: usize = 220;
+const BAR_LONGEST: usize = 196;
 /// How high a surge is drawn, without its titles, and with them.
 const CURVE: usize = 110;
 const CURVE_PANEL: usize = CURVE + 64;
@@ -93,13 +93,25 @@ fn heading(svg: &mut String, head: &Head, summary: &Summary) -> fmt::Result {
     );
     text(svg, (MARGIN, 60), "n", &single)?;
     let place = format!(
-        "{} processors, {}; medians of {} rounds ({} plan); longer is better unless it says otherwise",
+        "{} processors, {}; {} ({} plan); longer is better unless it says otherwise",
         head.machine.cpus,
         head.machine.file_system.split(' ').next().unwrap_or(""),
-        head.plan.rounds,
+        rounds(summary),
         head.plan.name
     );
     text(svg, (MARGIN, 78), "n", &place)
+}
+
+/// How often the points were measured.
+fn rounds(summary: &Summary) -> String {
+    let measured = || summary.points.iter().map(|line| line.rounds);
+    match (measured().filter(|n| *n > 0).min(), measured().max()) {
+        (Some(1), Some(1)) | (None, _) => "single rounds".into(),
+        (Some(least), Some(most)) if least < most => {
+            format!("medians of {least} to {most} rounds")
+        }
+        (Some(least), _) => format!("medians of {least} rounds"),
+    }
 }
 
 fn text(svg: &mut String, (x, y): (usize, usize), class: &str, text: &str) -> fmt::Result {
