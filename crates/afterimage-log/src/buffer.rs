@@ -286,8 +286,9 @@ impl Buffer {
         );
     }
 
-    /// Closes the open batch: it is in flight from now on. None where there is nothing to write.
-    pub(crate) fn close(&mut self, durable: u64) -> Option<Arc<Batch>> {
+    /// Closes the open batch: it is in flight from now on, and ends on a multiple of `least`, and of the file's blocks. None where there is
+    /// nothing to write.
+    pub(crate) fn close(&mut self, durable: u64, least: u64) -> Option<Arc<Batch>> {
         if self.is_empty() {
             return None;
         }
@@ -300,9 +301,9 @@ impl Buffer {
         let fresh = self.fresh_chunk();
         let mut chunks = std::mem::replace(&mut self.chunks, vec![fresh]);
         for chunk in &mut chunks {
-            let block = chunk.segment.file.block() as usize;
-            let whole = chunk.bytes.len().next_multiple_of(block);
-            chunk.bytes.resize(whole, 0);
+            let block = chunk.segment.file.block().max(least);
+            let end = (chunk.at + chunk.bytes.len() as u64).next_multiple_of(block);
+            chunk.bytes.resize((end - chunk.at) as usize, 0);
         }
         let batch = Arc::new(Batch {
             chunks,

@@ -27,7 +27,7 @@ use crate::durability::Durability;
 use crate::error::{Error, Result};
 use crate::group::{Flight, Group, Lane, WORDS};
 use crate::lsn::Lsn;
-use crate::options::MOST_FLIGHTS;
+use crate::options::{BLOCK, MOST_FLIGHTS};
 use crate::segment::OpenSegment;
 use crate::shared::Shared;
 use crate::ticket;
@@ -131,7 +131,8 @@ impl Shared {
                 self.written_word.wait(expected);
                 continue;
             }
-            let Some(batch) = self.close_batch() else {
+            // By whole pages of the page cache: of a part of one it would have to read the rest first.
+            let Some(batch) = self.close_batch(BLOCK) else {
                 return Err(beyond(upto));
             };
             group.leading = true;
@@ -149,14 +150,15 @@ impl Shared {
     }
 
     /// What has gathered, closed and in flight from now on; none where there is nothing.
-    fn close_batch(&self) -> Option<Arc<Batch>> {
+    /// It ends on a multiple of `least`, and of the file's blocks.
+    fn close_batch(&self, least: u64) -> Option<Arc<Batch>> {
         let durable = self.durable.load(Ordering::Acquire);
         let mut buffer = self.buffer.lock();
         if self.options.wal_pad_flush && !buffer.is_empty() {
             buffer.pad(self.reserved.load(Ordering::Acquire));
             self.next.store(buffer.next, Ordering::Release);
         }
-        buffer.close(durable)
+        buffer.close(durable, least)
     }
 
     fn check_outcome(&self) -> Result<()> {
@@ -217,7 +219,7 @@ impl Shared {
             group.leading = false;
             return Err(e);
         }
-        let batch = self.close_batch();
+        let batch = self.close_batch(1);
         let mut segments = std::mem::take(&mut group.unsynced);
         let proves = std::mem::take(&mut group.unsynced_proves);
         if batch.is_none() && segments.is_empty() {

@@ -3,6 +3,7 @@
 //! writes. Where the disk promises that a page is never torn, the copies are left out.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use afterimage_io::planted::{self, Bug};
 use afterimage_log::Lsn;
@@ -15,6 +16,8 @@ use crate::ids::PageId;
 /// Pages that are written home between two syncs where nobody waits for them. A log sync stands behind all of them in the disk's queue: behind two
 /// hundred it takes ten times as long as alone, and everybody who commits with it.
 const PIECE: usize = 16;
+/// Where the sync of a piece takes longer, the rest goes as one: many slow syncs would only take the log's turn.
+const SLOW_PIECE: Duration = Duration::from_millis(2);
 
 /// How a batch goes home.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -216,18 +219,25 @@ impl Pager {
 
     /// The last piece is still to be synced.
     fn write_homes(&self, area: &Doublewrite, batch: &Batch<'_>, haste: Haste) -> Result<()> {
-        let piece = match haste {
-            Haste::Pressed => batch.pages.len(),
+        let all = batch.pages.len();
+        let mut piece = match haste {
+            Haste::Pressed => all,
             Haste::Ahead => PIECE,
         };
-        for first in (0..batch.pages.len()).step_by(piece) {
+        let mut first = 0;
+        while first < all {
             if first > 0 {
+                let began = self.io.now();
                 self.sync_homes()?;
                 self.check_running()?;
+                if self.io.now().saturating_sub(began) > SLOW_PIECE {
+                    piece = all;
+                }
             }
-            let end = (first + piece).min(batch.pages.len());
+            let end = (first + piece).min(all);
             let write = || self.write_runs(area, batch, first..end);
             self.timed(&self.counters.write_nanos, write)?;
+            first = end;
         }
         Ok(())
     }

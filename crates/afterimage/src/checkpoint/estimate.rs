@@ -47,8 +47,11 @@ impl Default for Speed {
     }
 }
 
-/// Making a log takes so many times what a recovery takes to write one of its segments anew: it prepares two, and tries ways to sync.
+/// Making a log takes so many times what a recovery takes to write one of its segments anew: it prepares two, and tries ways to sync
+/// unless it is told one.
 const SEGMENTS_OF_CREATION: u64 = 3;
+/// A moment in which the disk stood still is no rate: no more is believed than so many times what a segment usually takes.
+const MOST_OF_CREATION: u32 = 30;
 
 /// What the parts of a recovery took that depend on different things.
 #[derive(Debug, Clone, Copy, Default)]
@@ -101,8 +104,9 @@ impl Speed {
             unproven: SEGMENTS_OF_CREATION,
             ..Load::default()
         };
+        let most = Duration::from_micros(Speed::default().segment_micros.into());
         let took = Took {
-            segments: took,
+            segments: took.min(most * MOST_OF_CREATION),
             ..Took::default()
         };
         Speed::learn(None, &load, &took)
@@ -117,7 +121,11 @@ impl Speed {
             known.map_or(new, |known| both(known).max(1))
         };
         let before = known.unwrap_or_default();
-        let of_known = |part: fn(Speed) -> u32| known.map(part);
+        // What nobody has measured yet is no more than a guess, and gives way to the first who has.
+        let of_known = |part: fn(Speed) -> u32| {
+            let known = known.map(part);
+            known.filter(|known| *known != part(Speed::default()))
+        };
         let reckoned = load.reckoned();
         let learnt = Speed {
             fixed_micros: match took.rest.as_micros() {
@@ -205,9 +213,11 @@ mod tests {
         let usual = Speed::default().time(&LOAD);
         assert_eq!(slow.time(&LOAD), usual + Duration::from_millis(270));
         assert_eq!(Speed::of_creation(Duration::ZERO), None);
+        let stood_still = Speed::of_creation(Duration::from_secs(60));
+        assert_eq!(stood_still, Some(slow));
         // What a recovery then sees counts as much.
         let next = learn(Some(slow), &LOAD, 2, 75, 50);
-        assert_eq!(next.segment_micros, 150_000);
+        assert_eq!((next.segment_micros, next.fixed_micros), (150_000, 50_000));
     }
 
     #[test]
