@@ -76,10 +76,12 @@ impl Cursor {
     }
 
     /// The position of the cursor.
+    #[inline]
     pub(crate) fn lsn(&self) -> Lsn {
         Lsn::at(self.base() + self.offset)
     }
 
+    #[inline]
     fn base(&self) -> u64 {
         self.number * self.segment_bytes
     }
@@ -90,11 +92,13 @@ impl Cursor {
     }
 
     /// The payload of the frame that the last step found.
+    #[inline]
     pub(crate) fn payload(&self, here: &Here) -> &[u8] {
         &self.window[here.start + here.head.payload_at..here.start + here.head.len]
     }
 
     /// Looks at the frame under the cursor.
+    #[inline]
     pub(crate) fn step(&mut self) -> Result<Step> {
         if self.segment_bytes - self.offset < frame::END as u64 {
             return Ok(Step::Bad(Fault::Length(0)));
@@ -133,6 +137,7 @@ impl Cursor {
     }
 
     /// Sees to it that `len` bytes from the cursor on are in the window; answers where, or none at the file's end.
+    #[inline]
     fn load(&mut self, len: usize) -> Result<Option<usize>> {
         let inside = self.offset.checked_sub(self.window_at).map(|n| n as usize);
         if let Some(start) = inside.filter(|start| start + len <= self.window.len()) {

@@ -56,10 +56,12 @@ impl FrameKind {
 
     /// Whether it is the log's user who put it there.
     #[must_use]
+    #[inline]
     pub fn holds_records(self) -> bool {
         matches!(self, FrameKind::Data | FrameKind::Batch)
     }
 
+    #[inline]
     fn of(word: u32) -> Option<FrameKind> {
         match (word >> KIND_SHIFT) & 0xF {
             1 => Some(FrameKind::Data),
@@ -153,6 +155,7 @@ pub(crate) fn watermark_magic(seed: u64) -> u64 {
 }
 
 /// The position's part of the checksum.
+#[inline]
 fn place(lsn: u64, seed: u64, time: u64) -> u32 {
     if planted::active(Bug::StaleRecordValidates) {
         return 0;
@@ -171,6 +174,7 @@ pub(crate) fn word(kind: FrameKind, len: usize, timed: bool) -> u32 {
 }
 
 /// The position-free half of the checksum.
+#[inline]
 pub(crate) fn body_crc(word: u32, payload: &[u8]) -> u32 {
     let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
     digest.update(&word.to_le_bytes());
@@ -245,6 +249,7 @@ pub(crate) fn is_watermark_word(bytes: &[u8]) -> bool {
 }
 
 /// The length of the frame that begins with `word` at `offset`, if a frame there can be that long.
+#[inline]
 pub(crate) fn bounded_length(word: u32, offset: u64, segment_bytes: u64) -> Result<usize, Fault> {
     if word == 0 {
         if planted::active(Bug::ZeroesValidate) {
@@ -271,6 +276,7 @@ pub(crate) fn bounded_length(word: u32, offset: u64, segment_bytes: u64) -> Resu
 }
 
 /// Takes a frame apart without its checksum: for bytes in our own memory only.
+#[inline]
 pub(crate) fn split(bytes: &[u8]) -> Option<Head> {
     let word = get_u32(bytes, 0);
     let (kind, len) = (FrameKind::of(word)?, (word & LENGTH_MASK) as usize);
@@ -297,6 +303,7 @@ pub(crate) fn split(bytes: &[u8]) -> Option<Head> {
 }
 
 /// Takes apart and checks the frame that fills `bytes` (its length already bounded) and stands at `lsn`.
+#[inline]
 pub(crate) fn decode(bytes: &[u8], lsn: u64, seed: u64) -> Result<Head, Fault> {
     let word = get_u32(bytes, 0);
     if word == 0 && planted::active(Bug::ZeroesValidate) {

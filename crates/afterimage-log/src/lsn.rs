@@ -39,6 +39,7 @@ impl Lsn {
     /// # Panics
     ///
     /// Where `value` is zero: positions begin in segment 1.
+    #[inline]
     pub(crate) fn at(value: u64) -> Lsn {
         Lsn::new(value).expect("LSN-1: positions begin in segment 1 and are never zero")
     }

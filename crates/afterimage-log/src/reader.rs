@@ -270,6 +270,7 @@ impl Reader {
     /// # Errors
     ///
     /// As reading one: `Corruption`, `Io`.
+    #[inline]
     pub fn see_next<T>(&mut self, mut see: impl FnMut(FrameView<'_>) -> T) -> Result<Option<T>> {
         self.advance_to(|head, lsn, payload| {
             let end = Lsn::at(lsn.get() + head.len as u64);
@@ -277,6 +278,7 @@ impl Reader {
         })
     }
 
+    #[inline]
     fn advance_to<T>(
         &mut self,
         mut make: impl FnMut(&frame::Head, Lsn, &[u8]) -> T,
@@ -301,6 +303,7 @@ impl Reader {
     }
 
     /// One step in the file: a record, or none where the step met something else.
+    #[inline]
     fn step_in_file<T>(
         &mut self,
         make: &mut impl FnMut(&frame::Head, Lsn, &[u8]) -> T,

@@ -65,20 +65,24 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    #[inline]
     pub(crate) fn new(bytes: &'a [u8]) -> Reader<'a> {
         Reader { bytes, at: 0 }
     }
 
     /// How many bytes have been read.
+    #[inline]
     pub(crate) fn position(&self) -> usize {
         self.at
     }
 
     /// How many bytes are left.
+    #[inline]
     pub(crate) fn remaining(&self) -> usize {
         self.bytes.len() - self.at
     }
 
+    #[inline]
     pub(crate) fn is_at_end(&self) -> bool {
         self.remaining() == 0
     }
@@ -153,6 +157,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A byte string: a length as a varint, then the bytes.
+    #[inline]
     pub(crate) fn bytes(&mut self) -> Result<&'a [u8], DecodeError> {
         let len = self.length(self.remaining(), "a length beyond the end")?;
         self.take(len)
@@ -187,6 +192,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Nothing may be left.
+    #[inline]
     pub(crate) fn finish(&self) -> Result<(), DecodeError> {
         if self.is_at_end() {
             Ok(())

@@ -107,8 +107,8 @@ pub struct RecoveryModel {
 }
 
 impl RecoveryModel {
-    /// That of the database in `directory`, if there is one and it has had a recovery; its pool, and `target_recovery_time`, are
-    /// those of its settings, or else of `options`.
+    /// That of the database in `directory`, if there is one: as its recoveries were, or before the first as fast as the disk was when its log
+    /// was made. Its pool, and `target_recovery_time`, are those of its settings, or else of `options`.
     ///
     /// # Errors
     ///

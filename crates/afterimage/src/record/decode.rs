@@ -10,7 +10,7 @@ use super::encode::{
     CHECKPOINT_TABLES, CLR, COMMIT, COMMITS, DELETE, END, INSERT, ROW, STRUCTURE, UNLOGGED_COMMIT,
     UPDATE, XOR,
 };
-use super::{Change, ClrRecord, PagePart, Record, RowRecord, Structure, StructureKind};
+use super::{Change, ClrRecord, PagePart, Record, RecordKind, RowRecord, Structure, StructureKind};
 use crate::codec::{DecodeError, Reader, unzigzag};
 use crate::ids::{PageId, TableId};
 use crate::limits::STRUCTURE_PAGES_MAX;
@@ -22,11 +22,45 @@ impl<'a> Record<'a> {
     /// # Errors
     ///
     /// If the bytes are not exactly one record of this version.
+    #[inline]
     pub(crate) fn decode(payload: &'a [u8]) -> Result<Record<'a>, DecodeError> {
         let mut reader = Reader::new(payload);
         let record = decode_one(&mut reader)?;
         reader.finish()?;
         Ok(record)
+    }
+
+    /// Reads a whole payload for what it does to one page, and answers what `f` makes of it: of the record's kind, what the page's LSN
+    /// was before, and how the page is changed. None if the record does not change the page.
+    ///
+    /// # Errors
+    ///
+    /// As [`Record::decode`].
+    #[inline]
+    pub(crate) fn see_part<T>(
+        payload: &[u8],
+        page: PageId,
+        f: impl FnOnce(RecordKind, Option<Lsn>, &PageOp<'_>) -> T,
+    ) -> Result<Option<T>, DecodeError> {
+        // Redo comes by here for every change, and most are of these two kinds: to make a record of one, which is large, and to move that
+        // about takes longer than to read it.
+        let kind = match payload {
+            [ROW, XOR, ..] => RecordKind::Update,
+            [ROW, XOR_COMMITS, ..] => RecordKind::UpdateCommit,
+            _ => {
+                let record = Record::decode(payload)?;
+                let part = record.pages().find(|(of, _, _)| *of == page);
+                return Ok(
+                    part.map(|(_, page_prev, op)| f(RecordKind::of(&record), page_prev, &op))
+                );
+            }
+        };
+        let mut reader = Reader::new(&payload[1..]);
+        let head = row_head(&mut reader)?;
+        let (key, runs) = (reader.bytes()?.into(), reader.bytes()?.into());
+        reader.finish()?;
+        let op = PageOp::XorValue { key, runs };
+        Ok((head.page == page).then(|| f(kind, head.page_prev, &op)))
     }
 }
 
@@ -49,6 +83,8 @@ fn decode_one<'a>(reader: &mut Reader<'a>) -> Result<Record<'a>, DecodeError> {
     }
 }
 
+const XOR_COMMITS: u8 = XOR | COMMITS;
+
 /// What stands before the key in a record of a row.
 pub(super) struct RowHead {
     pub(super) flags: u8,
@@ -70,6 +106,7 @@ pub(super) struct ClrHead {
     pub(super) page: PageId,
 }
 
+#[inline]
 pub(super) fn row_head(reader: &mut Reader<'_>) -> Result<RowHead, DecodeError> {
     let flags = reader.u8()?;
     let txn = Lsn::new(reader.varint()?);
@@ -101,6 +138,7 @@ pub(super) fn clr_head(reader: &mut Reader<'_>) -> Result<ClrHead, DecodeError> 
     })
 }
 
+#[inline]
 fn decode_row<'a>(reader: &mut Reader<'a>) -> Result<RowRecord<'a>, DecodeError> {
     let head = row_head(reader)?;
     Ok(RowRecord {
@@ -129,6 +167,7 @@ fn decode_clr<'a>(reader: &mut Reader<'a>) -> Result<ClrRecord<'a>, DecodeError>
     })
 }
 
+#[inline]
 fn decode_change<'a>(reader: &mut Reader<'a>, flags: u8) -> Result<Change<'a>, DecodeError> {
     let form = flags & CHANGE_MASK;
     let may_be_large = match form {
@@ -160,6 +199,7 @@ fn decode_change<'a>(reader: &mut Reader<'a>, flags: u8) -> Result<Change<'a>, D
     }
 }
 
+#[inline]
 fn decode_value<'a>(reader: &mut Reader<'a>, large: bool) -> Result<Stored<'a>, DecodeError> {
     let bytes = reader.bytes()?;
     if large {

@@ -18,10 +18,11 @@ use foldhash::fast::FixedState;
 use super::analysis::unreadable;
 use super::kinds::Kinds;
 use super::workers::Workers;
+use crate::buffer::Exclusive;
 use crate::error::Result;
 use crate::ids::{PageId, or_none};
 use crate::observe::{Observing, RecoveryStep, RedoDecision, SeenRecord};
-use crate::page::apply;
+use crate::page::{PageOp, apply};
 use crate::record::{Outline, Record, RecordKind};
 use crate::transaction::System;
 
@@ -592,12 +593,13 @@ impl Share {
         changes: impl Iterator<Item = (Head, &'a [u8])>,
     ) -> std::result::Result<(), Failed> {
         let work = Arc::clone(&self.work);
-        let (pager, (id, rec_lsn)) = (&work.system.pager, work.pages[page]);
+        let (pager, id) = (&work.system.pager, work.pages[page].0);
         let mut changes = changes.peekable();
-        let Some(first) = changes.peek().map(|(head, _)| head.lsn) else {
+        let Some((first, payload)) = changes.peek().map(|(head, payload)| (head.lsn, *payload))
+        else {
             return Ok(());
         };
-        let (mut frame, mut unwhole) = pager.fetch_for_redo(id).map_err(|e| (first, e))?;
+        let (mut frame, unwhole) = pager.fetch_for_redo(id).map_err(|e| (first, e))?;
         if frame.lsn() >= Some(work.end) {
             let what = format!(
                 "its LSN {} is from beyond the end of the log, {}",
@@ -605,6 +607,15 @@ impl Share {
                 work.end
             );
             return Err((first, pager.corrupt(id, what)));
+        }
+        if let Some(what) = unwhole {
+            let mends = Record::see_part(payload, id, |_, _, op| op.makes_whole_page());
+            let mends = mends.map_err(|e| (first, unreadable(first, &e)))?;
+            if mends != Some(true) {
+                frame.discard();
+                let what = format!("{what}; redo at LSN {first} needs it whole");
+                return Err((first, pager.corrupt(id, what)));
+            }
         }
         if count >= CALLED_UP_FROM {
             let sum = frame
@@ -616,69 +627,79 @@ impl Share {
         }
         // Nobody copies the page while its latch is held: marked once, it stays so.
         let mut marked = false;
+        for (head, payload) in changes {
+            let done = Record::see_part(payload, id, |kind, previous, op| {
+                self.redo_change(
+                    &mut frame,
+                    page,
+                    &mut marked,
+                    (head, payload),
+                    (kind, previous, op),
+                )
+            });
+            let done = done.map_err(|e| (head.lsn, unreadable(head.lsn, &e)))?;
+            done.expect("the record was sorted by its pages")?;
+        }
+        Ok(())
+    }
+
+    /// Redoes one change of a page, if it is missing there. `marked`: whether the page has been marked dirty since its latch was taken.
+    fn redo_change(
+        &mut self,
+        frame: &mut Exclusive<'_>,
+        page: usize,
+        marked: &mut bool,
+        (Head { lsn, parted, .. }, payload): (Head, &[u8]),
+        (kind, previous, op): (RecordKind, Option<Lsn>, &PageOp<'_>),
+    ) -> std::result::Result<(), Failed> {
+        let work = &*self.work;
+        let (pager, (id, rec_lsn)) = (&work.system.pager, work.pages[page]);
         let observed = work.observer.is_there();
-        for (Head { lsn, parted, .. }, payload) in changes {
-            let record = Record::decode(payload).map_err(|e| (lsn, unreadable(lsn, &e)))?;
-            let (_, previous, op) = (record.pages().find(|(page, _, _)| *page == id))
-                .expect("the record was sorted by its pages");
-            if let Some(what) = unwhole.take()
-                && !op.makes_whole_page()
-            {
-                frame.discard();
-                let what = format!("{what}; redo at LSN {lsn} needs it whole");
+        let before = frame.lsn();
+        let decision = decide(before, lsn, previous, op.makes_whole_page());
+        if observed && decision == Decision::LogMissing {
+            let lsns = (before, before);
+            work.tell(lsn, payload, page, lsns, RedoDecision::LogMissing);
+        }
+        // Also where it is there already: what was read may be in a page cache and nowhere else (T12).
+        if !self.marked[page] {
+            frame.mark_dirty(rec_lsn);
+            (self.marked[page], *marked) = (true, true);
+            self.redone.pages += 1;
+        } else if !*marked && decision == Decision::Apply {
+            frame.mark_dirty(lsn);
+            *marked = true;
+        }
+        match decision {
+            Decision::AlreadyThere => self.redone.already_there += 1,
+            Decision::Apply => {
+                apply(frame, op)
+                    .map_err(|e| (lsn, pager.corrupt(id, format!("redo at LSN {lsn}: {e}"))))?;
+                frame.set_lsn(lsn);
+                self.redone.applied += 1;
+            }
+            Decision::LogMissing => {
+                let what = format!(
+                    "PAGE-3: its LSN is {}, but the record at LSN {lsn} changed it from {}: a write was lost, or log is \
+                     missing",
+                    or_none(frame.lsn()),
+                    or_none(previous)
+                );
                 return Err((lsn, pager.corrupt(id, what)));
             }
-            let before = frame.lsn();
-            let decision = decide(before, lsn, previous, op.makes_whole_page());
-            if observed && decision == Decision::LogMissing {
-                work.tell(
-                    lsn,
-                    payload,
-                    page,
-                    (before, before),
-                    RedoDecision::LogMissing,
-                );
-            }
-            // Also where it is there already: what was read may be in a page cache and nowhere else (T12).
-            if !self.marked[page] {
-                frame.mark_dirty(rec_lsn);
-                (self.marked[page], marked) = (true, true);
-                self.redone.pages += 1;
-            } else if !marked && decision == Decision::Apply {
-                frame.mark_dirty(lsn);
-                marked = true;
-            }
-            match decision {
-                Decision::AlreadyThere => self.redone.already_there += 1,
-                Decision::Apply => {
-                    apply(&mut frame, &op)
-                        .map_err(|e| (lsn, pager.corrupt(id, format!("redo at LSN {lsn}: {e}"))))?;
-                    frame.set_lsn(lsn);
-                    self.redone.applied += 1;
-                }
-                Decision::LogMissing => {
-                    let what = format!(
-                        "PAGE-3: its LSN is {}, but the record at LSN {lsn} changed it from {}: a write was lost, or log is \
-                         missing",
-                        or_none(frame.lsn()),
-                        or_none(previous)
-                    );
-                    return Err((lsn, pager.corrupt(id, what)));
-                }
-            }
-            let applied = decision == Decision::Apply;
-            if observed {
-                let told = match applied {
-                    true => RedoDecision::Applied,
-                    false => RedoDecision::PageNewer,
-                };
-                work.tell(lsn, payload, page, (before, frame.lsn()), told);
-            }
-            if parted {
-                self.count_part(lsn, applied);
-            } else {
-                self.kinds.redo(RecordKind::of(&record), applied);
-            }
+        }
+        let applied = decision == Decision::Apply;
+        if observed {
+            let told = match applied {
+                true => RedoDecision::Applied,
+                false => RedoDecision::PageNewer,
+            };
+            work.tell(lsn, payload, page, (before, frame.lsn()), told);
+        }
+        if parted {
+            self.count_part(lsn, applied);
+        } else {
+            self.kinds.redo(kind, applied);
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ const FAST: Duration = Duration::from_micros(150);
 pub struct Seen {
     /// What `auto` would choose.
     pub choice: SyncChoice,
-    /// A durable block of 4 KiB: each way that is offered, and its middle in nanoseconds.
+    /// A durable block: each way that is offered, and its middle in nanoseconds.
     pub blocks: Vec<(DurableWrites, u64)>,
     /// One commit a sync, by the way chosen, measured beside what follows.
     pub single: Outcome,

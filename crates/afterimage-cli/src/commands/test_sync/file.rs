@@ -43,11 +43,11 @@ impl TestFile {
 
     /// Another handle, whose durable writes are made in this way; or why that is not offered here. It is tried out: some
     /// file systems refuse only the write.
-    pub fn open(&self, writes: DurableWrites, bytes: usize) -> std::io::Result<File> {
+    pub fn open(&self, writes: DurableWrites) -> std::io::Result<File> {
         let file = self
             .io
             .open_durable(&self.path, OpenMode::ReadWrite, writes)?;
-        file.write_all_at_durably(0, &vec![0; bytes])?;
+        file.write_all_at_durably(0, &vec![0; file.block() as usize])?;
         Ok(file)
     }
 }

@@ -25,8 +25,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// The sizes of a sequential durable write.
-const SIZES: [usize; 3] = [4 << 10, 8 << 10, 64 << 10];
+/// The sizes of a sequential durable write: a block, which is the least that a log writes, be it a sector of the disk or a page of the page
+/// cache; and more.
+const SIZES: [usize; 3] = [1, 8 << 10, 64 << 10];
 /// The size of the page that is written at random places.
 const PAGE: usize = 8 << 10;
 /// So many times every row has its turn, or more often, where a turn would become longer than the next.
@@ -41,8 +42,9 @@ const WAYS_PART: f64 = 0.6;
 #[command(after_help = "\
 Writes to a temporary file of 64 MiB in DIR, prepared with zeroes as a log's files are, and removes it. Each write is
 durable before the next begins; the figures are the middle (p50), what 1 write in 100 exceeds (p99), and writes a
-second. A way that the system or the file system does not offer is shown with the reason. Then: what a hundred commits
-in one sync, pages at random places, and two and four threads come to; and what to set.
+second. A block is the least that a log writes by that way: a sector of the disk where writes are direct, else 4 KiB. A way
+that the system or the file system does not offer is shown with the reason. Then: what a hundred commits in one sync,
+pages at random places, and two and four threads come to; and what to set.
 
 Name a directory on the disk that is to hold the log or the database; other work on the disk shows in the figures.
 
@@ -100,6 +102,7 @@ fn all_ways(file: &TestFile) -> Result<Vec<Row>, Failure> {
     let mut rows = Vec::new();
     for method in SyncMethod::ALL {
         for direct in [false, true] {
+            // In this order: each way's row for a block is the first.
             for bytes in SIZES {
                 let writes = DurableWrites { method, direct };
                 rows.push(Row::new(file, Shape::Sequential, writes, bytes)?);
@@ -150,7 +153,7 @@ fn measure(rows: &mut [Row], length: Duration, dir: &Path, stop: &Stop) -> Resul
 /// The middle of each way's durable writes of one block, which is what a log goes by.
 fn blocks(ways: &[Row]) -> Vec<(DurableWrites, u64)> {
     ways.iter()
-        .filter(|row| row.bytes == SIZES[0])
+        .step_by(SIZES.len())
         .filter_map(|row| Some((row.writes, row.result()?.p50_nanos())))
         .collect()
 }

@@ -3,7 +3,7 @@
 use super::SIZES;
 use super::advice::Advice;
 use super::place::Place;
-use super::row::{COMMIT_BYTES, Outcome, Row, Shape};
+use super::row::{COMMIT_BYTES, Outcome, Row, Shape, size};
 use crate::failure::Failure;
 use crate::out::Out;
 use crate::units::{count, duration};
@@ -64,8 +64,8 @@ pub fn print(
 /// A line a way, the sizes side by side.
 fn print_ways(ways: &[Row], out: &mut Out) -> Result<(), Failure> {
     let (mut sizes, mut heads) = (" ".repeat(21), format!("{:<21}", "one after the other"));
-    for bytes in SIZES {
-        sizes += &format!("  {:>24}", format!("{} KiB", bytes >> 10));
+    for column in 0..SIZES.len() {
+        sizes += &format!("  {:>24}", column_name(ways, column));
         heads += &format!("  {:>7} {:>7} {:>8}", "p50", "p99", "writes/s");
     }
     out.line(sizes)?;
@@ -91,16 +91,31 @@ fn print_ways(ways: &[Row], out: &mut Out) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The sizes in a column: one, but for blocks.
+fn column_name(ways: &[Row], column: usize) -> String {
+    let of_column = ways.iter().skip(column).step_by(SIZES.len());
+    let mut sizes: Vec<_> = of_column
+        .filter(|row| row.offered().is_ok())
+        .map(|row| row.bytes)
+        .collect();
+    sizes.sort_unstable();
+    sizes.dedup();
+    match sizes[..] {
+        [direct, plain] => format!("{} direct, else {}", size(direct), size(plain)),
+        _ => sizes.first().copied().map(size).unwrap_or_default(),
+    }
+}
+
 fn describe(row: &Row) -> String {
     let how = row.writes;
-    let kib = row.bytes >> 10;
+    let size = size(row.bytes);
     match row.shape {
-        Shape::Sequential => format!("one after the other, {kib} KiB, {how}"),
+        Shape::Sequential => format!("one after the other, {size}, {how}"),
         Shape::Commits(1) => format!("1 commit of {COMMIT_BYTES} B in one sync, {how}"),
         Shape::Commits(n) => format!("{n} commits of {COMMIT_BYTES} B in one sync, {how}"),
-        Shape::Random => format!("{kib} KiB pages at random places, {how}"),
-        Shape::Threads(1) => format!("1 thread, {kib} KiB, {how}"),
-        Shape::Threads(n) => format!("{n} threads at the same time, {kib} KiB each, {how}"),
+        Shape::Random => format!("{size} pages at random places, {how}"),
+        Shape::Threads(1) => format!("1 thread, {size}, {how}"),
+        Shape::Threads(n) => format!("{n} threads at the same time, {size} each, {how}"),
     }
 }
 

@@ -17,9 +17,20 @@ pub const COMMIT_BYTES: usize = 128;
 /// What the log puts before each: length, kind, checksum, time.
 const FRAME_BYTES: usize = 16;
 
-/// Bytes that the log writes for so many commits in one sync: whole blocks.
+/// Bytes that the log has to write for so many commits in one sync.
 pub fn group_bytes(commits: u64) -> usize {
-    (commits as usize * (COMMIT_BYTES + FRAME_BYTES)).next_multiple_of(4096)
+    commits as usize * (COMMIT_BYTES + FRAME_BYTES)
+}
+
+/// What a way that is not offered would have to write whole ones of.
+const PAGE_CACHE: u64 = 4096;
+
+/// Bytes as they are spoken of.
+pub fn size(bytes: usize) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} B"),
+        _ => format!("{} KiB", bytes >> 10),
+    }
 }
 
 /// What is written where.
@@ -63,24 +74,26 @@ impl Outcome {
 }
 
 impl Row {
-    /// The row, not yet measured. That the plain way does not work is a failure; that another does not is a finding.
+    /// The row, not yet measured, of writes of so many bytes, and what is missing of a whole block by this way. That the plain way does
+    /// not work is a failure; that another does not is a finding.
     pub fn new(
         file: &TestFile,
         shape: Shape,
         writes: DurableWrites,
         bytes: usize,
     ) -> Result<Self, Failure> {
-        let file = match file.open(writes, bytes) {
+        let file = match file.open(writes) {
             Ok(file) => Ok(file),
             Err(e) if writes == DurableWrites::PLAIN => {
                 return Err(Failure::refused(format!("a durable write failed: {e}")));
             }
             Err(e) => Err(e.to_string()),
         };
+        let block = file.as_ref().map_or(PAGE_CACHE, File::block) as usize;
         Ok(Self {
             shape,
             writes,
-            bytes,
+            bytes: bytes.next_multiple_of(block),
             file,
             latencies: latencies(),
             busy: Duration::ZERO,
@@ -94,7 +107,7 @@ impl Row {
 
     /// Its name for a person who waits.
     pub fn label(&self) -> String {
-        format!("{}, {} KiB", self.writes, self.bytes >> 10)
+        format!("{}, {}", self.writes, size(self.bytes))
     }
 
     /// Writes for `turn`, and once at least.
