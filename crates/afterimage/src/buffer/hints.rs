@@ -36,6 +36,7 @@ impl Hints {
         &self.sets[(page.get() / WAYS as u64 % self.sets.len() as u64) as usize].0
     }
 
+    #[inline]
     pub(super) fn find(&self, page: PageId) -> Option<usize> {
         let tag = tag(page);
         self.set(page).iter().find_map(|place| {

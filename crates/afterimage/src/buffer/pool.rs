@@ -81,6 +81,7 @@ impl Pool {
     }
 
     /// Where `page` is, or was a moment ago, or has just been: who latches the frame looks again.
+    #[inline]
     fn find(&self, page: PageId) -> Option<Place<'_>> {
         let hinted = self.hints.find(page);
         if let Some(index) = hinted
@@ -105,6 +106,7 @@ impl Pool {
     }
 
     /// As [`Pool::shared`], exclusively.
+    #[inline]
     pub(crate) fn exclusive(&self, page: PageId) -> Option<Exclusive<'_>> {
         let place = self.find(page)?;
         match place.frame().try_write().filter(|_| place.latched()) {
@@ -115,6 +117,7 @@ impl Pool {
 
     /// Goes down from `root` by copies of inner pages, and so without a latch, to one whose child is of `level`. `step` names
     /// the child to go to; `None`: the page is not on the way. What comes out is a guess.
+    #[inline]
     pub(crate) fn guess(
         &self,
         root: PageId,
@@ -125,6 +128,7 @@ impl Pool {
         self.guess_in(&lane, root, level, step)
     }
 
+    #[inline]
     fn guess_in(
         &self,
         lane: &Lane,

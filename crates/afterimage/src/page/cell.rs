@@ -164,6 +164,7 @@ pub(crate) const fn inner_bytes(key_len: usize) -> usize {
 }
 
 /// The leaf cell that begins at `at`, on a page that has passed its structure check.
+#[inline]
 pub(super) fn leaf_at(bytes: &[u8], at: usize) -> LeafCell<'_> {
     let [key, value, end] = leaf_bounds(bytes, at);
     LeafCell {

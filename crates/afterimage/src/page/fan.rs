@@ -67,6 +67,7 @@ impl Fan {
     }
 
     /// As [`Page::child_for`]. `None`: the page does not cover the key, or there is no child at all.
+    #[inline]
     pub(crate) fn child_for(&self, key: &[u8]) -> Option<PageId> {
         let index = match after_prefix(key, &self.common) {
             Some(tail) => self.not_above(key, head_number(tail)),
@@ -82,6 +83,7 @@ impl Fan {
     }
 
     /// How many keys but the first are not above this one, which begins as they do.
+    #[inline]
     fn not_above(&self, key: &[u8], head: u32) -> usize {
         let mut low = self.heads.partition_point(|other| *other < head);
         // Where heads are equal the cells tell; mostly there is none.

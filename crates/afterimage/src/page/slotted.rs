@@ -68,6 +68,7 @@ fn lines(bytes: &[u8]) -> u8 {
 /// Reading.
 impl Page {
     /// Where the cell of `key` is (`Ok`), or where it would go (`Err`).
+    #[inline]
     pub(crate) fn search(&self, key: &[u8]) -> Result<usize, usize> {
         if self.kind() == Some(Kind::Inner) {
             let rest = self.rest_of(key)?;
@@ -252,6 +253,7 @@ impl Page {
     }
 
     /// Where cell `index` is in the page.
+    #[inline]
     pub(super) fn cell_extent(&self, index: usize) -> Range<usize> {
         let at = self.cell_offset(index);
         let bytes = match self.kind() {

@@ -20,6 +20,7 @@ use crate::ids::TableId;
 /// # Errors
 ///
 /// What [`check_op`] says; never after it said yes.
+#[inline]
 pub(crate) fn apply(page: &mut Page, op: &PageOp<'_>) -> Result<(), ApplyError> {
     let step = plan(page, op)?;
     perform(page, op, step);
@@ -44,11 +45,13 @@ pub(crate) struct Checked(Step);
 /// # Errors
 ///
 /// As [`check_op`].
+#[inline]
 pub(crate) fn checked_op(page: &Page, op: &PageOp<'_>) -> Result<Checked, ApplyError> {
     plan(page, op).map(Checked)
 }
 
 /// The second half of [`apply`]: `checked` is what [`checked_op`] has said of this page, as it still is, and this operation.
+#[inline]
 pub(crate) fn apply_checked(page: &mut Page, op: &PageOp<'_>, checked: Checked) {
     let Checked(step) = checked;
     debug_assert_eq!(
@@ -59,6 +62,7 @@ pub(crate) fn apply_checked(page: &mut Page, op: &PageOp<'_>, checked: Checked) 
     perform(page, op, step);
 }
 
+#[inline]
 fn perform(page: &mut Page, op: &PageOp<'_>, step: Step) {
     match (op, step) {
         (PageOp::Format { .. }, _) => perform_format(page, op),

@@ -78,6 +78,7 @@ pub(super) enum Step {
 }
 
 /// Whether the operation can be applied, and where.
+#[inline]
 pub(super) fn plan(page: &Page, op: &PageOp<'_>) -> Result<Step, ApplyError> {
     match op {
         PageOp::Format { .. } => plan_format(page, op),
@@ -142,6 +143,7 @@ fn require_room(page: &Page, at: Result<usize, usize>, bytes: usize) -> Result<(
     }
 }
 
+#[inline]
 fn find(page: &Page, key: &[u8]) -> Result<usize, ApplyError> {
     require_kind(page, Kind::Leaf)?;
     // A key that is there lies between the fences.
@@ -168,6 +170,7 @@ fn plan_put(page: &Page, key: &[u8], value: &[u8], flags: u8) -> Result<Step, Ap
     Ok(Step::At(at))
 }
 
+#[inline]
 fn plan_xor(page: &Page, key: &[u8], runs: &[u8]) -> Result<Step, ApplyError> {
     let index = find(page, key)?;
     let cell = page.leaf_cell(index);

@@ -19,6 +19,11 @@ use crate::page::Stored;
 /// Bytes that a version takes beside its value and a share of its key: places in two queues, a status, the allocator.
 const OVERHEAD: u64 = 128;
 
+/// Versions whose memory a shard keeps when they go, at most.
+const SPARE: usize = 64;
+/// Bytes of one of them, at most: rows are small, but for some. All shards together keep 2 MiB.
+const SPARE_BYTES: usize = 512;
+
 /// Which row is meant.
 #[derive(Clone, Copy)]
 pub(super) struct Row<'k> {
@@ -58,6 +63,8 @@ pub(super) struct Shard {
     chains: HashMap<u64, Chain, BuildHasherDefault<AsIs>>,
     /// One entry for each version; its chain's oldest is meant.
     order: VecDeque<Place>,
+    /// Memory of versions that have gone, for those to come: as many come as go, and an allocator is slow with what lives that long.
+    spare: Vec<Vec<u8>>,
 }
 
 /// Where a version was put, and by whom: whose end is not yet settled need not be looked for.
@@ -85,7 +92,7 @@ struct Version {
     by: Arc<Status>,
     table: TableId,
     /// The key, and behind it what stood there before.
-    bytes: Box<[u8]>,
+    bytes: Vec<u8>,
     key_len: usize,
     before: Before,
 }
@@ -100,16 +107,26 @@ enum Before {
 }
 
 impl Version {
-    fn new(row: Row<'_>, by: &Arc<Status>, before: Option<Stored<'_>>) -> Version {
+    /// In this memory.
+    fn new(
+        row: Row<'_>,
+        by: &Arc<Status>,
+        before: Option<Stored<'_>>,
+        mut bytes: Vec<u8>,
+    ) -> Version {
         let (before, value) = match &before {
             None => (Before::Nothing, &[][..]),
             Some(Stored { bytes, large: true }) => (Before::Address, &bytes[..]),
             Some(Stored { bytes, .. }) => (Before::Value, &bytes[..]),
         };
+        bytes.clear();
+        bytes.reserve_exact(row.key.len() + value.len());
+        bytes.extend_from_slice(row.key);
+        bytes.extend_from_slice(value);
         Version {
             by: Arc::clone(by),
             table: row.table,
-            bytes: [row.key, value].concat().into_boxed_slice(),
+            bytes,
             key_len: row.key.len(),
             before,
         }
@@ -161,6 +178,7 @@ impl Shard {
     }
 
     /// Keeps what a row was before its change `by` somebody. Of several changes by the same one the first counts.
+    #[inline]
     pub(super) fn push(
         &mut self,
         row: Row<'_>,
@@ -174,13 +192,15 @@ impl Shard {
                 if newest.is_some_and(|newest| Arc::ptr_eq(&newest.by, by)) {
                     return Sum::default();
                 }
-                let version = Version::new(row, by, before);
+                let memory = self.spare.pop().unwrap_or_default();
+                let version = Version::new(row, by, before, memory);
                 let bytes = version.bytes();
                 chain.newer.push_back(version);
                 bytes
             }
             Entry::Vacant(entry) => {
-                let oldest = Version::new(row, by, before);
+                let memory = self.spare.pop().unwrap_or_default();
+                let oldest = Version::new(row, by, before, memory);
                 let bytes = oldest.bytes();
                 let newer = VecDeque::new();
                 entry.insert(Chain { oldest, newer });
@@ -228,9 +248,12 @@ impl Shard {
             }
             sum.removed += 1;
             sum.bytes_removed += chain.oldest.bytes();
-            match chain.newer.pop_front() {
-                Some(next) => chain.oldest = next,
-                None => _ = entry.remove(),
+            let gone = match chain.newer.pop_front() {
+                Some(next) => std::mem::replace(&mut chain.oldest, next),
+                None => entry.remove().oldest,
+            };
+            if self.spare.len() < SPARE && gone.bytes.capacity() <= SPARE_BYTES {
+                self.spare.push(gone.bytes);
             }
         }
         self.shrink();
@@ -248,6 +271,11 @@ impl Shard {
 
 #[cfg(test)]
 impl Shard {
+    /// Bytes of each piece of memory that is kept for versions to come.
+    pub(super) fn spare(&self) -> Vec<usize> {
+        self.spare.iter().map(Vec::capacity).collect()
+    }
+
     /// Breaks it on purpose.
     pub(super) fn forget_chains(&mut self) {
         self.chains.clear();

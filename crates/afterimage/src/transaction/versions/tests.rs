@@ -279,6 +279,33 @@ fn the_order_names_versions_that_are_there() {
     shard.sweep(lsn(9), 1);
 }
 
+/// What has gone leaves memory for what comes, and nothing of itself.
+#[test]
+fn memory_is_used_again_and_little_is_kept() {
+    let mut shard = Shard::default();
+    let status = Arc::<Status>::default();
+    let keys: Vec<_> = (0..300_u64).map(u64::to_be_bytes).collect();
+    let value = |n: usize| vec![n as u8; n * 7 % 900];
+    for (n, key) in keys.iter().enumerate() {
+        let row = shard::Row::of(table(), key);
+        shard.push(row, &status, Some(Stored::from(&value(n)[..])));
+    }
+    status.commit(lsn(5));
+    assert_eq!(shard.sweep(lsn(9), 1000).removed, 300);
+    let spare = shard.spare();
+    assert_eq!(spare.len(), 64);
+    assert!(spare.iter().all(|bytes| *bytes <= 512), "{spare:?}");
+    let later = Arc::<Status>::default();
+    for (n, key) in keys.iter().enumerate().take(100) {
+        let (row, is) = (shard::Row::of(table(), key), value(300 - n));
+        shard.push(row, &later, Some(Stored::from(&is[..])));
+        let before = shard.before(row, lsn(9)).flatten().expect("a version");
+        assert_eq!(before.bytes, is);
+        assert!(shard.holds(row));
+    }
+    assert!(shard.spare().is_empty());
+}
+
 /// Rows of one hash are told apart.
 #[test]
 fn rows_of_one_hash_have_their_own_versions() {
