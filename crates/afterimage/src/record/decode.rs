@@ -55,7 +55,8 @@ impl<'a> Record<'a> {
                 );
             }
         };
-        let mut reader = Reader::new(&payload[1..]);
+        let mut reader = Reader::new(payload);
+        reader.u8()?;
         let head = row_head(&mut reader)?;
         let (key, runs) = (reader.bytes()?.into(), reader.bytes()?.into());
         reader.finish()?;

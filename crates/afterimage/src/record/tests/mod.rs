@@ -176,6 +176,32 @@ proptest! {
         }
     }
 
+    /// Of any bytes at all: a record, or one that is cut off, or has a byte too many, or another one somewhere.
+    #[test]
+    fn a_part_says_what_the_record_says(record in record(), at in any::<prop::sample::Index>(), byte in any::<u8>(), harm in 0..4_u8) {
+        let mut payload = encoded(&record);
+        let at = at.index(payload.len());
+        match harm {
+            0 => {}
+            1 => payload.truncate(at),
+            2 => payload.push(byte),
+            _ => payload[at] = byte,
+        }
+        let part = |page| Record::see_part(&payload, page, |kind, page_prev, op| (kind, page_prev, op.clone().into_owned()));
+        match Record::decode(&payload) {
+            Err(error) => prop_assert_eq!(part(PageId(1)), Err(error)),
+            Ok(record) => {
+                let parts: Vec<_> = record.pages().map(|(page, page_prev, op)| (page, (RecordKind::of(&record), page_prev, op.into_owned()))).collect();
+                let first = |page| parts.iter().find(|(of, _)| *of == page).map(|(_, part)| part.clone());
+                for (page, _) in &parts {
+                    prop_assert_eq!(part(*page), Ok(first(*page)));
+                    let beside = PageId(page.get() ^ 1);
+                    prop_assert_eq!(part(beside), Ok(first(beside)));
+                }
+            }
+        }
+    }
+
     #[test]
     fn records_come_back(record in record()) {
         let bytes = encoded(&record);
