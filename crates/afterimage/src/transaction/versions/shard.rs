@@ -144,8 +144,9 @@ impl Version {
         (self.before != Before::Nothing).then(stored)
     }
 
+    /// Of its memory, which may have been a larger version's.
     fn bytes(&self) -> u64 {
-        OVERHEAD + self.bytes.len() as u64
+        OVERHEAD + self.bytes.capacity() as u64
     }
 }
 

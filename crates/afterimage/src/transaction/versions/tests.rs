@@ -298,7 +298,12 @@ fn memory_is_used_again_and_little_is_kept() {
     let later = Arc::<Status>::default();
     for (n, key) in keys.iter().enumerate().take(100) {
         let (row, is) = (shard::Row::of(table(), key), value(300 - n));
-        shard.push(row, &later, Some(Stored::from(&is[..])));
+        let memory = shard.spare().last().copied().unwrap_or_default();
+        let added = shard.push(row, &later, Some(Stored::from(&is[..])));
+        assert!(
+            added.bytes_added >= memory.max(8 + is.len()) as u64 + 128,
+            "{added:?}"
+        );
         let before = shard.before(row, lsn(9)).flatten().expect("a version");
         assert_eq!(before.bytes, is);
         assert!(shard.holds(row));
